@@ -1,0 +1,173 @@
+"""Every exception that edgemse raises on purpose.
+
+    EdgemseError
+    ├── StateError(ValueError)               the bytes of a state
+    │   ├── CorruptStateError                  cut, altered, or never a state
+    │   └── UnsupportedVersionError            written by a newer edgemse
+    ├── WireError(ValueError)                a report, an ack, a collector's state
+    ├── SettingsError(ValueError)            a settings file or an option
+    ├── InputError(ValueError)               a file of samples
+    │   ├── FileUnreadableError                missing, no permission, not CSV or Parquet
+    │   ├── ColumnError                        a column that is not there
+    │   └── NotEnoughDataError                 too few samples for what was asked
+    ├── BrokerError(ConnectionError)         no broker answers there
+    │   └── BrokerRefusedError                 the broker answers and says no (name, password, rights)
+    ├── PortInUseError(OSError)              somebody else listens there
+    ├── LedgerError                          the agent's SQLite file
+    │   └── LedgerLockedError                  another agent process holds it
+    ├── StoreError                           the collector's database
+    │   ├── StoreLockedError                   another collector holds the DuckDB file
+    │   ├── StoreVersionError                  made by a newer edgemse
+    │   ├── StoreRefusedError                  the database says no (name, password, rights)
+    │   └── StoreUnreachableError              nothing answers, or no such file
+    └── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+
+A message says what was got, what was wanted and what to do. `exit_code` is what the commands exit
+with; a class that sets none inherits its parent's.
+"""
+
+__all__ = [
+    "BrokerError",
+    "BrokerRefusedError",
+    "ColumnError",
+    "CorruptStateError",
+    "EdgemseError",
+    "FileUnreadableError",
+    "InputError",
+    "LedgerError",
+    "LedgerLockedError",
+    "NotEnoughDataError",
+    "PortInUseError",
+    "SettingsError",
+    "StateError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreRefusedError",
+    "StoreUnreachableError",
+    "StoreVersionError",
+    "UnacknowledgedError",
+    "UnsupportedVersionError",
+    "WireError",
+]
+
+
+class EdgemseError(Exception):
+    """The root of everything that edgemse raises on purpose."""
+
+    exit_code = 1
+
+
+class StateError(EdgemseError, ValueError):
+    """Bytes that are not a readable state."""
+
+    exit_code = 65
+
+
+class CorruptStateError(StateError):
+    """The bytes of a state were cut or altered, or never were a state."""
+
+
+class UnsupportedVersionError(StateError):
+    """The state was written by a newer edgemse."""
+
+
+class WireError(EdgemseError, ValueError):
+    """A message that does not follow docs/wire.md."""
+
+    exit_code = 65
+
+
+class SettingsError(EdgemseError, ValueError):
+    """A settings file or an option that cannot be used."""
+
+    exit_code = 78
+
+
+class InputError(EdgemseError, ValueError):
+    """A file of samples holds something that is not a sample."""
+
+    exit_code = 65
+
+
+class FileUnreadableError(InputError):
+    """A file of samples cannot be opened or is neither CSV nor Parquet."""
+
+    exit_code = 66
+
+
+class ColumnError(InputError):
+    """A file of samples has no such column."""
+
+    exit_code = 67
+
+
+class NotEnoughDataError(InputError):
+    """Too few samples for what was asked; no figure is better than a wrong one."""
+
+    exit_code = 2
+
+
+class BrokerError(EdgemseError, ConnectionError):
+    """No MQTT broker answers at the given address."""
+
+    exit_code = 69
+
+
+class BrokerRefusedError(BrokerError):
+    """The broker answers and refuses the connection."""
+
+    exit_code = 77
+
+
+class PortInUseError(EdgemseError, OSError):
+    """Another process listens on the port."""
+
+    exit_code = 71
+
+
+class LedgerError(EdgemseError):
+    """The agent's ledger cannot be used."""
+
+    exit_code = 79
+
+
+class LedgerLockedError(LedgerError):
+    """Another agent process holds the ledger."""
+
+    exit_code = 80
+
+
+class StoreError(EdgemseError):
+    """The collector's store cannot be used."""
+
+    exit_code = 74
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the DuckDB file."""
+
+    exit_code = 73
+
+
+class StoreVersionError(StoreError):
+    """The store was made by a newer edgemse."""
+
+    exit_code = 70
+
+
+class StoreRefusedError(StoreError):
+    """The database answers and refuses the connection."""
+
+    exit_code = 76
+
+
+class StoreUnreachableError(StoreError):
+    """No database answers there, or the file is missing."""
+
+    exit_code = 72
+
+
+class UnacknowledgedError(EdgemseError, TimeoutError):
+    """The collector did not acknowledge everything in time; what is missing is kept."""
+
+    exit_code = 75
