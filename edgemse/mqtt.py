@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edgemse.errors import BrokerError, BrokerRefusedError, SettingsError
 
@@ -231,7 +232,7 @@ class Connection:
         client = link.client
         client.on_message = lambda _client, _data, message: self._received(message)
         client.on_connect = lambda _c, _d, _f, reason, _p: self._connected(link, reason)
-        client.on_subscribe = lambda *_: self._subscribed(link)
+        client.on_subscribe = lambda _c, _d, _mid, reasons, _p: self._subscribed(link, reasons)
         client.connect(self.broker.host, self.broker.port, self.broker.keepalive_seconds)
         self._link = link
         while not link.lost and not link.refused:
@@ -269,16 +270,20 @@ class Connection:
         if bad:
             link.lost = link.lost or f"the connection was lost ({bad[0].name})"
 
-    def _connected(self, link: _Link, reason: object) -> None:
-        if getattr(reason, "is_failure", False):
+    def _connected(self, link: _Link, reason: ReasonCode) -> None:
+        if reason.is_failure:
             link.refused = str(reason)
             return
         if self._subscriptions:
             link.client.subscribe([(topic, 1) for topic in self._subscriptions])
         else:
-            self._subscribed(link)
+            self._subscribed(link, ())
 
-    def _subscribed(self, link: _Link) -> None:
+    def _subscribed(self, link: _Link, reasons: Sequence[ReasonCode]) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            link.refused = f"{', '.join(refused)} (subscribing to {', '.join(self._subscriptions)})"
+            return
         if self._birth is not None:
             birth = self._birth
             link.client.publish(birth.topic, birth.payload, qos=1, retain=birth.retain)
