@@ -5,6 +5,7 @@
     │   ├── CorruptStateError                  cut, altered, or never a state
     │   └── UnsupportedVersionError            written by a newer edgemse
     ├── WireError(ValueError)                a report, an ack, a collector's state
+    ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
     ├── InputError(ValueError)               a file of samples
     │   ├── FileUnreadableError                missing, no permission, not CSV or Parquet
@@ -36,6 +37,7 @@ __all__ = [
     "InputError",
     "LedgerError",
     "LedgerLockedError",
+    "LineError",
     "NotEnoughDataError",
     "PortInUseError",
     "SettingsError",
@@ -73,6 +75,12 @@ class UnsupportedVersionError(StateError):
 
 class WireError(EdgemseError, ValueError):
     """A message that does not follow docs/wire.md."""
+
+    exit_code = 65
+
+
+class LineError(EdgemseError, ValueError):
+    """A line from a client of the agent that is not a sample, prediction, label or cell."""
 
     exit_code = 65
 
