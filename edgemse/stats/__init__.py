@@ -1,0 +1,1 @@
+"""What is computed: error statistics as a commutative monoid."""
