@@ -11,15 +11,16 @@ import json
 import random
 from pathlib import Path
 
-from edgemse.cells import Cell, Identity, newest, unseal
-from edgemse.monitor.own_cells import OwnCells
-from edgemse.monitor.own_lines import OwnLines
-from edgemse.wire import Ack, State, decode_report, encode_ack, encode_state
 from edgemse_agent.agent import Agent
 from edgemse_agent.intake.clients import Client, Intake
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
+
+from edgemse.cells import Cell, Identity, newest, unseal
+from edgemse.monitor.own_cells import OwnCells
+from edgemse.monitor.own_lines import OwnLines
+from edgemse.wire import Ack, State, decode_report, encode_ack, encode_state
 
 SETTINGS = AgentSettings(
     "device",
@@ -171,7 +172,9 @@ class World:
         copies = 2 if self.rng.random() < self.risk["double"] else 1
         for _ in range(copies):
             slow = self.rng.random() < self.risk["delay"]
-            self.network.append((self.clock.passed + (self.rng.uniform(0, 60) * slow), kind, payload))
+            self.network.append(
+                (self.clock.passed + (self.rng.uniform(0, 60) * slow), kind, payload)
+            )
 
     def deliver(self) -> None:
         if self.rng.random() < self.risk["amnesia"] / 4:
