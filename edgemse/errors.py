@@ -5,20 +5,21 @@
     │   ├── CorruptStateError                  cut, altered, or never a state
     │   └── UnsupportedVersionError            written by a newer edgemse
     ├── WireError(ValueError)                a report, an ack, a collector's state
+    ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
     ├── InputError(ValueError)               a file of samples
     │   ├── FileUnreadableError                missing, no permission, not CSV or Parquet
     │   ├── ColumnError                        a column that is not there
     │   └── NotEnoughDataError                 too few samples for what was asked
     ├── BrokerError(ConnectionError)         no broker answers there
-    │   └── BrokerRefusedError                 the broker answers and says no (name, password, rights)
+    │   └── BrokerRefusedError                 the broker answers and says no (name, password)
     ├── PortInUseError(OSError)              somebody else listens there
     ├── LedgerError                          the agent's SQLite file
     │   └── LedgerLockedError                  another agent process holds it
     ├── StoreError                           the collector's database
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
-    │   ├── StoreRefusedError                  the database says no (name, password, rights)
+    │   ├── StoreRefusedError                  the database says no (name, password)
     │   └── StoreUnreachableError              nothing answers, or no such file
     └── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
 
@@ -36,6 +37,7 @@ __all__ = [
     "InputError",
     "LedgerError",
     "LedgerLockedError",
+    "LineError",
     "NotEnoughDataError",
     "PortInUseError",
     "SettingsError",
@@ -73,6 +75,12 @@ class UnsupportedVersionError(StateError):
 
 class WireError(EdgemseError, ValueError):
     """A message that does not follow docs/wire.md."""
+
+    exit_code = 65
+
+
+class LineError(EdgemseError, ValueError):
+    """A line from a client of the agent that is not a sample, prediction, label or cell."""
 
     exit_code = 65
 

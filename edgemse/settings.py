@@ -66,7 +66,9 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
     if origin is list and isinstance(value, list):
         return [_converted(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {key: _converted(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            key: _converted(arguments[1], item, f"{where}.{key}") for key, item in value.items()
+        }
     if hint is float and type(value) is int:
         return float(value)
     if hint is Path and isinstance(value, str):

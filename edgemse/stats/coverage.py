@@ -117,8 +117,10 @@ class Coverage:
                 f"the lag histogram holds {coverage.lag_histogram.count} labels,"
                 f" the coverage says that {coverage.matched} matched"
             )
-        if not coverage.lag_ms_max <= coverage.lag_ms_sum <= coverage.lag_ms_max * max(
-            1, coverage.matched
+        if (
+            not coverage.lag_ms_max
+            <= coverage.lag_ms_sum
+            <= coverage.lag_ms_max * max(1, coverage.matched)
         ):
             raise CorruptStateError(
                 f"label lags of {coverage.matched} labels cannot sum to {coverage.lag_ms_sum} ms"
