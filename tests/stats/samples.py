@@ -66,8 +66,9 @@ def nist_by_formula() -> dict[str, list[float]]:
         "NumAcc2": [1.2] + [1.1, 1.3] * 500,
         "NumAcc3": [1000000.2] + [1000000.1, 1000000.3] * 500,
         "NumAcc4": small,
-        "SmLs07": [1e12 + 0.1 * (g % 10) + (0.4 if i % 2 else 0.2) for g in range(9)
-                   for i in range(1, 202)],
+        "SmLs07": [
+            1e12 + 0.1 * (g % 10) + (0.4 if i % 2 else 0.2) for g in range(9) for i in range(1, 202)
+        ],
     }
 
 
@@ -82,8 +83,9 @@ def families(n: int = 4000) -> dict[str, list[float]]:
         x for _ in range(n // 3) for h in [1e8 * rng.random()] for x in (h, 1e-8 * rng.random(), -h)
     ]
     out["ramp"] = [float(i) for i in range(n)]
-    out["two values an ulp apart"] = [math.nextafter(1e15, 2e15) if i % 3 else 1e15
-                                      for i in range(n)]
+    out["two values an ulp apart"] = [
+        math.nextafter(1e15, 2e15) if i % 3 else 1e15 for i in range(n)
+    ]
     out["tiny"] = [1e-150 * rng.gauss(0, 1) for _ in range(n)]
     out["large"] = [1e59 * rng.gauss(0, 1) for _ in range(n)]
     return out | nist_by_formula()

@@ -56,8 +56,9 @@ def test_a_million_samples_by_integers():
 
 @given(
     st.lists(
-        st.floats(-(2.0**60), 2.0**60, allow_subnormal=False).map(lambda x: x if abs(x) > 2.0**-60
-                                                                 else 0.0),
+        st.floats(-(2.0**60), 2.0**60, allow_subnormal=False).map(
+            lambda x: x if abs(x) > 2.0**-60 else 0.0
+        ),
         min_size=1,
         max_size=60,
     ),
@@ -82,8 +83,9 @@ def test_a_constant_has_variance_zero_whatever_the_split(constant, sizes):
     pieces = [(one_by_one if n % 2 else in_batches)([constant] * n) for n in sizes]
     s = merge_all(pieces)
     assert (s.error_variance, s.bias) == (0.0, constant)
-    assert s.mse_interval() == ((s.mse, s.mse) if s.count >= 20 else pytest.approx(
-        (float("nan"),) * 2, nan_ok=True))
+    assert s.mse_interval() == (
+        (s.mse, s.mse) if s.count >= 20 else pytest.approx((float("nan"),) * 2, nan_ok=True)
+    )
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=50))
