@@ -121,6 +121,7 @@ class Connection:
         self._outbox: deque[Publication] = deque()
         self._link: _Link | None = None
         self._error: BrokerError | None = None
+        self._must_connect = False
         self._stopping = threading.Event()
         self._tried = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -136,6 +137,7 @@ class Connection:
 
     def start(self, *, must_connect: bool = False) -> None:
         """Begin; with `must_connect`, wait for the first attempt and raise what it met."""
+        self._must_connect = must_connect
         self._thread.start()
         if must_connect:
             self._tried.wait()
@@ -186,6 +188,8 @@ class Connection:
                 self._outbox.clear()
             self._error = self._explain(link)
             self._tried.set()
+            if self._must_connect and not self.connects:
+                return
             if was_up:
                 pause = BACKOFF_SECONDS[0]
                 self._on_down()
