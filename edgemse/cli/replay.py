@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from edgemse.cli.options import Format, FormatOption
-from edgemse.cli.output import console
-from edgemse.cli.progress import progress_over
-from edgemse.cli.samples import Chunk, Columns, read_samples
 from rich.console import Console
 
 from edgemse.broker import PASSWORD_VARIABLE, BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
+from edgemse.cli.options import Format, FormatOption
+from edgemse.cli.output import console
+from edgemse.cli.progress import progress_over
+from edgemse.cli.samples import Chunk, Columns, read_samples
 from edgemse.errors import SettingsError
 from edgemse.replay import Outcome, VirtualFleet, digest_of
 from edgemse.topics import DEFAULT_PREFIX, Topics
@@ -70,9 +70,7 @@ def command(
     """
     if version and version_column:
         raise SettingsError("--version and --version-column: wanted one of the two")
-    settings = BrokerSettings(
-        broker, username, password_file, tls, ca_file, protocol, prefix=prefix
-    )
+    place = BrokerSettings(broker, username, password_file, tls, ca_file, protocol, prefix=prefix)
     width, delay = _seconds(window, "--window"), _seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
         raise SettingsError(f"--window {window}: wanted one of 10s, 1m, 5m, 1h, 1d")
