@@ -1,0 +1,336 @@
+# cython: language_level=3, cdivision=True
+"""Bytes: varints, doubles, bits, and the histogram's counts. docs/wire.md describes every byte."""
+from cpython.mem cimport PyMem_RawMalloc, PyMem_RawRealloc, PyMem_RawFree
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from edgemse.stats._buckets cimport (
+    MAX_COUNT, SPAN, Buckets, Side, at, buckets_clear, buckets_cover, trim,
+)
+
+cdef enum:
+    ESCAPE = 20           # unary quotients from here on are written as Elias-gamma numbers
+    RICE_WINDOW = 16      # samples after which the running mean is halved
+    LOWEST_BUCKET = -8593  # of the smallest double, 2^-1074
+    HIGHEST_BUCKET = 1599  # of 2^200, the largest error that is accepted
+
+
+cdef struct Writer:
+    unsigned char *data
+    Py_ssize_t size
+    Py_ssize_t room
+    uint64_t held         # bits that do not fill a byte yet, in the low end
+    int bits
+    bint failed           # no memory
+
+
+cdef struct Reader:
+    const unsigned char *data
+    Py_ssize_t size
+    Py_ssize_t at
+    uint64_t held
+    int bits
+    bint failed           # ran past the end, or read what no writer writes
+
+
+cdef struct Rice:
+    uint64_t total
+    uint64_t seen
+
+
+cdef inline int writer_open(Writer *w) noexcept nogil:
+    memset(w, 0, sizeof(Writer))
+    w.room = 512
+    w.data = <unsigned char *> PyMem_RawMalloc(w.room)
+    w.failed = w.data == NULL
+    return -1 if w.failed else 0
+
+
+cdef inline void writer_close(Writer *w) noexcept nogil:
+    PyMem_RawFree(w.data)
+
+
+cdef inline void put_byte(Writer *w, unsigned char byte) noexcept nogil:
+    cdef unsigned char *data
+    if w.size == w.room:
+        data = <unsigned char *> PyMem_RawRealloc(w.data, 2 * w.room)
+        if data == NULL:
+            w.failed = True
+            return
+        w.data = data
+        w.room *= 2
+    w.data[w.size] = byte
+    w.size += 1
+
+
+cdef inline void put_varint(Writer *w, uint64_t v) noexcept nogil:
+    while v >= 0x80:
+        put_byte(w, <unsigned char> (v & 0x7F | 0x80))
+        v >>= 7
+    put_byte(w, <unsigned char> v)
+
+
+cdef inline uint64_t zigzag(int64_t v) noexcept nogil:
+    return (<uint64_t> v << 1) ^ (0 - <uint64_t> (v < 0))
+
+
+cdef inline int64_t unzigzag(uint64_t v) noexcept nogil:
+    return <int64_t> ((v >> 1) ^ (0 - (v & 1)))
+
+
+cdef inline void put_double(Writer *w, double x) noexcept nogil:
+    cdef uint64_t bits
+    cdef int i
+    memcpy(&bits, &x, 8)
+    for i in range(8):
+        put_byte(w, <unsigned char> (bits >> (8 * i) & 0xFF))
+
+
+cdef inline void put_bits(Writer *w, uint64_t v, int n) noexcept nogil:
+    """The low n <= 32 bits of v, the highest first."""
+    w.held = (w.held << n) | v
+    w.bits += n
+    while w.bits >= 8:
+        w.bits -= 8
+        put_byte(w, <unsigned char> (w.held >> w.bits & 0xFF))
+
+
+cdef inline void put_long(Writer *w, uint64_t v, int n) noexcept nogil:
+    """The low n <= 64 bits of v."""
+    if n > 32:
+        put_bits(w, v >> 32 & ((1ULL << (n - 32)) - 1), n - 32)
+        n = 32
+    put_bits(w, v & ((1ULL << n) - 1), n)
+
+
+cdef inline void put_padding(Writer *w) noexcept nogil:
+    if w.bits:
+        put_bits(w, 0, 8 - w.bits)
+
+
+cdef inline int width(uint64_t v) noexcept nogil:
+    cdef int n = 0
+    while v:
+        n += 1
+        v >>= 1
+    return n
+
+
+cdef inline void put_gamma(Writer *w, uint64_t v) noexcept nogil:
+    """Elias' gamma code of v >= 1."""
+    cdef int n = width(v)
+    put_long(w, 0, n - 1)
+    put_long(w, v, n)
+
+
+cdef inline int rice_bits(const Rice *r) noexcept nogil:
+    """How many low bits are written plainly: JPEG-LS (ITU-T T.87, A.5.1)."""
+    cdef int k = 0
+    while r.seen << k < r.total:
+        k += 1
+    return k
+
+
+cdef inline void rice_learn(Rice *r, uint64_t v) noexcept nogil:
+    r.total += v
+    r.seen += 1
+    if r.seen == RICE_WINDOW:
+        r.total >>= 1
+        r.seen >>= 1
+
+
+cdef inline void put_rice(Writer *w, Rice *r, uint64_t v) noexcept nogil:
+    cdef int k = rice_bits(r)
+    cdef uint64_t q = v >> k
+    if q < ESCAPE:
+        put_bits(w, (1ULL << (q + 1)) - 2, <int> q + 1)
+    else:
+        put_bits(w, (1 << ESCAPE) - 1, ESCAPE)
+        put_gamma(w, q - ESCAPE + 1)
+    put_long(w, v, k)
+    rice_learn(r, v)
+
+
+cdef inline void put_run(Writer *w, Rice *r, const Side *s, int low, int size) noexcept nogil:
+    """Differences of neighbours; a zero is followed by the length of its run."""
+    cdef int64_t last = 0
+    cdef int64_t here
+    cdef int i = low
+    cdef int start
+    while i < low + size:
+        here = <int64_t> at(s, i)
+        put_rice(w, r, <uint64_t> here - 1 if last == 0 else zigzag(here - last))
+        last = here
+        start = i
+        i += 1
+        if here == 0:
+            while at(s, i) == 0:
+                i += 1
+            put_gamma(w, i - start)
+
+
+cdef inline void put_buckets(Writer *w, const Buckets *b) noexcept nogil:
+    cdef Rice rice
+    cdef int low[2]
+    cdef int size[2]
+    cdef int side
+    rice.total = 0
+    rice.seen = 1
+    put_varint(w, b.zero)
+    for side in range(2):
+        trim(&b.sides[side], &low[side], &size[side])
+        put_varint(w, size[side])
+        if size[side]:
+            put_varint(w, zigzag(low[side]))
+    for side in range(2):
+        put_run(w, &rice, &b.sides[side], low[side], size[side])
+    put_padding(w)
+
+
+cdef inline unsigned char get_byte(Reader *r) noexcept nogil:
+    if r.at >= r.size:
+        r.failed = True
+        return 0
+    r.at += 1
+    return r.data[r.at - 1]
+
+
+cdef inline uint64_t get_varint(Reader *r) noexcept nogil:
+    """At most 63 bits, in the shortest form."""
+    cdef uint64_t v = 0
+    cdef unsigned char byte
+    cdef int shift = 0
+    while shift < 63:
+        byte = get_byte(r)
+        v |= (<uint64_t> (byte & 0x7F)) << shift
+        if byte < 0x80:
+            if byte == 0 and shift:
+                r.failed = True
+            return v
+        shift += 7
+    r.failed = True
+    return 0
+
+
+cdef inline double get_double(Reader *r) noexcept nogil:
+    cdef uint64_t bits = 0
+    cdef double x
+    cdef int i
+    for i in range(8):
+        bits |= (<uint64_t> get_byte(r)) << (8 * i)
+    memcpy(&x, &bits, 8)
+    return x
+
+
+cdef inline uint64_t get_bits(Reader *r, int n) noexcept nogil:
+    while r.bits < n:
+        r.held = (r.held << 8) | get_byte(r)
+        r.bits += 8
+    r.bits -= n
+    return r.held >> r.bits & ((1ULL << n) - 1)
+
+
+cdef inline uint64_t get_long(Reader *r, int n) noexcept nogil:
+    cdef uint64_t high = 0
+    if n > 32:
+        high = get_bits(r, n - 32)
+        n = 32
+    return high << n | get_bits(r, n)
+
+
+cdef inline uint64_t get_gamma(Reader *r) noexcept nogil:
+    cdef int zeros = 0
+    while get_bits(r, 1) == 0:
+        zeros += 1
+        if zeros > 53 or r.failed:
+            r.failed = True
+            return 1
+    return 1ULL << zeros | get_long(r, zeros)
+
+
+cdef inline uint64_t get_rice(Reader *r, Rice *rice) noexcept nogil:
+    cdef int k = rice_bits(rice)
+    cdef uint64_t q = 0
+    while q < ESCAPE and get_bits(r, 1):
+        q += 1
+    if q == ESCAPE:
+        q += get_gamma(r) - 1
+    if q >> (55 - k):
+        r.failed = True
+        return 0
+    q = q << k | get_long(r, k)
+    rice_learn(rice, q)
+    return q
+
+
+cdef inline uint64_t get_run(Reader *r, Rice *rice, Side *s) noexcept nogil:
+    """Fills a covered run; returns the sum of its counts."""
+    cdef int64_t last = 0
+    cdef uint64_t total = 0
+    cdef uint64_t coded, zeros
+    cdef int j = 0
+    while j < s.size:
+        coded = get_rice(r, rice)
+        last = <int64_t> coded + 1 if last == 0 else last + unzigzag(coded)
+        if r.failed or last < 0 or total + <uint64_t> last > MAX_COUNT:
+            r.failed = True
+            return 0
+        s.counts[j] = <uint64_t> last
+        total += <uint64_t> last
+        j += 1
+        if last == 0:
+            zeros = get_gamma(r)
+            if zeros > <uint64_t> (s.size - j):  # the last bucket is never empty
+                r.failed = True
+                return 0
+            j += <int> zeros - 1
+    return total
+
+
+cdef inline bint get_side(Reader *r, int *low, int *size) noexcept nogil:
+    cdef uint64_t n = get_varint(r)
+    cdef int64_t first = 0
+    if n > SPAN or r.failed:
+        return False
+    if n:
+        first = unzigzag(get_varint(r))
+    if first < LOWEST_BUCKET or first + <int64_t> n - 1 > HIGHEST_BUCKET:
+        return False
+    low[0] = <int> first
+    size[0] = <int> n
+    return True
+
+
+cdef inline int get_buckets(Reader *r, Buckets *b) noexcept nogil:
+    """0; -1 without memory; 1 if the bytes are no histogram. `b` is to be freed in every case."""
+    cdef Rice rice
+    cdef int low[2]
+    cdef int size[2]
+    cdef int side
+    cdef uint64_t total
+    rice.total = 0
+    rice.seen = 1
+    buckets_clear(b)
+    b.zero = total = get_varint(r)
+    for side in range(2):
+        if not get_side(r, &low[side], &size[side]):
+            return 1
+        if size[side]:
+            b.top = max(b.top, low[side] + size[side] - 1)
+    if total > MAX_COUNT:
+        return 1
+    r.held = r.bits = 0
+    for side in range(2):
+        if size[side] == 0:
+            continue
+        if low[side] <= b.top - SPAN:
+            return 1
+        if buckets_cover(&b.sides[side], low[side], low[side] + size[side] - 1,
+                         b.top - SPAN + 1):
+            return -1
+        total += get_run(r, &rice, &b.sides[side])
+        if b.sides[side].counts[0] == 0 or total > MAX_COUNT:
+            return 1
+    if r.failed or r.held & ((1ULL << r.bits) - 1):
+        return 1
+    return 0

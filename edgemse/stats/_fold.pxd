@@ -1,0 +1,166 @@
+# cython: language_level=3, cdivision=True
+"""Samples into a state: blocks of weight 1 by the vector kernel, weighted ones by a plain loop."""
+from libc.math cimport isfinite
+
+from edgemse.stats._buckets cimport LIMIT, Buckets, count_all
+from edgemse.stats._moments cimport (
+    Block, State, add, block_sums, clear, dd, divide, fabs, from_block,
+    merge_states, negative, not_below_zero, pair, subtract, times, times_double, two_prod, two_sum,
+)
+
+cdef enum:
+    ACCEPTED = 0
+    NONFINITE = 1
+    OUT_OF_RANGE = 2
+    WEIGHTLESS = 3
+    NEGATIVE_WEIGHT = 4
+
+
+cdef inline int judge(double y, double pred) noexcept nogil:
+    """What becomes of a sample of weight 1."""
+    if fabs(pred - y) <= LIMIT and fabs(y) <= LIMIT:
+        return ACCEPTED
+    return OUT_OF_RANGE if isfinite(y) and isfinite(pred) else NONFINITE
+
+
+cdef inline int judge_weight(double w) noexcept nogil:
+    """A weight from 2^-100 to 2^100 is taken: sums of fourth powers stay finite and normal."""
+    if not isfinite(w):
+        return NONFINITE
+    if w == 0.0:
+        return WEIGHTLESS
+    if w < 0.0:
+        return NEGATIVE_WEIGHT
+    return ACCEPTED if 2.0 ** -100 <= w <= 2.0 ** 100 else OUT_OF_RANGE
+
+
+cdef inline void refuse(State *s, int why) noexcept nogil:
+    if why == NONFINITE:
+        s.nonfinite += 1
+    elif why == OUT_OF_RANGE:
+        s.out_of_range += 1
+
+
+cdef inline void fold_sums(State *s, const double *y, double *errors, Py_ssize_t n,
+                           double largest_y, Block *b) noexcept nogil:
+    """Accepted samples of weight 1, their range known. `errors` has room for whole rows."""
+    cdef State fresh
+    block_sums(y, errors, n, largest_y, b)
+    from_block(&fresh, b, n)
+    merge_states(s, &fresh)
+
+
+cdef inline void fold_plain(State *s, const double *y, double *errors, Py_ssize_t n) noexcept nogil:
+    """Accepted samples of weight 1, given as labels and errors."""
+    cdef Block b
+    cdef double largest_y = 0.0
+    cdef Py_ssize_t i
+    b.low = b.high = errors[0]
+    for i in range(n):
+        b.low = errors[i] if errors[i] < b.low else b.low
+        b.high = errors[i] if errors[i] > b.high else b.high
+        largest_y = fabs(y[i]) if fabs(y[i]) > largest_y else largest_y
+    fold_sums(s, y, errors, n, largest_y, &b)
+
+
+cdef inline dd weighted_mean(const double *x, const double *w, Py_ssize_t n,
+                             dd weight) noexcept nogil:
+    """About the first value, so that the mean of a constant is that constant."""
+    cdef dd total = pair(0.0)
+    cdef Py_ssize_t i
+    for i in range(1, n):
+        total = add(total, times_double(two_sum(x[i], -x[0]), w[i]))
+    return add(pair(x[0]), divide(total, weight))
+
+
+cdef inline void fold_weighted(State *s, const double *y, const double *errors, const double *w,
+                               Py_ssize_t n) noexcept nogil:
+    """Accepted samples, weighted."""
+    cdef State fresh
+    cdef dd weight = pair(0.0)
+    cdef dd he, hy
+    cdef double d, g, wd, total, d2 = 0.0
+    cdef Py_ssize_t i
+    clear(&fresh)
+    for i in range(n):
+        weight = add(weight, pair(w[i]))
+        fresh.weight2 += w[i] * w[i]
+    fresh.count = <unsigned long long> n
+    fresh.weight = weight
+    fresh.mean = weighted_mean(errors, w, n, weight)
+    fresh.y_mean = weighted_mean(y, w, n, weight)
+    for i in range(n):
+        d = errors[i] - fresh.mean.hi
+        g = y[i] - fresh.y_mean.hi
+        wd = w[i] * d
+        fresh.m2 = add(fresh.m2, two_prod(wd, d))
+        fresh.y_m2 = add(fresh.y_m2, two_prod(w[i] * g, g))
+        fresh.y_e = add(fresh.y_e, two_prod(wd, g))
+        fresh.m3 += wd * (d * d)
+        fresh.m4 += wd * d * (d * d)
+        fresh.abs_sum += w[i] * fabs(errors[i])
+        fresh.low = errors[i] if errors[i] < fresh.low else fresh.low
+        fresh.high = errors[i] if errors[i] > fresh.high else fresh.high
+    he = pair(fresh.mean.lo)
+    hy = pair(fresh.y_mean.lo)
+    d2 = fresh.m2.hi
+    total = weight.hi
+    d = he.hi
+    fresh.m4 += -4.0 * d * fresh.m3 + 6.0 * (d * d) * d2 - 3.0 * total * ((d * d) * (d * d))
+    fresh.m3 += -3.0 * d * d2 + 2.0 * total * (d * d * d)
+    fresh.m4 = fresh.m4 if fresh.m4 > 0.0 else 0.0
+    fresh.m2 = not_below_zero(add(fresh.m2, negative(times(times(he, he), weight))))
+    fresh.y_m2 = not_below_zero(add(fresh.y_m2, negative(times(times(hy, hy), weight))))
+    fresh.y_e = add(fresh.y_e, negative(times(times(he, hy), weight)))
+    merge_states(s, &fresh)
+
+
+cdef inline int fold_checked(State *s, Buckets *buckets, const double *y, const double *pred,
+                             const double *weights, double *errors, Py_ssize_t n) noexcept nogil:
+    """One block, sample by sample: what must be refused is. 0, or -1 without memory."""
+    cdef double kept_y[1024 + 8]
+    cdef double kept_w[1024]
+    cdef Py_ssize_t kept = 0
+    cdef Py_ssize_t i
+    cdef int why
+    for i in range(n):
+        why = judge_weight(weights[i]) if weights != NULL else ACCEPTED
+        if why == ACCEPTED:
+            why = judge(y[i], pred[i])
+        if why != ACCEPTED:
+            refuse(s, why)
+            continue
+        kept_y[kept] = y[i]
+        errors[kept] = pred[i] - y[i]
+        if weights != NULL:
+            kept_w[kept] = weights[i]
+        kept += 1
+    if kept == 0:
+        return 0
+    if count_all(buckets, errors, kept):
+        return -1
+    if weights != NULL:
+        fold_weighted(s, kept_y, errors, kept_w, kept)
+    else:
+        fold_plain(s, kept_y, errors, kept)
+    return 0
+
+
+cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const double *pred,
+                           const double *weights, Py_ssize_t n) noexcept nogil:
+    """One block of at most BLOCK samples; weights NULL: all 1. 0, or -1 without memory."""
+    cdef double errors[1024 + 8]
+    cdef double largest_y
+    cdef Block b
+    cdef State fresh
+    if weights != NULL:
+        return fold_checked(s, buckets, y, pred, weights, errors, n)
+    subtract(y, pred, errors, n, &b, &largest_y)
+    if not (b.low >= -LIMIT and b.high <= LIMIT and largest_y <= LIMIT) or not block_sums(
+            y, errors, n, largest_y, &b):
+        return fold_checked(s, buckets, y, pred, NULL, errors, n)
+    if count_all(buckets, errors, n):
+        return -1
+    from_block(&fresh, &b, n)
+    merge_states(s, &fresh)
+    return 0

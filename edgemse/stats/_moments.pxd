@@ -1,0 +1,245 @@
+# cython: language_level=3, cdivision=True
+"""Leaf maths of the state: double-double arithmetic, and merging as Chan and Pebay do it.
+
+Every function is written symmetrically, so that merging commutes to the bit. Error bounds of the
+double-double operations are those of Joldes, Muller and Popescu (2017), with u = 2^-53; the bounds
+of what is built from them stand in docs/numerics.md.
+"""
+from libc.stdint cimport uint64_t
+
+cdef extern from "_block.h" nogil:
+    ctypedef struct dd "edgemse_dd":
+        double hi
+        double lo
+
+    ctypedef struct Block "edgemse_block":
+        dd e
+        dd y
+        double low
+        double high
+        double abs_sum
+        dd d2
+        dd g2
+        dd dg
+        double d3
+        double d4
+        double pivot_e
+        double pivot_y
+
+    const Py_ssize_t BLOCK "EDGEMSE_BLOCK"
+    const Py_ssize_t LANES "EDGEMSE_LANES"
+    dd two_sum "edgemse_two_sum"(double a, double b) noexcept
+    dd fast_two_sum "edgemse_fast_two_sum"(double a, double b) noexcept
+    dd two_prod "edgemse_two_prod"(double a, double b) noexcept
+    void subtract "edgemse_subtract"(
+        const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out,
+        double *largest_y) noexcept
+    int block_sums "edgemse_sums"(
+        const double *y, double *errors, Py_ssize_t n, double largest_y, Block *out) noexcept
+
+cdef extern from "math.h" nogil:
+    double fabs(double x) noexcept
+    double INFINITY
+
+
+cdef struct State:
+    uint64_t count        # accepted samples
+    dd weight             # W, the sum of their weights
+    double weight2        # sum of w^2
+    dd mean               # of e = y_pred - y_true, weighted, as all that follows
+    dd m2                 # sum of w (e - mean)^2
+    double m3
+    double m4
+    double abs_sum        # sum of w |e|
+    double low            # smallest e
+    double high           # largest e
+    dd y_mean             # of y_true
+    dd y_m2
+    dd y_e                # sum of w (y - y_mean)(e - mean)
+    uint64_t nonfinite    # refused samples
+    uint64_t out_of_range
+
+
+cdef inline dd pair(double hi) noexcept nogil:
+    cdef dd r
+    r.hi = hi
+    r.lo = 0.0
+    return r
+
+
+cdef inline dd negative(dd a) noexcept nogil:
+    a.hi = -a.hi
+    a.lo = -a.lo
+    return a
+
+
+cdef inline dd scaled(dd a, double power_of_two) noexcept nogil:
+    """Exact while nothing underflows."""
+    a.hi *= power_of_two
+    a.lo *= power_of_two
+    return a
+
+
+cdef inline dd add(dd a, dd b) noexcept nogil:
+    """Algorithm 6 (AccurateDWPlusDW), relative error below 3 u^2 + 13 u^3."""
+    cdef dd s = two_sum(a.hi, b.hi)
+    cdef dd t = two_sum(a.lo, b.lo)
+    cdef dd v = fast_two_sum(s.hi, s.lo + t.hi)
+    return fast_two_sum(v.hi, t.lo + v.lo)
+
+
+cdef inline dd times_double(dd a, double b) noexcept nogil:
+    """Algorithm 8, relative error below 3 u^2."""
+    cdef dd c = two_prod(a.hi, b)
+    return fast_two_sum(c.hi, c.lo + a.lo * b)
+
+
+cdef inline dd times(dd a, dd b) noexcept nogil:
+    """Algorithm 10 (DWTimesDW1), relative error below 5 u^2."""
+    cdef dd c = two_prod(a.hi, b.hi)
+    return fast_two_sum(c.hi, c.lo + (a.hi * b.lo + b.hi * a.lo))
+
+
+cdef inline dd divide(dd a, dd b) noexcept nogil:
+    """Algorithm 17 (DWDivDW2), relative error below 15 u^2; exact when the quotient is a double."""
+    cdef double q = a.hi / b.hi
+    cdef dd r = times_double(b, q)
+    return fast_two_sum(q, ((a.hi - r.hi) + (a.lo - r.lo)) / b.hi)
+
+
+cdef inline double value(dd a) noexcept nogil:
+    return a.hi + a.lo
+
+
+cdef inline void clear(State *s) noexcept nogil:
+    cdef dd zero = pair(0.0)
+    s.count = s.nonfinite = s.out_of_range = 0
+    s.weight = s.mean = s.m2 = s.y_mean = s.y_m2 = s.y_e = zero
+    s.weight2 = s.m3 = s.m4 = s.abs_sum = 0.0
+    s.low = INFINITY
+    s.high = -INFINITY
+
+
+cdef inline bint heavier(dd a, dd b) noexcept nogil:
+    return a.hi > b.hi or (a.hi == b.hi and a.lo > b.lo)
+
+
+cdef inline bint as_heavy(dd a, dd b) noexcept nogil:
+    return a.hi == b.hi and a.lo == b.lo
+
+
+cdef inline dd pooled_mean(dd big, dd small, dd delta, dd share, bint equal) noexcept nogil:
+    """Of two equal weights neither may be the origin, or merging would not commute."""
+    if equal:
+        return scaled(add(big, small), 0.5)
+    return add(big, times(delta, share))
+
+
+cdef inline void combine(State *a, const State *b) noexcept nogil:
+    """Fold b's accepted samples into a (Chan, Golub, LeVeque 1983; Pebay 2008, eq. 3.1)."""
+    cdef const State *big = a
+    cdef const State *small = b
+    cdef bint equal = as_heavy(a.weight, b.weight)
+    if heavier(b.weight, a.weight):
+        big = b
+        small = a
+    cdef dd weight = add(a.weight, b.weight)
+    cdef dd share = divide(small.weight, weight)
+    cdef dd factor = times(big.weight, share)
+    cdef dd de = add(small.mean, negative(big.mean))
+    cdef dd dy = add(small.y_mean, negative(big.y_mean))
+    cdef dd m2 = add(add(a.m2, b.m2), times(times(de, de), factor))
+    cdef dd y_m2 = add(add(a.y_m2, b.y_m2), times(times(dy, dy), factor))
+    cdef dd y_e = add(add(a.y_e, b.y_e), times(times(de, dy), factor))
+
+    cdef double d = de.hi
+    cdef double rs = share.hi
+    cdef double rb = big.weight.hi / weight.hi
+    cdef double f = factor.hi
+    cdef double m2b = rb * small.m2.hi
+    cdef double m2s = rs * big.m2.hi
+    cdef double m4 = (a.m4 + b.m4) + f * (rb * rb + rs * rs - rb * rs) * ((d * d) * (d * d))
+    m4 += 6.0 * (d * d) * (rb * m2b + rs * m2s)
+    m4 += 4.0 * d * (rb * small.m3 - rs * big.m3)
+    cdef double m3 = (a.m3 + b.m3) + f * (rb - rs) * (d * d) * d
+    m3 += 3.0 * d * (m2b - m2s)
+
+    a.mean = pooled_mean(big.mean, small.mean, de, share, equal)
+    a.y_mean = pooled_mean(big.y_mean, small.y_mean, dy, share, equal)
+    a.count += b.count
+    a.weight = weight
+    a.weight2 += b.weight2
+    a.m2 = m2
+    a.m3 = m3
+    a.m4 = m4
+    a.abs_sum += b.abs_sum
+    a.low = b.low if b.low < a.low else a.low
+    a.high = b.high if b.high > a.high else a.high
+    a.y_m2 = y_m2
+    a.y_e = y_e
+
+
+cdef inline void merge_states(State *a, const State *b) noexcept nogil:
+    """a := a + b; the empty state is the identity."""
+    cdef uint64_t nonfinite = a.nonfinite + b.nonfinite
+    cdef uint64_t out_of_range = a.out_of_range + b.out_of_range
+    if a.count == 0:
+        a[0] = b[0]
+    elif b.count:
+        combine(a, b)
+    a.nonfinite = nonfinite
+    a.out_of_range = out_of_range
+
+
+cdef inline dd about_mean(dd about_pivot, double n, dd h, dd k) noexcept nogil:
+    """sum (d - h)(g - k) from sum d g, where sum d = n h and sum g = n k."""
+    return add(about_pivot, negative(times_double(times(h, k), n)))
+
+
+cdef inline dd not_below_zero(dd a) noexcept nogil:
+    return a if a.hi > 0.0 else pair(0.0)
+
+
+cdef inline void from_block(State *s, const Block *b, Py_ssize_t samples) noexcept nogil:
+    """The state of one block of samples of weight 1: the pivots' rounding is taken out exactly."""
+    cdef double n = <double> samples
+    cdef double h
+    clear(s)
+    s.count = <uint64_t> samples
+    s.weight = pair(n)
+    s.weight2 = n
+    s.mean = divide(b.e, pair(n))
+    s.y_mean = divide(b.y, pair(n))
+    cdef dd he = add(s.mean, pair(-b.pivot_e))
+    cdef dd hy = add(s.y_mean, pair(-b.pivot_y))
+    s.m2 = not_below_zero(about_mean(b.d2, n, he, he))
+    s.y_m2 = not_below_zero(about_mean(b.g2, n, hy, hy))
+    s.y_e = about_mean(b.dg, n, he, hy)
+    h = he.hi
+    s.m3 = b.d3 - 3.0 * h * b.d2.hi + 2.0 * n * (h * h * h)
+    s.m4 = b.d4 - 4.0 * h * b.d3 + 6.0 * (h * h) * b.d2.hi - 3.0 * n * ((h * h) * (h * h))
+    if s.m4 < 0.0:
+        s.m4 = 0.0
+    s.abs_sum = b.abs_sum
+    s.low = b.low
+    s.high = b.high
+
+
+cdef inline dd positive_zeros(dd a) noexcept nogil:
+    a.hi += 0.0
+    a.lo += 0.0
+    return a
+
+
+cdef inline void canonical(State *s) noexcept nogil:
+    """-0.0 becomes 0.0, so that equal states have equal bytes."""
+    s.mean = positive_zeros(s.mean)
+    s.y_mean = positive_zeros(s.y_mean)
+    s.m2 = positive_zeros(s.m2)
+    s.y_m2 = positive_zeros(s.y_m2)
+    s.y_e = positive_zeros(s.y_e)
+    s.weight = positive_zeros(s.weight)
+    s.m3 += 0.0
+    s.m4 += 0.0
+    s.low += 0.0
+    s.high += 0.0

@@ -1,0 +1,211 @@
+# cython: language_level=3, cdivision=True
+"""A state as bytes, and what every state that is read must satisfy (docs/wire.md, "The state")."""
+from libc.math cimport copysign, isfinite
+from libc.stdint cimport uint64_t
+
+from edgemse.stats._buckets cimport (
+    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, buckets_total, trim,
+)
+from edgemse.stats._codec cimport (
+    Reader, Writer, get_byte, get_buckets, get_double, get_varint, put_buckets, put_byte,
+    put_double, put_varint,
+)
+from edgemse.stats._moments cimport State, clear, dd, fabs, pair
+
+cdef enum:
+    STATE_VERSION = 1
+    HAS_NONFINITE = 1
+    HAS_OUT_OF_RANGE = 2
+    IS_WEIGHTED = 4
+    FIRST_FIELD = 3   # the bit of `mean`; the other fields follow in their order
+    FIELDS = 15
+
+
+cdef inline void list_fields(State *s, double **fields) noexcept nogil:
+    """The numbers that are left out of the bytes when zero, in the order of their bits."""
+    fields[0] = &s.mean.hi
+    fields[1] = &s.mean.lo
+    fields[2] = &s.m2.hi
+    fields[3] = &s.m2.lo
+    fields[4] = &s.m3
+    fields[5] = &s.m4
+    fields[6] = &s.abs_sum
+    fields[7] = &s.low
+    fields[8] = &s.high
+    fields[9] = &s.y_mean.hi
+    fields[10] = &s.y_mean.lo
+    fields[11] = &s.y_m2.hi
+    fields[12] = &s.y_m2.lo
+    fields[13] = &s.y_e.hi
+    fields[14] = &s.y_e.lo
+
+
+cdef inline bint same_pair(dd a, dd b) noexcept nogil:
+    return a.hi == b.hi and a.lo == b.lo
+
+
+cdef inline bint same_state(State *a, State *b) noexcept nogil:
+    cdef double *mine[15]
+    cdef double *theirs[15]
+    cdef int i
+    list_fields(a, mine)
+    list_fields(b, theirs)
+    for i in range(FIELDS):
+        if mine[i][0] != theirs[i][0]:
+            return False
+    return (a.count == b.count and a.nonfinite == b.nonfinite and a.out_of_range == b.out_of_range
+            and a.weight2 == b.weight2 and same_pair(a.weight, b.weight))
+
+
+cdef inline bint is_weighted(const State *s) noexcept nogil:
+    cdef double n = <double> s.count
+    return s.weight.hi != n or s.weight.lo != 0.0 or s.weight2 != n
+
+
+cdef inline void put_state(Writer *w, State *s, const Buckets *b) noexcept nogil:
+    """Of a settled, canonical state."""
+    cdef double *fields[15]
+    cdef uint64_t mask = 0
+    cdef int i
+    list_fields(s, fields)
+    mask |= HAS_NONFINITE if s.nonfinite else 0
+    mask |= HAS_OUT_OF_RANGE if s.out_of_range else 0
+    if s.count:
+        mask |= IS_WEIGHTED if is_weighted(s) else 0
+        for i in range(FIELDS):
+            if fields[i][0] != 0.0:
+                mask |= 1ULL << (FIRST_FIELD + i)
+    put_byte(w, STATE_VERSION)
+    put_varint(w, s.count)
+    put_varint(w, mask)
+    if s.nonfinite:
+        put_varint(w, s.nonfinite)
+    if s.out_of_range:
+        put_varint(w, s.out_of_range)
+    if mask & IS_WEIGHTED:
+        put_double(w, s.weight.hi)
+        put_double(w, s.weight.lo)
+        put_double(w, s.weight2)
+    for i in range(FIELDS):
+        if mask >> (FIRST_FIELD + i) & 1:
+            put_double(w, fields[i][0])
+    if s.count:
+        put_buckets(w, b)
+
+
+cdef inline bint good_pair(dd a, double limit) noexcept nogil:
+    """Finite, in range, no negative zero, and lo no more than the rounding of hi."""
+    if not fabs(a.hi) <= limit or not isfinite(a.lo) or a.hi + a.lo != a.hi:
+        return False
+    return good_number(a.hi, limit) and good_number(a.lo, limit)
+
+
+cdef inline bint good_number(double x, double limit) noexcept nogil:
+    return fabs(x) <= limit and not (x == 0.0 and copysign(1.0, x) < 0.0)
+
+
+cdef inline bint good_weights(const State *s) noexcept nogil:
+    """Each weight is from 2^-100 to 2^100, and W^2 <= n W2 (Cauchy-Schwarz)."""
+    cdef double n = <double> s.count
+    cdef double w = s.weight.hi
+    cdef double slack = 1.0 + 1e-6
+    if not good_pair(s.weight, n * 2.0 ** 100 * slack) or not w >= n * 2.0 ** -100 / slack:
+        return False
+    if not good_number(s.weight2, n * 2.0 ** 200 * slack):
+        return False
+    return w * w <= n * s.weight2 * slack and s.weight2 <= w * w * slack
+
+
+cdef inline bint good_state(const State *s) noexcept nogil:
+    """Inner consistency of the numbers; the slack is for their rounding."""
+    cdef double w = s.weight.hi
+    cdef double range_ = s.high - s.low
+    cdef double slack = 1.0 + 1e-6
+    if s.count == 0 or s.count > MAX_COUNT or not good_weights(s):
+        return False
+    if not (good_number(s.low, LIMIT) and good_number(s.high, LIMIT) and s.low <= s.high):
+        return False
+    if not (good_pair(s.mean, LIMIT) and s.low <= s.mean.hi <= s.high):
+        return False
+    if not (good_pair(s.y_mean, LIMIT) and good_pair(s.m2, 2.0 ** 600)
+            and good_pair(s.y_m2, 2.0 ** 600) and good_pair(s.y_e, 2.0 ** 600)
+            and good_number(s.m3, 2.0 ** 800) and good_number(s.m4, 2.0 ** 1000)
+            and good_number(s.abs_sum, 2.0 ** 400)):
+        return False
+    if s.m2.hi < 0.0 or s.y_m2.hi < 0.0 or s.m4 < 0.0 or s.abs_sum < 0.0:
+        return False
+    if s.m2.hi > 0.25 * range_ * range_ * w * slack:  # Popoviciu
+        return False
+    if fabs(s.mean.hi) * w > s.abs_sum * slack:
+        return False
+    return s.abs_sum <= (s.high if s.high > -s.low else -s.low) * w * slack
+
+
+cdef inline bint good_end(const Side *s, double largest, int cut) noexcept nogil:
+    """The highest bucket of a sign is the one that its largest magnitude lies in."""
+    cdef int low, size
+    trim(s, &low, &size)
+    if largest > 0.0 and bucket_index(largest) > cut:
+        return size > 0 and low + size - 1 == bucket_index(largest)
+    return size == 0
+
+
+cdef inline bint good_buckets(const Buckets *b, const State *s) noexcept nogil:
+    """The histogram belongs to the state: the same samples, the same range."""
+    cdef int top = NO_TOP
+    cdef int cut
+    if s.high > 0.0:
+        top = bucket_index(s.high)
+    if s.low < 0.0:
+        top = max(top, bucket_index(-s.low))
+    cut = top - SPAN if top != NO_TOP else NO_TOP
+    return (b.top == top and buckets_total(b) == s.count
+            and good_end(&b.sides[POSITIVE], s.high, cut)
+            and good_end(&b.sides[NEGATIVE], -s.low, cut))
+
+
+cdef inline uint64_t get_counter(Reader *r) noexcept nogil:
+    """One that is only written when it is not zero."""
+    cdef uint64_t v = get_varint(r)
+    if v == 0 or v > MAX_COUNT:
+        r.failed = True
+    return v
+
+
+cdef inline int get_state(Reader *r, State *s, Buckets *b) noexcept nogil:
+    """After the version. 0; -1 without memory; 1 if the bytes are no state."""
+    cdef double *fields[15]
+    cdef uint64_t mask
+    cdef int i, result
+    clear(s)
+    s.count = get_varint(r)
+    mask = get_varint(r)
+    if r.failed or s.count > MAX_COUNT or mask >> (FIRST_FIELD + FIELDS):
+        return 1
+    if mask & HAS_NONFINITE:
+        s.nonfinite = get_counter(r)
+    if mask & HAS_OUT_OF_RANGE:
+        s.out_of_range = get_counter(r)
+    if s.count == 0:
+        return 1 if r.failed or mask >> 2 else 0
+    s.low = s.high = 0.0
+    s.weight = pair(<double> s.count)
+    s.weight2 = <double> s.count
+    if mask & IS_WEIGHTED:
+        s.weight.hi = get_double(r)
+        s.weight.lo = get_double(r)
+        s.weight2 = get_double(r)
+        if not is_weighted(s):
+            return 1
+    list_fields(s, fields)
+    for i in range(FIELDS):
+        if mask >> (FIRST_FIELD + i) & 1:
+            fields[i][0] = get_double(r)
+            if fields[i][0] == 0.0:
+                return 1
+    if r.failed or not good_state(s):
+        return 1
+    result = get_buckets(r, b)
+    if result == 0 and not good_buckets(b, s):
+        result = 1
+    return result

@@ -1,0 +1,614 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
+# cython: embedsignature=True
+"""`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
+
+Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
+(`_buckets.h`), figures (`_figures.pxd`), bytes (`_codec.pxd`, `_state.pxd`); this class checks input
+and holds them together. `reference.py` is the same in plain, exact Python.
+"""
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.math cimport sqrt
+from libc.string cimport memcpy, memset
+
+from edgemse.errors import CorruptStateError, UnsupportedVersionError
+from edgemse.stats.moments import Moments
+
+from edgemse.stats._buckets cimport (
+    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free, buckets_merge,
+    count_one, same_buckets, samples_above, signed_quantile,
+)
+from edgemse.stats._codec cimport Reader, Writer, get_byte, put_byte, writer_close, writer_open
+from edgemse.stats._columns cimport Column, acquire, load, release
+from edgemse.stats._figures cimport (
+    correlation_of, effective, interval, kurtosis_of, mse_of, nrmse_of, r2_of, skewness_of,
+    slope_of, standard_error, variance_of,
+)
+from edgemse.stats._fold cimport (
+    ACCEPTED, NEGATIVE_WEIGHT, fold_block, fold_plain, fold_weighted, judge,
+    judge_weight, refuse,
+)
+from edgemse.stats._moments cimport (
+    BLOCK, State, canonical, clear, fabs, merge_states, value,
+)
+from edgemse.stats._state cimport (
+    STATE_VERSION, get_state, good_buckets, good_state, put_state, same_state,
+)
+from edgemse.stats.histogram cimport ResidualHistogram
+
+__all__ = ["ErrorStats", "merge_all"]
+
+cdef double NAN = float("nan")
+
+cdef enum:
+    FREE_FROM = 16384  # samples of a batch from which on other threads may run meanwhile
+
+
+cdef int check_weights(Column *weights) except -1:
+    """A negative weight is a mistake of the caller's: nothing of the batch is taken."""
+    cdef double room[1024]
+    cdef const double *w
+    cdef Py_ssize_t start = 0, n, i
+    while start < weights.n:
+        n = min(BLOCK, weights.n - start)
+        w = load(weights, start, n, room)
+        for i in range(n):
+            if w[i] < 0.0:
+                raise ValueError(f"weight[{start + i}] is {w[i]!r}; weights are not negative")
+        start += n
+    return 0
+
+
+cdef int fold_columns(State *s, Buckets *buckets, const Column *y, const Column *pred,
+                      const Column *weights) noexcept nogil:
+    cdef double room_y[1024]
+    cdef double room_pred[1024]
+    cdef double room_w[1024]
+    cdef const double *w = NULL
+    cdef Py_ssize_t start = 0, n
+    while start < y.n:
+        n = min(BLOCK, y.n - start)
+        if weights.held:
+            w = load(weights, start, n, room_w)
+        if fold_block(s, buckets, load(y, start, n, room_y), load(pred, start, n, room_pred), w, n):
+            return -1
+        start += n
+    return 0
+
+
+cdef ErrorStats from_raw(bytes raw):
+    cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
+    cdef Reader r
+    cdef int result
+    if not raw:
+        raise CorruptStateError("no bytes at all; a state starts with its version, 1")
+    if raw[0] > STATE_VERSION:
+        raise UnsupportedVersionError(f"a state of version {raw[0]}; this edgemse reads versions "
+                                      f"up to {STATE_VERSION}: upgrade it")
+    if raw[0] != STATE_VERSION:
+        raise CorruptStateError("the first byte is 0; a state starts with its version, 1")
+    memset(&r, 0, sizeof(Reader))
+    r.data = raw
+    r.size = len(raw)
+    get_byte(&r)
+    result = get_state(&r, &new.state, &new.buckets)
+    if result < 0:
+        raise MemoryError
+    if result > 0 or r.at != r.size:
+        raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
+                                "something else")
+    return new
+
+
+cdef double checked_share(double q) except? -1.0:
+    if not 0.0 <= q <= 1.0:
+        raise ValueError(f"a quantile is asked for by a share from 0 to 1, not {q!r}")
+    return q
+
+
+@cython.final
+cdef class ErrorStats:
+    """Statistics of the error e = y_pred - y_true of one series, mergeable without loss.
+
+    Mean, second moments and co-moment are carried as double-doubles: bias, error variance and MSE
+    are correct to a few units in the last place whatever the offset, the order and the splitting
+    (docs/numerics.md). A sample with a NaN or an infinity is counted in `nonfinite`, one with |e| or
+    |y_true| above 2^200 in `out_of_range`; neither is folded in.
+
+    Merging is commutative to the bit, and the empty state is its identity. Every figure of an empty
+    state is NaN: no data is not a perfect model. One object may be used by several threads.
+
+    Examples:
+        >>> s = ErrorStats()
+        >>> s.update(10.0, 10.5)
+        >>> s.update_many([10.0, 11.0], [9.0, 11.5])
+        >>> s
+        ErrorStats(n=3, rmse=0.707107)
+        >>> s.bias, s.mse, s.max_error
+        (0.0, 0.5, 0.5)
+    """
+
+    def __cinit__(self):
+        clear(&self.state)
+        buckets_clear(&self.buckets)
+
+    def __dealloc__(self):
+        buckets_free(&self.buckets)
+
+    @cython.critical_section
+    def update(self, double y_true, double y_pred, double weight=1.0):
+        """Fold one sample in.
+
+        Args:
+            y_true: the label.
+            y_pred: the prediction, in the same unit.
+            weight: from 2^-100 to 2^100. 0 leaves the sample out; NaN or infinity counts it in
+                `nonfinite`, any other size in `out_of_range`.
+
+        Raises:
+            ValueError: the weight is negative.
+        """
+        cdef double e = y_pred - y_true
+        cdef int at = self.waiting
+        if weight != 1.0 or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
+            self.add_one(y_true, y_pred, weight)
+            return
+        if count_one(&self.buckets, e):
+            raise MemoryError
+        self.y[at] = y_true
+        self.e[at] = e
+        self.w[at] = 1.0
+        self.waiting = at + 1
+        if at + 1 == WAITING:
+            self.flush()
+
+    cdef int add_one(self, double y_true, double y_pred, double weight) except -1:
+        """The long way: weighted, or to be refused."""
+        cdef int why = judge_weight(weight)
+        if why == NEGATIVE_WEIGHT:
+            raise ValueError(f"the weight is {weight!r}; weights are not negative")
+        if why == ACCEPTED:
+            why = judge(y_true, y_pred)
+        if why != ACCEPTED:
+            refuse(&self.state, why)
+            return 0
+        if count_one(&self.buckets, y_pred - y_true):
+            raise MemoryError
+        self.y[self.waiting] = y_true
+        self.e[self.waiting] = y_pred - y_true
+        self.w[self.waiting] = weight
+        self.waiting_weighted = True
+        self.waiting += 1
+        if self.waiting == WAITING:
+            self.flush()
+        return 0
+
+    cdef void flush(self) noexcept nogil:
+        """The waiting samples, in the state."""
+        if self.waiting == 0:
+            return
+        if self.waiting_weighted:
+            fold_weighted(&self.state, self.y, self.e, self.w, self.waiting)
+        else:
+            fold_plain(&self.state, self.y, self.e, self.waiting)
+        self.waiting = 0
+        self.waiting_weighted = False
+
+    cdef void settle(self, State *out) noexcept:
+        """The state with the waiting samples; looking at it changes nothing that comes later."""
+        cdef double errors[WAITING]
+        with cython.critical_section(self):
+            out[0] = self.state
+            if self.waiting:
+                memcpy(errors, self.e, sizeof(errors))
+                if self.waiting_weighted:
+                    fold_weighted(out, self.y, errors, self.w, self.waiting)
+                else:
+                    fold_plain(out, self.y, errors, self.waiting)
+        canonical(out)
+
+    def update_many(self, y_true, y_pred, weight=None):
+        """Fold a batch in.
+
+        Args:
+            y_true, y_pred: shape (n,): anything with a buffer of float64, float32, integers or bool
+                (numpy, array, memoryview; contiguous float64 is not copied), a sequence or an
+                iterable of numbers.
+            weight: None for 1, or shape (n,); see `update`.
+
+        Raises:
+            ValueError: lengths or dimensions do not fit, or a weight is negative; nothing was
+                folded in.
+            TypeError: the items are not real numbers in the machine's byte order.
+        """
+        cdef Column y, pred, w
+        y.held = pred.held = w.held = False
+        try:
+            acquire(&y, y_true, "y_true")
+            acquire(&pred, y_pred, "y_pred")
+            if y.n != pred.n:
+                raise ValueError(f"y_true has {y.n} items and y_pred {pred.n}; they must pair up")
+            if weight is not None:
+                acquire(&w, weight, "weight")
+                if w.n != y.n:
+                    raise ValueError(f"weight has {w.n} items and y_true {y.n}; they must pair up")
+                check_weights(&w)
+            self.add_columns(&y, &pred, &w)
+        finally:
+            release(&y)
+            release(&pred)
+            release(&w)
+
+    cdef int add_columns(self, const Column *y, const Column *pred, const Column *w) except -1:
+        cdef State fresh
+        cdef Buckets counts
+        cdef int failed
+        clear(&fresh)
+        if y.n < FREE_FROM:
+            with cython.critical_section(self):
+                failed = fold_columns(&fresh, &self.buckets, y, pred, w)
+                self.flush()
+                merge_states(&self.state, &fresh)
+        else:
+            buckets_clear(&counts)
+            with nogil:
+                failed = fold_columns(&fresh, &counts, y, pred, w)
+            with cython.critical_section(self):
+                failed = failed or buckets_merge(&self.buckets, &counts)
+                self.flush()
+                merge_states(&self.state, &fresh)
+            buckets_free(&counts)
+        if failed:
+            raise MemoryError
+        return 0
+
+    def merge(self, ErrorStats other not None):
+        """Fold another's samples in; `other` stays as it is.
+
+        Commutative to the bit, associative up to rounding (docs/numerics.md); the counts and the
+        histogram are exact. OverflowError above 2^53 samples in all.
+        """
+        cdef State theirs
+        with cython.critical_section(self, other):
+            other.settle(&theirs)
+            if self.state.count + <unsigned long long> self.waiting + theirs.count > MAX_COUNT:
+                raise OverflowError("more than 2**53 samples in one state")
+            if buckets_merge(&self.buckets, &other.buckets):
+                raise MemoryError
+            self.flush()
+            merge_states(&self.state, &theirs)
+
+    @cython.critical_section
+    def copy(self):
+        """An independent object that goes on exactly as this one would."""
+        cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
+        if buckets_copy(&new.buckets, &self.buckets):
+            raise MemoryError
+        new.state = self.state
+        new.waiting = self.waiting
+        new.waiting_weighted = self.waiting_weighted
+        memcpy(new.y, self.y, sizeof(self.y))
+        memcpy(new.e, self.e, sizeof(self.e))
+        memcpy(new.w, self.w, sizeof(self.w))
+        return new
+
+    @cython.critical_section
+    def to_bytes(self):
+        """The state as canonical bytes: equal states, equal bytes (docs/wire.md, "The state")."""
+        cdef State s
+        cdef Writer w
+        self.settle(&s)
+        if writer_open(&w):
+            raise MemoryError
+        try:
+            put_state(&w, &s, &self.buckets)
+            if w.failed:
+                raise MemoryError
+            return PyBytes_FromStringAndSize(<char *> w.data, w.size)
+        finally:
+            writer_close(&w)
+
+    @staticmethod
+    def from_bytes(data):
+        """The state that `to_bytes` wrote, by this or any earlier version of edgemse.
+
+        Args:
+            data: bytes or anything with a buffer.
+
+        Raises:
+            CorruptStateError: the bytes were cut or altered, or are something else.
+            UnsupportedVersionError: a newer edgemse wrote them.
+            TypeError: `data` has no buffer.
+        """
+        return from_raw(data if type(data) is bytes else bytes(memoryview(data)))
+
+    def moments(self):
+        """Everything but the histogram as a `Moments` tuple, exact to the bit."""
+        cdef State s
+        self.settle(&s)
+        return Moments(
+            s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
+            s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
+            s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range)
+
+    @staticmethod
+    def from_moments(moments, ResidualHistogram histogram):
+        """The state of which `moments` and `histogram` are the two halves.
+
+        Args:
+            moments: a `Moments`, or its values in that order.
+            histogram: of the same samples; None only for an empty state.
+
+        Raises:
+            CorruptStateError: the values do not fit each other or the histogram.
+        """
+        cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
+        cdef State *s = &new.state
+        cdef State empty
+        try:
+            (s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
+             s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
+             s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range) = moments
+        except OverflowError as error:
+            raise CorruptStateError(f"a count is out of range: {error}") from None
+        if histogram is not None and buckets_copy(&new.buckets, &histogram.buckets):
+            raise MemoryError
+        good = good_buckets(&new.buckets, s) and good_state(s)
+        if s.count == 0:
+            clear(&empty)
+            empty.nonfinite = s.nonfinite
+            empty.out_of_range = s.out_of_range
+            good = same_state(&empty, s) and good_buckets(&new.buckets, s)
+        if not good or s.nonfinite > MAX_COUNT or s.out_of_range > MAX_COUNT:
+            raise CorruptStateError("these moments do not fit each other or the histogram")
+        return new
+
+    @property
+    def count(self):
+        """How many samples were accepted."""
+        cdef State s
+        self.settle(&s)
+        return s.count
+
+    @property
+    def weight(self):
+        """W, the sum of their weights; the count when all weigh 1, 0.0 when empty."""
+        cdef State s
+        self.settle(&s)
+        return value(s.weight)
+
+    @property
+    def effective_count(self):
+        """W^2 / sum of w^2 (Kish): how many equal weights would tell as much; 0.0 when empty."""
+        cdef State s
+        self.settle(&s)
+        return effective(&s)
+
+    @property
+    def nonfinite(self):
+        """How many samples were refused for a NaN or an infinity."""
+        cdef State s
+        self.settle(&s)
+        return s.nonfinite
+
+    @property
+    def out_of_range(self):
+        """How many were refused for |e| or |y_true| above 2^200, or for their weight's size."""
+        cdef State s
+        self.settle(&s)
+        return s.out_of_range
+
+    @property
+    def mse(self):
+        """Mean squared error, mean^2 + m2 / W, in squared units of y."""
+        cdef State s
+        self.settle(&s)
+        return mse_of(&s)
+
+    @property
+    def rmse(self):
+        """Root of the mean squared error, in units of y."""
+        cdef State s
+        self.settle(&s)
+        return sqrt(mse_of(&s))
+
+    @property
+    def bias(self):
+        """Mean error; positive where predictions are too high."""
+        cdef State s
+        self.settle(&s)
+        return value(s.mean) if s.count else NAN
+
+    @property
+    def error_variance(self):
+        """Population variance of the errors, m2 / W; 0.0 for one sample."""
+        cdef State s
+        self.settle(&s)
+        return variance_of(&s)
+
+    @property
+    def skewness(self):
+        """Population skewness of the errors; NaN when their variance is 0."""
+        cdef State s
+        self.settle(&s)
+        return skewness_of(&s)
+
+    @property
+    def kurtosis(self):
+        """Population kurtosis of the errors, 3 for a normal law; NaN when their variance is 0."""
+        cdef State s
+        self.settle(&s)
+        return kurtosis_of(&s)
+
+    @property
+    def mae(self):
+        """Mean absolute error, in units of y."""
+        cdef State s
+        self.settle(&s)
+        return s.abs_sum / s.weight.hi if s.count else NAN
+
+    @property
+    def min_error(self):
+        """The smallest error, exactly."""
+        cdef State s
+        self.settle(&s)
+        return s.low if s.count else NAN
+
+    @property
+    def max_error(self):
+        """The largest error, exactly."""
+        cdef State s
+        self.settle(&s)
+        return s.high if s.count else NAN
+
+    @property
+    def r2(self):
+        """Coefficient of determination, 1 - MSE / variance of y_true; NaN when that variance is 0."""
+        cdef State s
+        self.settle(&s)
+        return r2_of(&s)
+
+    @property
+    def nrmse(self):
+        """RMSE over the population standard deviation of y_true; NaN when that is 0."""
+        cdef State s
+        self.settle(&s)
+        return nrmse_of(&s)
+
+    @property
+    def correlation(self):
+        """Pearson's correlation of y_true and y_pred; NaN when either is constant."""
+        cdef State s
+        self.settle(&s)
+        return correlation_of(&s)
+
+    @property
+    def calibration_slope(self):
+        """Slope of y_true on y_pred, ideally 1; NaN when y_pred is constant."""
+        cdef State s
+        self.settle(&s)
+        return slope_of(&s)
+
+    @property
+    def mse_standard_error(self):
+        """Standard error of `mse` for independent samples; NaN below two of them.
+
+        sqrt(Var(e^2) / (n - 1)) with Var(e^2) = mu4 - mu2^2 + 4 bias mu3 + 4 bias^2 mu2, which is
+        exact; n is `effective_count`, right where weights do not depend on the size of the error.
+        """
+        cdef State s
+        self.settle(&s)
+        return standard_error(&s)
+
+    @cython.critical_section
+    def mse_interval(self, double confidence=0.95):
+        """Confidence interval (low, high) of the MSE, for independent samples only.
+
+        mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which come
+        from the kurtosis of e^2 in the histogram. Errors that follow each other closely make it far
+        too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples (or an
+        effective count of 20): not enough data. A point when e^2 never varies.
+
+        Raises:
+            ValueError: the confidence is not between 0 and 1, exclusive.
+        """
+        cdef State s
+        cdef double low, high
+        if not 0.0 < confidence < 1.0:
+            raise ValueError(f"a confidence lies between 0 and 1, not {confidence!r}")
+        self.settle(&s)
+        interval(&s, &self.buckets, confidence, &low, &high)
+        return low, high
+
+    def rmse_interval(self, double confidence=0.95):
+        """Square roots of `mse_interval`."""
+        low, high = self.mse_interval(confidence)
+        return sqrt(low), sqrt(high)
+
+    @cython.critical_section
+    def quantile(self, double q):
+        """The q-quantile of the errors, interpolated inside its bucket; NaN when empty.
+
+        Less than 9.1 % (one bucket, 2^(1/8) - 1) from the sample of that rank, usually under 1 %;
+        exact at 0 and 1. Counts samples, not weights. ValueError unless 0 <= q <= 1.
+        """
+        cdef State s
+        cdef double found = signed_quantile(&self.buckets, checked_share(q))
+        self.settle(&s)
+        if q == 0.0 or q == 1.0:
+            found = s.low if q == 0.0 else s.high
+        return min(max(found, s.low), s.high) if s.count else NAN
+
+    @cython.critical_section
+    def abs_quantile(self, double q):
+        """The q-quantile of |e|; see `quantile`. Exact at 1."""
+        cdef State s
+        cdef double found = absolute_quantile(&self.buckets, checked_share(q))
+        cdef double largest
+        self.settle(&s)
+        largest = max(s.high, -s.low)
+        if q == 1.0:
+            found = largest
+        return min(found, largest) if s.count else NAN
+
+    @cython.critical_section
+    def share_above(self, double t):
+        """The share of samples with |e| > t, log-linear inside t's bucket; NaN when empty.
+
+        Exact where t is a bucket's bound, 8 log2(t) being whole, and beyond the largest |e|. Elsewhere
+        `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
+        ValueError when t is NaN.
+        """
+        cdef State s
+        if t != t:
+            raise ValueError("the tolerance is NaN; a number is wanted")
+        self.settle(&s)
+        if s.count and t >= max(s.high, -s.low):
+            return 0.0
+        return samples_above(&self.buckets, t) / <double> s.count
+
+    @property
+    def histogram(self):
+        """A copy of the histogram of the errors, a `ResidualHistogram`."""
+        cdef ResidualHistogram new = ResidualHistogram.__new__(ResidualHistogram)
+        with cython.critical_section(self):
+            if buckets_copy(&new.buckets, &self.buckets):
+                raise MemoryError
+        return new
+
+    def __reduce__(self):
+        return ErrorStats.from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other):
+        """The same numbers, however they came about."""
+        cdef State mine, theirs
+        cdef ErrorStats that
+        if not isinstance(other, ErrorStats):
+            return NotImplemented
+        that = <ErrorStats> other
+        with cython.critical_section(self, that):
+            self.settle(&mine)
+            that.settle(&theirs)
+            return same_state(&mine, &theirs) and same_buckets(&self.buckets, &that.buckets)
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"ErrorStats(n={self.count}, rmse={self.rmse:.6g})"
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + 8 * (
+            self.buckets.sides[0].room + self.buckets.sides[1].room)
+
+
+def merge_all(states):
+    """The merge of all states of an iterable, in their order; empty for none.
+
+    Examples:
+        >>> merge_all([])
+        ErrorStats(n=0, rmse=nan)
+    """
+    cdef ErrorStats total = ErrorStats.__new__(ErrorStats)
+    for state in states:
+        total.merge(state)
+    return total
