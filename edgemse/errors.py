@@ -12,14 +12,14 @@
     │   ├── ColumnError                        a column that is not there
     │   └── NotEnoughDataError                 too few samples for what was asked
     ├── BrokerError(ConnectionError)         no broker answers there
-    │   └── BrokerRefusedError                 the broker answers and says no (name, password, rights)
+    │   └── BrokerRefusedError                 the broker answers and says no (name, password)
     ├── PortInUseError(OSError)              somebody else listens there
     ├── LedgerError                          the agent's SQLite file
     │   └── LedgerLockedError                  another agent process holds it
     ├── StoreError                           the collector's database
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
-    │   ├── StoreRefusedError                  the database says no (name, password, rights)
+    │   ├── StoreRefusedError                  the database says no (name, password)
     │   └── StoreUnreachableError              nothing answers, or no such file
     └── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
 

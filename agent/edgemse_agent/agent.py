@@ -16,8 +16,8 @@ from edgemse.wire import decode_ack, decode_state
 from edgemse_agent.clock import Clock
 from edgemse_agent.coarsen import coarsened
 from edgemse_agent.health import Health
-from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.ledger import Ledger
+from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.pairing import Label, Pairing, Prediction
 from edgemse_agent.relay import Relay, Tell
 from edgemse_agent.settings import AgentSettings

@@ -143,7 +143,8 @@ class Ledger:
         """Make every own cell that earlier runs left open final as it stands; return how many."""
         with self._database as transaction:
             return transaction.execute(
-                "UPDATE cells SET revision = revision + 1, final = 1 WHERE NOT final AND NOT relayed"
+                "UPDATE cells SET revision = revision + 1, final = 1"
+                " WHERE NOT final AND NOT relayed"
             ).rowcount
 
     def due(self, limit: int) -> list[Held]:

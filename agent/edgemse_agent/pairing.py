@@ -56,8 +56,8 @@ class Pairing:
 
     Ages run on accumulated monotonic time (`now`, seconds that the agent has run, over restarts),
     so neither a clock step nor a night without power expires anything. What lets go of an entry:
-    a prediction without a label has expired, a label without a prediction is an orphan, counted under
-    `default` where the label does not say its series.
+    a prediction without a label has expired, a label without a prediction is an orphan (counted
+    under `default` where the label does not say its series).
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
 from edgemse_agent.intake.clients import Intake
 from edgemse_agent.intake.sources import SocketServer, read_stdin
-from edgemse_agent.lines import LabelLine, parse
 from edgemse_agent.ledger import Ledger
+from edgemse_agent.lines import LabelLine, parse
 from edgemse_agent.settings import AgentSettings
 
 __all__ = ["Service", "hardware_serial"]

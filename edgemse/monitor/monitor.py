@@ -135,7 +135,7 @@ class Monitor:
         *,
         output: str | None = None,
     ) -> None:
-        """Tell the agent of the label of that id; it meets this model's and version's prediction."""
+        """Tell the agent of the label of that id; it meets this model's prediction."""
         line = {
             "id": id,
             "y_true": float(y_true),
@@ -157,7 +157,7 @@ class Monitor:
                 left = end - time.monotonic()
                 if left <= 0:
                     raise UnacknowledgedError(
-                        f"{self._cells.undurable} cells and {len(self._lines)} lines are not durable"
+                        f"{self._cells.undurable} cells, {len(self._lines)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
                 self._durable.wait(left)
