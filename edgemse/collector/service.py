@@ -1,0 +1,156 @@
+"""The collector as a process: one MQTT connection, one thread that commits."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from threading import Event, Thread
+
+import msgspec
+
+from edgemse.collector.counters import Counters
+from edgemse.collector.inbox import Inbox
+from edgemse.collector.ingest import Ingest
+from edgemse.errors import WireError
+from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.stores import Store
+from edgemse.topics import DEFAULT_PREFIX, Topics
+from edgemse.wire import State, decode_state, encode_state
+
+__all__ = ["Collector", "Options"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where a collector listens and what it is called there."""
+
+    broker: Broker
+    worker: str = "main"
+    """Names the collector; of several on one broker each needs its own."""
+    prefix: str = DEFAULT_PREFIX
+    shared_group: str = ""
+    """The name of a shared subscription ($share/NAME/...); empty: every report comes here."""
+
+
+class Collector:
+    """Takes reports from the broker into a store, from `start` to `stop`.
+
+    The store is the caller's: open it before, close it after.
+    """
+
+    def __init__(
+        self, options: Options, store: Store, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self.counters = Counters()
+        self.ended = Event()
+        """Set when the collector cannot go on; `failure` then says why."""
+        self.failure: BaseException | None = None
+        topics = Topics(options.prefix)
+        self._topic = topics.collector(options.worker)
+        self._worker = options.worker
+        self._state = State(online=True, software=_software(), run=secrets.token_hex(8))
+        self._inbox = Inbox(self.counters)
+        self._connection = Connection(
+            options.broker,
+            f"edgemse-collector-{options.worker}",
+            subscriptions=(
+                _shared(topics.any_report, options.shared_group),
+                _shared(topics.any_device_state, options.shared_group),
+                self._topic,
+            ),
+            on_message=self._received,
+            birth=self._publication(online=True),
+            will=self._publication(online=False),
+        )
+        self._ingest = Ingest(
+            store,
+            topics,
+            options.worker,
+            self._connection.publish,
+            counters=self.counters,
+            now=now,
+        )
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="collector ingest", daemon=True)
+
+    def start(self) -> None:
+        """Connect to the broker and begin; raises BrokerError if the first attempt fails."""
+        self._connection.start(must_connect=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more in, commit and acknowledge what is queued, say goodbye.
+
+        Raises StoreError if what was queued cannot be committed; the devices still hold it.
+        """
+        self._stopping.set()
+        self._inbox.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._connection.stop(farewell=self._publication(online=False))
+        if self.failure is not None:
+            raise self.failure
+
+    def problems(self) -> list[str]:
+        """Return what keeps the collector from its work just now; empty when all is well."""
+        found = []
+        if self.failure is not None:
+            found.append(f"the collector has ended: {self.failure}")
+        if not self._connection.up:
+            found.append(f"no connection to the broker {self._connection.broker}")
+        if self._ingest.failing:
+            found.append(self._ingest.failing)
+        return found
+
+    def gauges(self) -> dict[str, int]:
+        """Return what goes up and down: messages that wait, and whether the broker is there."""
+        return {"queue": len(self._inbox), "connected": int(self._connection.up)}
+
+    def _run(self) -> None:
+        try:
+            self._ingest.run(self._inbox, self._stopping)
+        except BaseException as error:
+            log.exception("the collector cannot go on")
+            self.failure = error
+            self._inbox.close()
+            self.ended.set()
+
+    def _publication(self, *, online: bool) -> Publication:
+        state = msgspec.structs.replace(self._state, online=online)
+        return Publication(self._topic, encode_state(state), retain=True)
+
+    def _received(self, topic: str, payload: bytes) -> None:
+        if topic == self._topic:
+            self._heard_of_namesake(payload)
+        else:
+            self._inbox.put(topic, payload)
+
+    def _heard_of_namesake(self, payload: bytes) -> None:
+        """Correct the retained state if an earlier run's last will has come after our birth."""
+        try:
+            state = decode_state(payload)
+        except WireError:
+            return
+        if state.run == self._state.run or self._stopping.is_set():
+            return
+        if state.online:
+            log.warning(
+                "a collector called %r is, or was, on this broker too; give each its own --worker",
+                self._worker,
+            )
+        else:
+            self._connection.publish(self._publication(online=True))
+
+
+def _software() -> str:
+    return f"edgemse {version('edgemse')}"
+
+
+def _shared(topic: str, group: str) -> str:
+    return f"$share/{group}/{topic}" if group else topic
