@@ -121,6 +121,7 @@ class Connection:
         self._outbox: deque[Publication] = deque()
         self._link: _Link | None = None
         self._error: BrokerError | None = None
+        self._must_connect = False
         self._stopping = threading.Event()
         self._tried = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -136,6 +137,7 @@ class Connection:
 
     def start(self, *, must_connect: bool = False) -> None:
         """Begin; with `must_connect`, wait for the first attempt and raise what it met."""
+        self._must_connect = must_connect
         self._thread.start()
         if must_connect:
             self._tried.wait()
@@ -186,6 +188,8 @@ class Connection:
                 self._outbox.clear()
             self._error = self._explain(link)
             self._tried.set()
+            if self._must_connect and not self.connects:
+                return
             if was_up:
                 pause = BACKOFF_SECONDS[0]
                 self._on_down()
@@ -253,18 +257,17 @@ class Connection:
             publication = self._outbox.popleft()
             client.publish(publication.topic, publication.payload, 1, publication.retain)
         ready = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        readable, writable, _ = select.select(
-            [sock, self._wake_read],
-            [sock] if client.want_write() else [],
-            [],
-            0 if ready else POLL_SECONDS,
-        )
-        if self._wake_read in readable:
+        poller = select.poll()
+        poller.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        poller.register(self._wake_read, select.POLLIN)
+        events = dict(poller.poll(0 if ready else POLL_SECONDS * 1000))
+        if self._wake_read.fileno() in events:
             self._wake_read.recv(4096)
+        event = events.get(sock.fileno(), 0)
         codes = [client.loop_misc()]
-        if ready or sock in readable:
+        if ready or event & ~select.POLLOUT:
             codes.append(client.loop_read())
-        if writable:
+        if event & select.POLLOUT:
             codes.append(client.loop_write())
         bad = [code for code in codes if code != MQTTErrorCode.MQTT_ERR_SUCCESS]
         if bad:
@@ -293,4 +296,4 @@ class Connection:
         self._on_up()
 
     def _received(self, message: MQTTMessage) -> None:
-        self._on_message(message.topic, message.payload)
+        self._on_message(message.topic, bytes(message.payload))

@@ -11,9 +11,20 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from edgemse.errors import SettingsError
 
-__all__ = ["load", "read_toml"]
+__all__ = ["between", "load", "one_of", "read_toml"]
 
 S = TypeVar("S")
+
+
+def between(low: float, high: float) -> dict[str, Any]:
+    """Return a field's metadata that holds its value to [low, high]."""
+    return {"check": lambda value: None if low <= value <= high else f"{low:g} to {high:g}"}
+
+
+def one_of(*known: object) -> dict[str, Any]:
+    """Return a field's metadata that holds its value to the ones that are known."""
+    wanted = f"one of {', '.join(map(str, known))}"
+    return {"check": lambda value: None if value in known else wanted}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

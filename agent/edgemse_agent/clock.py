@@ -46,5 +46,5 @@ class SystemClock:
         """Ask adjtimex(2); where there is none (not Linux) or it is forbidden, say no."""
         if self._adjtimex is None:
             return False
-        state = self._adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+        state: int = self._adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
         return 0 <= state < TIME_ERROR

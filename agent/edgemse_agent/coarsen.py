@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from edgemse.stats.error_stats import ErrorStats
-
 from edgemse.cells import Cell, Identity, SealedCell, Series, Window, seal, unseal
 from edgemse.stats.coverage import Coverage
+from edgemse.stats.error_stats import ErrorStats
 
 __all__ = ["coarsened"]
 

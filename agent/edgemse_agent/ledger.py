@@ -18,8 +18,8 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from edgemse.cells import Identity, SealedCell, Series, Window
-from edgemse.errors import LedgerError, LedgerLockedError
+from edgemse.cells import Identity, SealedCell, Series, Window, unseal
+from edgemse.errors import LedgerError, LedgerLockedError, StateError
 from edgemse_agent.pairing import Entry
 
 __all__ = ["Held", "Ledger"]
@@ -75,14 +75,22 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path)
         try:
-            self._database = _opened(path, hardware)
+            self._database = self._opened_or_replaced(path, hardware)
+        except LedgerError:
+            if self._lock is not None:
+                self._lock.close()
+            raise
+        self.id = str(self._meta("id"))
+        self.elapsed_seconds = float(str(self._meta("elapsed")))
+
+    def _opened_or_replaced(self, path: Path | None, hardware: str) -> sqlite3.Connection:
+        try:
+            return _opened(path, hardware)
         except _UnfitError as unfit:
             assert path is not None
             self.set_aside = _put_away(path, unfit.kind)
             log.error("%s: %s; put away as %s", path, unfit, self.set_aside)
-            self._database = _opened(path, hardware)
-        self.id = str(self._meta("id"))
-        self.elapsed_seconds = float(str(self._meta("elapsed")))
+            return _opened(path, hardware)
 
     def close(self) -> None:
         """Close the file and give up the lock."""
@@ -262,14 +270,7 @@ def _opened(path: Path | None, hardware: str) -> sqlite3.Connection:
         if version == 0:
             _create(database, hardware)
             return database
-        problems = database.execute("PRAGMA quick_check(1)").fetchall()
-        if problems != [("ok",)]:
-            raise _UnfitError("corrupt", f"not sound: {problems[0][0]}")
-        if version > SCHEMA_VERSION:
-            raise _UnfitError("newer", f"made by a newer edgemse-agent (schema {version})")
-        (owner,) = database.execute("SELECT value FROM meta WHERE key = 'hardware'").fetchone()
-        if owner != hardware:
-            raise _UnfitError("foreign", f"of another board ({owner!r}, this is {hardware!r})")
+        _check(database, version, hardware)
     except sqlite3.OperationalError as error:
         database.close()
         raise LedgerError(f"ledger {path}: {error}; check the disk and its permissions") from None
@@ -280,6 +281,30 @@ def _opened(path: Path | None, hardware: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _check(database: sqlite3.Connection, version: int, hardware: str) -> None:
+    """Raise _UnfitError unless the ledger is sound to the last row, and this board's."""
+    if version > SCHEMA_VERSION:
+        raise _UnfitError("newer", f"made by a newer edgemse-agent (schema {version})")
+    problems = database.execute("PRAGMA quick_check(1)").fetchall()
+    if problems != [("ok",)]:
+        raise _UnfitError("corrupt", f"not sound: {problems[0][0]}")
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not {"meta", "cells", "entries", "sessions"} <= tables:
+        raise _UnfitError("corrupt", f"not a ledger: its tables are {sorted(tables)}")
+    meta = dict(database.execute("SELECT key, value FROM meta"))
+    if not {"id", "hardware", "elapsed"} <= meta.keys():
+        raise _UnfitError("corrupt", f"not a ledger: it knows only {sorted(meta)} of itself")
+    if meta["hardware"] != hardware:
+        raise _UnfitError("foreign", f"of another board ({meta['hardware']!r}, not {hardware!r})")
+    try:
+        for row in database.execute(f"SELECT {_COLUMNS} FROM cells"):  # noqa: S608 - constant
+            unseal(_cell(row), device="")
+        for (entry,) in database.execute("SELECT entry FROM entries"):
+            _entry_decoder.decode(entry)
+    except (StateError, msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise _UnfitError("corrupt", f"not sound: {error}") from None
 
 
 def _create(database: sqlite3.Connection, hardware: str) -> None:

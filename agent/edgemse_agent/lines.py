@@ -153,7 +153,7 @@ def _other(line: bytes, error: Exception) -> Message:
         raise LineError(f"got {type(content).__name__}, wanted one object a line") from None
     kind = next((kind for key, kind in _KINDS if key in content), _Line)
     try:
-        message = msgspec.convert(content, kind)
+        message: object = msgspec.convert(content, kind)
     except msgspec.ValidationError as invalid:
         raise LineError(f"{invalid}; docs/agent.md lists the keys") from None
     if isinstance(message, _Session):
@@ -164,6 +164,7 @@ def _other(line: bytes, error: Exception) -> Message:
         return Request(message.request)
     if isinstance(message, _Cell):
         return _sealed(message)
+    assert isinstance(message, _Line)
     return _sample(message)
 
 

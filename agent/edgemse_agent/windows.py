@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgemse.stats.error_stats import ErrorStats
-
 from edgemse.cells import Identity, SealedCell, Series, Window, new_producer
 from edgemse.stats.coverage import Coverage
+from edgemse.stats.error_stats import ErrorStats
 from edgemse_agent.health import Health
 
 __all__ = ["OVERFLOW", "Windows"]

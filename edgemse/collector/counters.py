@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 __all__ = ["MEANINGS", "Counters"]
 
@@ -19,8 +19,10 @@ MEANINGS = {
     "acks": "Acks handed to the broker",
     "acks_unsent": "Acks that found no connection; devices send their cells again",
     "internal_errors": "Messages set aside because of a defect in edgemse; see the log",
+    "queue": "Messages that wait to be committed",
+    "connected": "1 while the broker is connected, else 0",
 }
-"""Each counter and what it counts; docs/collector.md and /metrics show the same."""
+"""Each counter, and each gauge at the end, and what it says; docs/collector.md lists the same."""
 
 
 @dataclass(slots=True)
@@ -41,5 +43,5 @@ class Counters:
     internal_errors: int = 0
 
     def values(self) -> dict[str, int]:
-        """Return each counter by name, in the order of MEANINGS."""
-        return {name: getattr(self, name) for name in MEANINGS}
+        """Return each counter by name."""
+        return asdict(self)

@@ -6,7 +6,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from threading import Event, Thread
 
@@ -15,53 +14,47 @@ import msgspec
 from edgemse.collector.counters import Counters
 from edgemse.collector.inbox import Inbox
 from edgemse.collector.ingest import Ingest
+from edgemse.collector.settings import CollectorSettings
 from edgemse.errors import WireError
-from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.mqtt import Connection, Publication
 from edgemse.stores import Store
-from edgemse.topics import DEFAULT_PREFIX, Topics
+from edgemse.topics import Topics
 from edgemse.wire import State, decode_state, encode_state
 
-__all__ = ["Collector", "Options"]
+__all__ = ["Collector"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Where a collector listens and what it is called there."""
-
-    broker: Broker
-    worker: str = "main"
-    """Names the collector; of several on one broker each needs its own."""
-    prefix: str = DEFAULT_PREFIX
-    shared_group: str = ""
-    """The name of a shared subscription ($share/NAME/...); empty: every report comes here."""
 
 
 class Collector:
     """Takes reports from the broker into a store, from `start` to `stop`.
 
-    The store is the caller's: open it before, close it after.
+    The store is the caller's: open it before, close it after. The collector sets `over` when it
+    cannot go on; `stop` then raises why.
     """
 
     def __init__(
-        self, options: Options, store: Store, *, now: Callable[[], float] = time.time
+        self,
+        settings: CollectorSettings,
+        store: Store,
+        *,
+        over: Event,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.counters = Counters()
-        self.ended = Event()
-        """Set when the collector cannot go on; `failure` then says why."""
+        self._over = over
         self.failure: BaseException | None = None
-        topics = Topics(options.prefix)
-        self._topic = topics.collector(options.worker)
-        self._worker = options.worker
+        topics = Topics(settings.broker.prefix)
+        self._topic = topics.collector(settings.worker)
+        self._worker = settings.worker
         self._state = State(online=True, software=_software(), run=secrets.token_hex(8))
         self._inbox = Inbox(self.counters)
         self._connection = Connection(
-            options.broker,
-            f"edgemse-collector-{options.worker}",
+            settings.broker.broker(),
+            f"edgemse-collector-{settings.worker}",
             subscriptions=(
-                _shared(topics.any_report, options.shared_group),
-                _shared(topics.any_device_state, options.shared_group),
+                _shared(topics.any_report, settings.shared_group),
+                _shared(topics.any_device_state, settings.shared_group),
                 self._topic,
             ),
             on_message=self._received,
@@ -71,7 +64,7 @@ class Collector:
         self._ingest = Ingest(
             store,
             topics,
-            options.worker,
+            settings.worker,
             self._connection.publish,
             counters=self.counters,
             now=now,
@@ -119,7 +112,7 @@ class Collector:
             log.exception("the collector cannot go on")
             self.failure = error
             self._inbox.close()
-            self.ended.set()
+            self._over.set()
 
     def _publication(self, *, online: bool) -> Publication:
         state = msgspec.structs.replace(self._state, online=online)

@@ -27,9 +27,8 @@ class Link:
         return self._socket is not None
 
     def fileno(self) -> int:
-        """The file descriptor, for select; only while open."""
-        assert self._socket is not None
-        return self._socket.fileno()
+        """Return the file descriptor, for poll; -1 while there is no connection."""
+        return -1 if self._socket is None else self._socket.fileno()
 
     def connect(self, hello: dict[str, Any]) -> bool:
         """Connect and say hello; False if no agent answers."""

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -203,7 +203,7 @@ class Monitor:
                 "lines_given_up": self._lines.given_up,
             }
 
-    def _add(self, line: dict[str, object]) -> None:
+    def _add(self, line: Mapping[str, object]) -> None:
         with self._lock:
             self._lines.add(line)
 
@@ -225,9 +225,12 @@ class Monitor:
             self._exchange_lines()
             with self._durable:
                 self._durable.notify_all()
-            links = [link for link in (self._cell_link, self._line_link) if link.open]
-            readable, _, _ = select.select([self._wake_read, *links], [], [], SEND_EVERY_SECONDS)
-            if self._wake_read in readable:
+            poller = select.poll()
+            for end in (self._wake_read, self._cell_link, self._line_link):
+                if end.fileno() >= 0:
+                    poller.register(end, select.POLLIN)
+            woken = [fd for fd, _ in poller.poll(SEND_EVERY_SECONDS * 1000)]
+            if self._wake_read.fileno() in woken:
                 self._wake_read.recv(4096)
 
     def _exchange_cells(self) -> None:

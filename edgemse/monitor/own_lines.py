@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["OwnLines"]
@@ -35,7 +36,7 @@ class OwnLines:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: Mapping[str, object]) -> None:
         """Queue a line, or count it as dropped if too many wait."""
         if len(self._lines) >= self._lines_max:
             self.dropped += 1

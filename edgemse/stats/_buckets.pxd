@@ -51,6 +51,7 @@ cdef extern from *:
 cdef enum:
     POSITIVE = 0
     NEGATIVE = 1
+    LOWEST = -8593  # the bucket of the smallest double, 2^-1074
 
 
 cdef inline double bound(int i) noexcept nogil:
@@ -121,7 +122,7 @@ cdef inline double magnitude_at(const Side *a, const Side *b, uint64_t zero,
     cdef int low = min(a.low if a.size else b.low, b.low if b.size else a.low)
     cdef int end = max(a.low + a.size if a.size else low, b.low + b.size if b.size else low)
     cdef int i
-    if rank <= before:
+    if rank <= before and zero:
         return 0.0
     for i in range(low, end):
         here = <double> (at(a, i) + at(b, i))
@@ -167,25 +168,19 @@ cdef inline uint64_t above(const Buckets *b, int index) noexcept nogil:
 
 cdef inline void above_bounds(const Buckets *b, double t, double *low, double *high) noexcept nogil:
     """How many |e| exceed t: between N(> upper bound) and N(> lower bound) of t's bucket."""
-    cdef double total = <double> buckets_total(b)
+    cdef int cut = b.top - SPAN if b.top != NO_TOP else NO_TOP
     cdef int index
-    if t < 0.0:
-        low[0] = high[0] = total
+    if t < 0.0 or b.top == NO_TOP:
+        low[0] = high[0] = <double> buckets_total(b) if t < 0.0 else 0.0
         return
-    if t > 0.0:
-        index = bucket_index(t)
-        if b.top == NO_TOP or index > b.top:
-            low[0] = high[0] = 0.0
-            return
-        if index > b.top - SPAN:
-            low[0] = <double> above(b, index)
-            high[0] = low[0]
-            if bucket_index(nextafter(t, INFINITY)) == index:
-                high[0] = <double> above(b, index - 1)
-            return
-    # At or inside the zero bucket: what was folded into it may or may not exceed t.
-    low[0] = <double> above(b, b.top - SPAN) if b.top != NO_TOP else 0.0
-    high[0] = low[0]
+    index = bucket_index(t) if t > 0.0 else LOWEST
+    low[0] = high[0] = <double> above(b, max(index, cut))
+    if index >= cut and bucket_index(nextafter(t, INFINITY)) > index:
+        return  # t is the largest double below the bucket's bound: nothing of it exceeds t
+    if index > cut:
+        high[0] = <double> above(b, index - 1)
+    else:
+        high[0] += <double> b.zero  # what was folded into the zero bucket may or may not exceed t
 
 
 cdef inline double samples_above(const Buckets *b, double t) noexcept nogil:
@@ -193,7 +188,7 @@ cdef inline double samples_above(const Buckets *b, double t) noexcept nogil:
     cdef double low, high, start, f, estimate
     cdef int index
     above_bounds(b, t, &low, &high)
-    if low == high:
+    if low == high or t <= bound(b.top - SPAN + 1):
         return low
     index = bucket_index(t)
     start = bound(index)

@@ -5,13 +5,12 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from edgemse.stats._buckets cimport (
-    MAX_COUNT, SPAN, Buckets, Side, at, buckets_clear, buckets_cover, trim,
+    LOWEST, MAX_COUNT, SPAN, Buckets, Side, at, buckets_clear, buckets_cover, trim,
 )
 
 cdef enum:
     ESCAPE = 20           # unary quotients from here on are written as Elias-gamma numbers
     RICE_WINDOW = 16      # samples after which the running mean is halved
-    LOWEST_BUCKET = -8593  # of the smallest double, 2^-1074
     HIGHEST_BUCKET = 1599  # of 2^200, the largest error that is accepted
 
 
@@ -294,7 +293,7 @@ cdef inline bint get_side(Reader *r, int *low, int *size) noexcept nogil:
         return False
     if n:
         first = unzigzag(get_varint(r))
-    if first < LOWEST_BUCKET or first + <int64_t> n - 1 > HIGHEST_BUCKET:
+    if first < LOWEST or first + <int64_t> n - 1 > HIGHEST_BUCKET:
         return False
     low[0] = <int> first
     size[0] = <int> n

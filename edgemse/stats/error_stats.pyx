@@ -549,7 +549,7 @@ cdef class ErrorStats:
         largest = max(s.high, -s.low)
         if q == 1.0:
             found = largest
-        return min(found, largest) if s.count else NAN
+        return min(max(found, s.low, -s.high), largest) if s.count else NAN
 
     @cython.critical_section
     def share_above(self, double t):

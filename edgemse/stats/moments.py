@@ -14,7 +14,7 @@ class Moments(NamedTuple):
     but `min_error` = inf and `max_error` = -inf.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # tuple.count is not wanted on a row of numbers
     weight: float
     weight_lo: float
     weight2: float

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from edgemse.errors import SettingsError
-from edgemse_agent.intake.clients import Intake
+from edgemse_agent.intake.clients import Client, Intake
 
 __all__ = ["SocketServer", "read_stdin"]
 
@@ -80,11 +81,15 @@ def read_stdin(
         with contextlib.suppress(RuntimeError):  # the loop has ended before its input
             loop.call_soon_threadsafe(call, *arguments)
 
+    def feed(client: Client, data: bytes, done: threading.Event) -> None:
+        client.feed(data)
+        done.set()
+
     def read() -> None:
         client = intake.join(_complain, "standard input")
-        while data := sys.stdin.buffer.read1(READ_BYTES):  # type: ignore[attr-defined]  # buffered
+        while data := os.read(sys.stdin.fileno(), READ_BYTES):
             done = threading.Event()
-            soon(lambda data=data, done=done: (client.feed(data), done.set()))
+            soon(feed, client, data, done)
             done.wait()
         soon(intake.leave, client)
         if on_end is not None:

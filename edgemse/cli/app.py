@@ -1,0 +1,37 @@
+"""The commands and the modules that they live in."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from edgemse.cli import collector, evaluate, fleet
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="How wrong a fleet's regression models are, per device, segment and version.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("collector")(collector.command)
+app.command("evaluate")(evaluate.command)
+app.add_typer(fleet.app, name="fleet")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgemse {installed('edgemse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it.")
+    ] = False,
+) -> None:
+    """How wrong a fleet's regression models are, per device, segment and version."""
