@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, evaluate, fleet
+from edgemse.cli import collector, evaluate, fleet, replay
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("collector")(collector.command)
 app.command("evaluate")(evaluate.command)
+app.command("replay")(replay.command)
 app.add_typer(fleet.app, name="fleet")
 
 
