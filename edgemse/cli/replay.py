@@ -17,7 +17,7 @@ from edgemse.cli.options import Format, FormatOption
 from edgemse.cli.output import console
 from edgemse.cli.progress import progress_over
 from edgemse.cli.samples import Chunk, Columns, read_samples
-from edgemse.errors import SettingsError
+from edgemse.errors import SettingsError, UnacknowledgedError
 from edgemse.replay import Outcome, VirtualFleet, digest_of
 from edgemse.topics import DEFAULT_PREFIX, Topics
 
@@ -74,55 +74,74 @@ def command(
     width, delay = _seconds(window, "--window"), _seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
         raise SettingsError(f"--window {window}: wanted one of 10s, 1m, 5m, 1h, 1d")
-    texts = [name for name in (device, version_column, segment) if name]
-    columns = Columns(numbers=[y_true, y_pred], texts=list(dict.fromkeys(texts)), times=[time])
-    options = [device, time, y_true, y_pred, model, version, version_column or "\0"]
-    options += [segment or "\0", str(width), str(delay)]
+    rows = _Rows(files, device, time, y_true, y_pred, version_column, segment)
     fleet = VirtualFleet(
         place.broker(),
         Topics(prefix),
-        digest_of(files, options),
+        digest_of(files, [*rows.names(), model, version, str(width), str(delay)]),
         model=model,
         version=version,
         width_seconds=width,
         label_delay_seconds=delay,
     )
+    _deliver(fleet, rows, _seconds(patience, "--patience"))
+    _show(fleet.outcome, form)
+    if fleet.outcome.cells_refused:
+        raise typer.Exit(UnacknowledgedError.exit_code)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """The files, and which column is what."""
+
+    files: list[Path]
+    device: str
+    time: str
+    y_true: str
+    y_pred: str
+    version: str | None
+    segment: str | None
+
+    def names(self) -> list[str]:
+        names = (self.device, self.time, self.y_true, self.y_pred, self.version, self.segment)
+        return ["\0" if name is None else name for name in names]
+
+    def feed(self, fleet: VirtualFleet) -> None:
+        """Hand over every row, in the order of the files."""
+        texts = [name for name in (self.device, self.version, self.segment) if name]
+        columns = Columns([self.y_true, self.y_pred], list(dict.fromkeys(texts)), [self.time])
+        with progress_over(self.files) as progress:
+            for number, path in enumerate(self.files):
+                for chunk in read_samples(path, columns):
+                    self._feed_chunk(fleet, chunk)
+                    progress(number, chunk.done)
+
+    def _feed_chunk(self, fleet: VirtualFleet, chunk: Chunk) -> None:
+        none = [None] * chunk.rows
+        rows = zip(
+            chunk.texts[self.device],
+            chunk.texts[self.version] if self.version else none,
+            chunk.texts[self.segment] if self.segment else none,
+            chunk.times[self.time],
+            chunk.numbers[self.y_true],
+            chunk.numbers[self.y_pred],
+            strict=True,
+        )
+        for name, version, part, at, y_true, y_pred in rows:
+            fleet.feed(name, (None, version, None, part), at, y_true, y_pred)
+
+
+def _deliver(fleet: VirtualFleet, rows: _Rows, patience_seconds: float) -> None:
     fleet.start()
     try:
-        with progress_over(files) as progress:
-            for number, path in enumerate(files):
-                for chunk in read_samples(path, columns):
-                    _feed(fleet, chunk, device, version_column, segment, columns)
-                    progress(number, chunk.done)
+        rows.feed(fleet)
         with Console(stderr=True).status("delivering") as status:
             fleet.finish(
-                patience_seconds=_seconds(patience, "--patience"),
+                patience_seconds=patience_seconds,
                 told=lambda left: status.update(f"delivering: {left} cells wait"),
             )
     finally:
         fleet.stop()
-    _show(fleet.outcome, form)
-    if fleet.outcome.cells_refused:
-        raise typer.Exit(65)
-
-
-def _feed(
-    fleet: VirtualFleet,
-    chunk: Chunk,
-    device: str,
-    version_column: str | None,
-    segment: str | None,
-    columns: Columns,
-) -> None:
-    """Hand over a chunk's rows in the order of the file."""
-    none = [None] * chunk.rows
-    versions = chunk.texts[version_column] if version_column else none
-    segments = chunk.texts[segment] if segment else none
-    times = chunk.times[columns.times[0]]
-    truths, predictions = (chunk.numbers[name] for name in columns.numbers)
-    rows = zip(chunk.texts[device], versions, segments, times, truths, predictions, strict=True)
-    for name, version, part, at, y_true, y_pred in rows:
-        fleet.feed(name, (None, version, None, part), at, y_true, y_pred)
 
 
 def _seconds(text: str, option: str) -> int:
