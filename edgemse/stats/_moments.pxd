@@ -38,7 +38,8 @@ cdef extern from "_block.h" nogil:
         const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out,
         double *largest_y) noexcept
     int block_sums "edgemse_sums"(
-        const double *y, double *errors, Py_ssize_t n, double largest_y, Block *out) noexcept
+        const double *y, const double *pred, double *errors, Py_ssize_t n, double largest_y,
+        Block *out) noexcept
 
 cdef extern from "math.h" nogil:
     double fabs(double x) noexcept
