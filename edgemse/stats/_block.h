@@ -13,11 +13,10 @@
 
 
 typedef struct {
-    edgemse_dd e, y;           /* sums, practically exact */
+    edgemse_dd e, y;           /* means, practically exact; their hi are the pivots */
     double low, high, abs_sum; /* of the errors */
-    edgemse_dd d2, g2, dg;     /* sums of d^2, g^2, d g;  d = e - pivot_e, g = y - pivot_y */
+    edgemse_dd d2, g2, dg;     /* sums of d^2, g^2, d g;  d = error - e.hi, g = label - y.hi */
     double d3, d4;
-    double pivot_e, pivot_y;
 } edgemse_block;
 
 /* 1.5 * 2^k with 2^k >= 2 * terms * largest: adding so many values, to one accumulator or to eight
@@ -83,10 +82,10 @@ static void edgemse_subtract(const double *y, const double *pred, double *errors
     *largest_y = big;
 }
 
-/* Sums of e, |e| and y. The last row is filled up with zeros; y's last row is tail_y. */
+/* Means of e and y, the sum of |e|. The last row is filled up with zeros; y's last row is tail_y. */
 EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, const double *tail_y,
                                        ptrdiff_t whole, ptrdiff_t rows_end, double preset_e,
-                                       double preset_y, edgemse_block *out)
+                                       double preset_y, edgemse_dd n, edgemse_block *out)
 {
     const edgemse_lanes zero = edgemse_all(0.0);
     edgemse_lanes se = edgemse_all(preset_e), sy = edgemse_all(preset_y);
@@ -105,8 +104,9 @@ EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, co
     }
     edgemse_dd small = edgemse_fold(fine, preset_fine, dust);
     edgemse_dd sum = edgemse_two_sum(edgemse_total(se - edgemse_all(preset_e)), small.hi);
-    out->e = edgemse_fast_two_sum(sum.hi, sum.lo + small.lo);
-    out->y = edgemse_fold(sy, preset_y, rest_y);
+    sum = edgemse_fast_two_sum(sum.hi, sum.lo + small.lo);
+    out->e = edgemse_divide(sum, n);
+    out->y = edgemse_divide(edgemse_fold(sy, preset_y, rest_y), n);
     out->abs_sum = edgemse_total(absolute);
 }
 
@@ -146,7 +146,7 @@ EDGEMSE_INLINE void edgemse_second_sums(const double *y, const double *pred, con
                                         const double *tail_y, ptrdiff_t whole, ptrdiff_t rows_end,
                                         double largest_d, double largest_g, edgemse_block *out)
 {
-    const edgemse_lanes zero = {0}, pe = edgemse_all(out->pivot_e), py = edgemse_all(out->pivot_y);
+    const edgemse_lanes zero = {0}, pe = edgemse_all(out->e.hi), py = edgemse_all(out->y.hi);
     const double d2 = edgemse_preset(largest_d * largest_d, rows_end);
     const double g2 = edgemse_preset(largest_g * largest_g, rows_end);
     const double dg = edgemse_preset(largest_d * largest_g, rows_end);
@@ -186,24 +186,23 @@ static int edgemse_sums(const double *y, const double *pred, double *errors, ptr
     const ptrdiff_t rows_end = used ? whole + EDGEMSE_LANES : whole;
     double largest_e = fmax(fabs(out->low), fabs(out->high)), reach;
     double tail_y[EDGEMSE_LANES];
+    const edgemse_dd count = {(double)n, 0.0};
     memcpy(tail_y, y + whole, (size_t)used * sizeof *y);
     if (used) {
         edgemse_fill(tail_y, used, 0.0);
         edgemse_fill(errors + whole, used, 0.0);
     }
     edgemse_first_sums(y, errors, tail_y, whole, rows_end, edgemse_preset(largest_e, rows_end),
-                       edgemse_preset(largest_y, rows_end), out);
+                       edgemse_preset(largest_y, rows_end), count, out);
     if (!(out->e.hi == out->e.hi && out->y.hi == out->y.hi))
         return 0;
-    out->pivot_e = (out->e.hi + out->e.lo) / (double)n;
-    out->pivot_y = (out->y.hi + out->y.lo) / (double)n;
     if (used) {
-        edgemse_fill(tail_y, used, out->pivot_y);
-        edgemse_fill(errors + whole, used, out->pivot_e);
+        edgemse_fill(tail_y, used, out->y.hi);
+        edgemse_fill(errors + whole, used, out->e.hi);
     }
-    reach = fmax(out->high - out->pivot_e, out->pivot_e - out->low);
+    reach = fmax(out->high - out->e.hi, out->e.hi - out->low);
     edgemse_second_sums(y, pred, errors, tail_y, whole, rows_end, reach,
-                        largest_y + fabs(out->pivot_y), out);
+                        largest_y + fabs(out->y.hi), out);
     return 1;
 }
 
