@@ -21,7 +21,8 @@
     │   ├── StoreVersionError                  made by a newer edgemse
     │   ├── StoreRefusedError                  the database says no (name, password)
     │   └── StoreUnreachableError              nothing answers, or no such file
-    └── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    └── DemoError                            the demo cannot go on
 
 A message says what was got, what was wanted and what to do. `exit_code` is what the commands exit
 with; a class that sets none inherits its parent's.
@@ -32,6 +33,7 @@ __all__ = [
     "BrokerRefusedError",
     "ColumnError",
     "CorruptStateError",
+    "DemoError",
     "EdgemseError",
     "FileUnreadableError",
     "InputError",
@@ -179,3 +181,9 @@ class UnacknowledgedError(EdgemseError, TimeoutError):
     """The collector did not acknowledge everything in time; what is missing is kept."""
 
     exit_code = 75
+
+
+class DemoError(EdgemseError):
+    """A process of the demo has ended, or does not begin, for a reason that its message names."""
+
+    exit_code = 81

@@ -195,7 +195,7 @@ class Ledger:
     def parked(self) -> list[tuple[SealedCell, str]]:
         """Return the refused cells with the collector's reason."""
         rows = self._database.execute(
-            f"SELECT {_COLUMNS}, parked FROM cells WHERE parked IS NOT NULL"  # noqa: S608 - constant
+            f"SELECT {_COLUMNS}, parked FROM cells WHERE parked IS NOT NULL"  # noqa: S608
         )
         return [(_cell(row[:12]), row[12]) for row in rows]
 

@@ -98,7 +98,6 @@ class Uplink:
             reports.append(self._encoded((), stamp))
         if reports:
             self._last_report = stamp.monotonic
-            self._health.count("reports", len(reports))
         return reports
 
     def acked(self, ack: Ack) -> None:
@@ -182,9 +181,17 @@ class Uplink:
         return self._encoded(tuple(pick.cell for pick in batch), stamp)
 
     def _encoded(self, cells: tuple[SealedCell, ...], stamp: Stamp) -> bytes:
+        self._health.count("reports")
         waiting, parked = self._ledger.count()
         health = self._health.snapshot() | {"cells_waiting": waiting + len(self._relay)}
         if parked:
             health["cells_parked_now"] = parked
         time_ms = round(stamp.wall * 1000)
-        return encode_report(Report(self._device, time_ms, stamp.synchronised, cells, health))
+        sent, size, payload = self._health["report_bytes"], -1, b""
+        while size != len(payload):  # a report counts its own bytes, which takes some itself
+            size = len(payload)
+            health["report_bytes"] = sent + size
+            report = Report(self._device, time_ms, stamp.synchronised, cells, health)
+            payload = encode_report(report)
+        self._health.count("report_bytes", size)
+        return payload

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, evaluate, fleet
+from edgemse.cli import collector, demo, evaluate, fleet, replay
 
 __all__ = ["app"]
 
@@ -18,7 +18,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("collector")(collector.command)
+app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
+app.command("replay")(replay.command)
 app.add_typer(fleet.app, name="fleet")
 
 

@@ -45,3 +45,7 @@ def main() -> int:
 def _complain(message: str, exit_code: int) -> int:
     print(f"edgemse: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -47,6 +47,7 @@ class Link:
         if self._socket is None:
             return False
         try:
+            self._socket.settimeout(SEND_SECONDS)
             self._socket.sendall(b"".join(line + b"\n" for line in lines))
         except OSError:
             self.close()
@@ -56,9 +57,11 @@ class Link:
     def receive(self) -> list[dict[str, Any]]:
         """Return the replies that are there, without waiting."""
         data = b""
+        if self._socket is not None:
+            self._socket.setblocking(False)  # MSG_DONTWAIT would not do: the time limit comes first
         while self._socket is not None:
             try:
-                chunk = self._socket.recv(65_536, socket.MSG_DONTWAIT)
+                chunk = self._socket.recv(65_536)
             except BlockingIOError:
                 break
             except OSError:
