@@ -6,6 +6,8 @@
 #ifndef EDGEMSE_BLOCK_H
 #define EDGEMSE_BLOCK_H
 
+#include "_dd.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,16 +21,10 @@
 #else
 #define EDGEMSE_CLONES
 #endif
-#define EDGEMSE_INLINE static inline __attribute__((always_inline))
 
 typedef double edgemse_lanes __attribute__((vector_size(64)));
 typedef double edgemse_loose __attribute__((vector_size(64), aligned(8), may_alias));
 typedef long long edgemse_mask __attribute__((vector_size(64)));
-
-/* An unevaluated sum of two doubles, |lo| <= ulp(hi) / 2. */
-typedef struct {
-    double hi, lo;
-} edgemse_dd;
 
 typedef struct {
     edgemse_dd e, y;           /* sums, practically exact */
@@ -37,32 +33,6 @@ typedef struct {
     double d3, d4;
     double pivot_e, pivot_y;
 } edgemse_block;
-
-/* Knuth's TwoSum: hi + lo == a + b exactly. */
-static inline edgemse_dd edgemse_two_sum(double a, double b)
-{
-    double s = a + b, t = s - a;
-    edgemse_dd r = {s, (a - (s - t)) + (b - t)};
-    return r;
-}
-
-/* Dekker's FastTwoSum, for |a| >= |b| or a == 0. */
-static inline edgemse_dd edgemse_fast_two_sum(double a, double b)
-{
-    double s = a + b;
-    edgemse_dd r = {s, b - (s - a)};
-    return r;
-}
-
-/* Dekker's TwoProduct; Veltkamp's constant 2^27 + 1. Never fma(): not every board has one. */
-static inline edgemse_dd edgemse_two_prod(double a, double b)
-{
-    const double split = 134217729.0;
-    double p = a * b, ta = split * a, tb = split * b;
-    double ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh;
-    edgemse_dd r = {p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
-    return r;
-}
 
 EDGEMSE_INLINE edgemse_lanes edgemse_pick(edgemse_mask where, edgemse_lanes a, edgemse_lanes b)
 {
@@ -82,16 +52,19 @@ EDGEMSE_INLINE edgemse_lanes edgemse_all(double v)
     return r;
 }
 
-/* 1.5 * 2^k with 2^k >= 2 * rows * largest: adding up to `rows` values that large never leaves the
-   binade, so each addition onto it splits its term exactly (Rump, Ogita, Oishi 2008). */
-static inline double edgemse_preset(double largest, ptrdiff_t rows)
+/* 1.5 * 2^k with 2^k >= 2 * terms * largest: adding so many values, to one accumulator or to eight
+   that are added up later, never leaves the binade, so each addition splits its term exactly
+   (Rump, Ogita, Oishi 2008). */
+static inline double edgemse_preset(double largest, ptrdiff_t terms)
 {
-    int exponent;
-    double bound = 2.0 * (double)(rows + 1) * largest; /* + 1: products were rounded */
-    if (!(bound > 0x1p-1000)) /* keeps the preset's own ulp a normal number */
+    uint64_t bits;
+    double bound = 2.0 * (double)(terms + 1) * largest; /* + 1: products were rounded */
+    if (!(bound > 0x1p-900)) /* keeps the preset's own ulp a normal number */
         bound = 0x1p-900;
-    frexp(bound, &exponent);
-    return ldexp(1.5, exponent);
+    memcpy(&bits, &bound, sizeof bits);
+    bits = ((bits >> 52) + 1) << 52 | UINT64_C(1) << 51;
+    memcpy(&bound, &bits, sizeof bits);
+    return bound;
 }
 
 /* Accumulator += x, exactly: the part above the preset's ulp goes into `sum`, the rest into `rest`. */
@@ -102,19 +75,16 @@ static inline double edgemse_preset(double largest, ptrdiff_t rows)
         (sum) = total_;                        \
     } while (0)
 
-/* Eight accumulators in lane order, their preset taken off, and what fell below it. */
-static inline edgemse_dd edgemse_fold(edgemse_lanes sum, double preset, edgemse_lanes rest)
+/* The eight lanes in one fixed order. */
+EDGEMSE_INLINE double edgemse_total(edgemse_lanes a)
 {
-    edgemse_dd acc = {0.0, 0.0};
-    double low = 0.0;
-    for (int i = 0; i < EDGEMSE_LANES; i++) {
-        acc = edgemse_two_sum(acc.hi, sum[i] - preset);
-        low += acc.lo;
-        edgemse_dd tail = edgemse_two_sum(acc.hi, rest[i]);
-        acc.hi = tail.hi;
-        low += tail.lo;
-    }
-    return edgemse_fast_two_sum(acc.hi, low);
+    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+
+/* Accumulators without their preset, exactly, and what fell below it. */
+EDGEMSE_INLINE edgemse_dd edgemse_fold(edgemse_lanes sum, double preset, edgemse_lanes rest)
+{
+    return edgemse_two_sum(edgemse_total(sum - edgemse_all(preset)), edgemse_total(rest));
 }
 
 /* errors[i] = pred[i] - y[i], their range, and the largest |y|. NaN is not seen here: the sums show
@@ -158,7 +128,7 @@ EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, co
 {
     const edgemse_lanes zero = edgemse_all(0.0);
     edgemse_lanes se = edgemse_all(preset_e), sy = edgemse_all(preset_y);
-    const double preset_fine = ldexp(preset_e, -45); /* residues are below ulp(preset)/2, times rows */
+    const double preset_fine = preset_e * 0x1p-40; /* 2^-53 a residue, 2 * 1024 of them, and room */
     edgemse_lanes fine = edgemse_all(preset_fine), dust = zero, rest_y = zero, absolute = zero;
     for (ptrdiff_t i = 0; i < rows_end; i += EDGEMSE_LANES) {
         const double *from = i < whole ? y + i : tail_y;
@@ -171,15 +141,11 @@ EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, co
         rest_y += rest;
         absolute += edgemse_fabs(e);
     }
-    edgemse_dd coarse = edgemse_fold(se, preset_e, zero);
     edgemse_dd small = edgemse_fold(fine, preset_fine, dust);
-    edgemse_dd sum = edgemse_two_sum(coarse.hi, small.hi);
-    edgemse_dd low = edgemse_two_sum(coarse.lo, small.lo);
-    edgemse_dd mid = edgemse_two_sum(sum.lo, low.hi);
-    sum = edgemse_fast_two_sum(sum.hi, mid.hi);
-    out->e = edgemse_fast_two_sum(sum.hi, sum.lo + (mid.lo + low.lo));
+    edgemse_dd sum = edgemse_two_sum(edgemse_total(se - edgemse_all(preset_e)), small.hi);
+    out->e = edgemse_fast_two_sum(sum.hi, sum.lo + small.lo);
     out->y = edgemse_fold(sy, preset_y, rest_y);
-    out->abs_sum = edgemse_fold(absolute, 0.0, zero).hi;
+    out->abs_sum = edgemse_total(absolute);
 }
 
 /* Sums about the pivots. The last row is filled up with the pivots themselves. */
@@ -189,10 +155,9 @@ EDGEMSE_INLINE void edgemse_second_sums(const double *y, const double *errors, c
 {
     const edgemse_lanes zero = edgemse_all(0.0);
     const edgemse_lanes pe = edgemse_all(out->pivot_e), py = edgemse_all(out->pivot_y);
-    const ptrdiff_t rows = rows_end / EDGEMSE_LANES;
-    const double dd = edgemse_preset(largest_d * largest_d, rows);
-    const double gg = edgemse_preset(largest_g * largest_g, rows);
-    const double dg = edgemse_preset(largest_d * largest_g, rows);
+    const double dd = edgemse_preset(largest_d * largest_d, rows_end);
+    const double gg = edgemse_preset(largest_g * largest_g, rows_end);
+    const double dg = edgemse_preset(largest_d * largest_g, rows_end);
     edgemse_lanes sdd = edgemse_all(dd), sgg = edgemse_all(gg), sdg = edgemse_all(dg);
     edgemse_lanes rdd = zero, rgg = zero, rdg = zero, cubes = zero, fourths = zero;
     for (ptrdiff_t i = 0; i < rows_end; i += EDGEMSE_LANES) {
@@ -211,8 +176,8 @@ EDGEMSE_INLINE void edgemse_second_sums(const double *y, const double *errors, c
     out->d2 = edgemse_fold(sdd, dd, rdd);
     out->g2 = edgemse_fold(sgg, gg, rgg);
     out->dg = edgemse_fold(sdg, dg, rdg);
-    out->d3 = edgemse_fold(cubes, 0.0, zero).hi;
-    out->d4 = edgemse_fold(fourths, 0.0, zero).hi;
+    out->d3 = edgemse_total(cubes);
+    out->d4 = edgemse_total(fourths);
 }
 
 static inline void edgemse_fill(double *tail, ptrdiff_t used, double value)
@@ -228,7 +193,6 @@ static int edgemse_sums(const double *y, double *errors, ptrdiff_t n, double lar
 {
     const ptrdiff_t used = n % EDGEMSE_LANES, whole = n - used;
     const ptrdiff_t rows_end = used ? whole + EDGEMSE_LANES : whole;
-    const ptrdiff_t rows = rows_end / EDGEMSE_LANES;
     double largest_e = fmax(fabs(out->low), fabs(out->high)), reach;
     double tail_y[EDGEMSE_LANES];
     memcpy(tail_y, y + whole, (size_t)used * sizeof *y);
@@ -236,8 +200,8 @@ static int edgemse_sums(const double *y, double *errors, ptrdiff_t n, double lar
         edgemse_fill(tail_y, used, 0.0);
         edgemse_fill(errors + whole, used, 0.0);
     }
-    edgemse_first_sums(y, errors, tail_y, whole, rows_end, edgemse_preset(largest_e, rows),
-                       edgemse_preset(largest_y, rows), out);
+    edgemse_first_sums(y, errors, tail_y, whole, rows_end, edgemse_preset(largest_e, rows_end),
+                       edgemse_preset(largest_y, rows_end), out);
     if (!(out->e.hi == out->e.hi && out->y.hi == out->y.hi))
         return 0;
     out->pivot_e = (out->e.hi + out->e.lo) / (double)n;

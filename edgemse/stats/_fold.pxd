@@ -3,8 +3,9 @@
 from libc.math cimport isfinite
 
 from edgemse.stats._buckets cimport LIMIT, Buckets, count_all
+from edgemse.stats._columns cimport Column, load
 from edgemse.stats._moments cimport (
-    Block, State, add, block_sums, clear, dd, divide, fabs, from_block,
+    BLOCK, Block, State, add, block_sums, canonical, clear, dd, divide, fabs, from_block,
     merge_states, negative, not_below_zero, pair, subtract, times, times_double, two_prod, two_sum,
 )
 
@@ -112,6 +113,7 @@ cdef inline void fold_weighted(State *s, const double *y, const double *errors, 
     fresh.m2 = not_below_zero(add(fresh.m2, negative(times(times(he, he), weight))))
     fresh.y_m2 = not_below_zero(add(fresh.y_m2, negative(times(times(hy, hy), weight))))
     fresh.y_e = add(fresh.y_e, negative(times(times(he, hy), weight)))
+    canonical(&fresh)
     merge_states(s, &fresh)
 
 
@@ -163,4 +165,36 @@ cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const do
         return -1
     from_block(&fresh, &b, n)
     merge_states(s, &fresh)
+    return 0
+
+
+cdef inline int check_weights(Column *weights) except -1:
+    """A negative weight is a mistake of the caller's: nothing of the batch is taken."""
+    cdef double room[1024]
+    cdef const double *w
+    cdef Py_ssize_t start = 0, n, i
+    while start < weights.n:
+        n = min(BLOCK, weights.n - start)
+        w = load(weights, start, n, room)
+        for i in range(n):
+            if w[i] < 0.0:
+                raise ValueError(f"weight[{start + i}] is {w[i]!r}; weights are not negative")
+        start += n
+    return 0
+
+
+cdef inline int fold_columns(State *s, Buckets *buckets, const Column *y, const Column *pred,
+                      const Column *weights) noexcept nogil:
+    cdef double room_y[1024]
+    cdef double room_pred[1024]
+    cdef double room_w[1024]
+    cdef const double *w = NULL
+    cdef Py_ssize_t start = 0, n
+    while start < y.n:
+        n = min(BLOCK, y.n - start)
+        if weights.held:
+            w = load(weights, start, n, room_w)
+        if fold_block(s, buckets, load(y, start, n, room_y), load(pred, start, n, room_pred), w, n):
+            return -1
+        start += n
     return 0

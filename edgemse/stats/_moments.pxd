@@ -1,9 +1,8 @@
 # cython: language_level=3, cdivision=True
-"""Leaf maths of the state: double-double arithmetic, and merging as Chan and Pebay do it.
+"""Leaf maths of the state: one block's moments, and merging as Chan and Pebay do it.
 
-Every function is written symmetrically, so that merging commutes to the bit. Error bounds of the
-double-double operations are those of Joldes, Muller and Popescu (2017), with u = 2^-53; the bounds
-of what is built from them stand in docs/numerics.md.
+Every function is written symmetrically, so that merging commutes to the bit. The error bounds of
+double-double arithmetic stand in _dd.h, those of what is built from it in docs/numerics.md.
 """
 from libc.stdint cimport uint64_t
 
@@ -31,6 +30,10 @@ cdef extern from "_block.h" nogil:
     dd two_sum "edgemse_two_sum"(double a, double b) noexcept
     dd fast_two_sum "edgemse_fast_two_sum"(double a, double b) noexcept
     dd two_prod "edgemse_two_prod"(double a, double b) noexcept
+    dd add "edgemse_add"(dd a, dd b) noexcept
+    dd times "edgemse_times"(dd a, dd b) noexcept
+    dd times_double "edgemse_times_double"(dd a, double b) noexcept
+    dd divide "edgemse_divide"(dd a, dd b) noexcept
     void subtract "edgemse_subtract"(
         const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out,
         double *largest_y) noexcept
@@ -80,33 +83,6 @@ cdef inline dd scaled(dd a, double power_of_two) noexcept nogil:
     return a
 
 
-cdef inline dd add(dd a, dd b) noexcept nogil:
-    """Algorithm 6 (AccurateDWPlusDW), relative error below 3 u^2 + 13 u^3."""
-    cdef dd s = two_sum(a.hi, b.hi)
-    cdef dd t = two_sum(a.lo, b.lo)
-    cdef dd v = fast_two_sum(s.hi, s.lo + t.hi)
-    return fast_two_sum(v.hi, t.lo + v.lo)
-
-
-cdef inline dd times_double(dd a, double b) noexcept nogil:
-    """Algorithm 8, relative error below 3 u^2."""
-    cdef dd c = two_prod(a.hi, b)
-    return fast_two_sum(c.hi, c.lo + a.lo * b)
-
-
-cdef inline dd times(dd a, dd b) noexcept nogil:
-    """Algorithm 10 (DWTimesDW1), relative error below 5 u^2."""
-    cdef dd c = two_prod(a.hi, b.hi)
-    return fast_two_sum(c.hi, c.lo + (a.hi * b.lo + b.hi * a.lo))
-
-
-cdef inline dd divide(dd a, dd b) noexcept nogil:
-    """Algorithm 17 (DWDivDW2), relative error below 15 u^2; exact when the quotient is a double."""
-    cdef double q = a.hi / b.hi
-    cdef dd r = times_double(b, q)
-    return fast_two_sum(q, ((a.hi - r.hi) + (a.lo - r.lo)) / b.hi)
-
-
 cdef inline double value(dd a) noexcept nogil:
     return a.hi + a.lo
 
@@ -118,6 +94,26 @@ cdef inline void clear(State *s) noexcept nogil:
     s.weight2 = s.m3 = s.m4 = s.abs_sum = 0.0
     s.low = INFINITY
     s.high = -INFINITY
+
+
+cdef inline dd positive_zeros(dd a) noexcept nogil:
+    a.hi += 0.0
+    a.lo += 0.0
+    return a
+
+
+cdef inline void canonical(State *s) noexcept nogil:
+    """-0.0 becomes 0.0, so that equal states have equal bytes."""
+    s.mean = positive_zeros(s.mean)
+    s.y_mean = positive_zeros(s.y_mean)
+    s.m2 = positive_zeros(s.m2)
+    s.y_m2 = positive_zeros(s.y_m2)
+    s.y_e = positive_zeros(s.y_e)
+    s.weight = positive_zeros(s.weight)
+    s.m3 += 0.0
+    s.m4 += 0.0
+    s.low += 0.0
+    s.high += 0.0
 
 
 cdef inline bint heavier(dd a, dd b) noexcept nogil:
@@ -177,6 +173,7 @@ cdef inline void combine(State *a, const State *b) noexcept nogil:
     a.high = b.high if b.high > a.high else a.high
     a.y_m2 = y_m2
     a.y_e = y_e
+    canonical(a)
 
 
 cdef inline void merge_states(State *a, const State *b) noexcept nogil:
@@ -223,23 +220,4 @@ cdef inline void from_block(State *s, const Block *b, Py_ssize_t samples) noexce
     s.abs_sum = b.abs_sum
     s.low = b.low
     s.high = b.high
-
-
-cdef inline dd positive_zeros(dd a) noexcept nogil:
-    a.hi += 0.0
-    a.lo += 0.0
-    return a
-
-
-cdef inline void canonical(State *s) noexcept nogil:
-    """-0.0 becomes 0.0, so that equal states have equal bytes."""
-    s.mean = positive_zeros(s.mean)
-    s.y_mean = positive_zeros(s.y_mean)
-    s.m2 = positive_zeros(s.m2)
-    s.y_m2 = positive_zeros(s.y_m2)
-    s.y_e = positive_zeros(s.y_e)
-    s.weight = positive_zeros(s.weight)
-    s.m3 += 0.0
-    s.m4 += 0.0
-    s.low += 0.0
-    s.high += 0.0
+    canonical(s)

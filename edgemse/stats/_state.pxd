@@ -2,6 +2,7 @@
 """A state as bytes, and what every state that is read must satisfy (docs/wire.md, "The state")."""
 from libc.math cimport copysign, isfinite
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from edgemse.stats._buckets cimport (
     LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, buckets_total, trim,
@@ -21,7 +22,7 @@ cdef enum:
     FIELDS = 15
 
 
-cdef inline void list_fields(State *s, double **fields) noexcept nogil:
+cdef inline void list_fields(const State *s, const double **fields) noexcept nogil:
     """The numbers that are left out of the bytes when zero, in the order of their bits."""
     fields[0] = &s.mean.hi
     fields[1] = &s.mean.lo
@@ -44,9 +45,9 @@ cdef inline bint same_pair(dd a, dd b) noexcept nogil:
     return a.hi == b.hi and a.lo == b.lo
 
 
-cdef inline bint same_state(State *a, State *b) noexcept nogil:
-    cdef double *mine[15]
-    cdef double *theirs[15]
+cdef inline bint same_state(const State *a, const State *b) noexcept nogil:
+    cdef const double *mine[15]
+    cdef const double *theirs[15]
     cdef int i
     list_fields(a, mine)
     list_fields(b, theirs)
@@ -62,9 +63,9 @@ cdef inline bint is_weighted(const State *s) noexcept nogil:
     return s.weight.hi != n or s.weight.lo != 0.0 or s.weight2 != n
 
 
-cdef inline void put_state(Writer *w, State *s, const Buckets *b) noexcept nogil:
+cdef inline void put_state(Writer *w, const State *s, const Buckets *b) noexcept nogil:
     """Of a settled, canonical state."""
-    cdef double *fields[15]
+    cdef const double *fields[15]
     cdef uint64_t mask = 0
     cdef int i
     list_fields(s, fields)
@@ -174,7 +175,7 @@ cdef inline uint64_t get_counter(Reader *r) noexcept nogil:
 
 cdef inline int get_state(Reader *r, State *s, Buckets *b) noexcept nogil:
     """After the version. 0; -1 without memory; 1 if the bytes are no state."""
-    cdef double *fields[15]
+    cdef const double *fields[15]
     cdef uint64_t mask
     cdef int i, result
     clear(s)
@@ -200,7 +201,7 @@ cdef inline int get_state(Reader *r, State *s, Buckets *b) noexcept nogil:
     list_fields(s, fields)
     for i in range(FIELDS):
         if mask >> (FIRST_FIELD + i) & 1:
-            fields[i][0] = get_double(r)
+            (<double *> fields[i])[0] = get_double(r)
             if fields[i][0] == 0.0:
                 return 1
     if r.failed or not good_state(s):
@@ -209,3 +210,33 @@ cdef inline int get_state(Reader *r, State *s, Buckets *b) noexcept nogil:
     if result == 0 and not good_buckets(b, s):
         result = 1
     return result
+
+
+cdef inline int refuse_version(bytes raw) except -1:
+    from edgemse.errors import CorruptStateError, UnsupportedVersionError
+    if not raw:
+        raise CorruptStateError("no bytes at all; a state starts with its version, 1")
+    if raw[0] == 0:
+        raise CorruptStateError("the first byte is 0; a state starts with its version, 1")
+    raise UnsupportedVersionError(f"a state of version {raw[0]}; this edgemse reads versions up to "
+                                  f"{STATE_VERSION}: upgrade it")
+
+
+cdef inline int read_state(bytes raw, State *s, Buckets *b) except -1:
+    """The state in these bytes, or the error that says what they are."""
+    cdef Reader r
+    cdef int result
+    if not raw or raw[0] != STATE_VERSION:
+        refuse_version(raw)
+    memset(&r, 0, sizeof(Reader))
+    r.data = raw
+    r.size = len(raw)
+    get_byte(&r)
+    result = get_state(&r, s, b)
+    if result < 0:
+        raise MemoryError
+    if result > 0 or r.at != r.size:
+        from edgemse.errors import CorruptStateError
+        raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
+                                "something else")
+    return 0

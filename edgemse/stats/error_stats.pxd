@@ -20,4 +20,5 @@ cdef class ErrorStats:
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1
     cdef int add_columns(self, const Column *y, const Column *pred, const Column *w) except -1
     cdef void flush(self) noexcept nogil
-    cdef void settle(self, State *out) noexcept
+    cdef const State *view(self, State *room) noexcept nogil
+    cdef State settled(self) noexcept

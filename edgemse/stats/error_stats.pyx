@@ -9,30 +9,30 @@ and holds them together. `reference.py` is the same in plain, exact Python.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport sqrt
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from edgemse.errors import CorruptStateError, UnsupportedVersionError
+from edgemse.errors import CorruptStateError
 from edgemse.stats.moments import Moments
 
 from edgemse.stats._buckets cimport (
     LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free, buckets_merge,
     count_one, same_buckets, samples_above, signed_quantile,
 )
-from edgemse.stats._codec cimport Reader, Writer, get_byte, put_byte, writer_close, writer_open
-from edgemse.stats._columns cimport Column, acquire, load, release
+from edgemse.stats._codec cimport Writer, writer_close, writer_open
+from edgemse.stats._columns cimport Column, acquire, release
 from edgemse.stats._figures cimport (
     correlation_of, effective, interval, kurtosis_of, mse_of, nrmse_of, r2_of, skewness_of,
     slope_of, standard_error, variance_of,
 )
 from edgemse.stats._fold cimport (
-    ACCEPTED, NEGATIVE_WEIGHT, fold_block, fold_plain, fold_weighted, judge,
+    ACCEPTED, NEGATIVE_WEIGHT, check_weights, fold_columns, fold_plain, fold_weighted, judge,
     judge_weight, refuse,
 )
 from edgemse.stats._moments cimport (
-    BLOCK, State, canonical, clear, fabs, merge_states, value,
+    State, clear, fabs, merge_states, value,
 )
 from edgemse.stats._state cimport (
-    STATE_VERSION, get_state, good_buckets, good_state, put_state, same_state,
+    good_buckets, good_state, put_state, read_state, same_state,
 )
 from edgemse.stats.histogram cimport ResidualHistogram
 
@@ -42,62 +42,6 @@ cdef double NAN = float("nan")
 
 cdef enum:
     FREE_FROM = 16384  # samples of a batch from which on other threads may run meanwhile
-
-
-cdef int check_weights(Column *weights) except -1:
-    """A negative weight is a mistake of the caller's: nothing of the batch is taken."""
-    cdef double room[1024]
-    cdef const double *w
-    cdef Py_ssize_t start = 0, n, i
-    while start < weights.n:
-        n = min(BLOCK, weights.n - start)
-        w = load(weights, start, n, room)
-        for i in range(n):
-            if w[i] < 0.0:
-                raise ValueError(f"weight[{start + i}] is {w[i]!r}; weights are not negative")
-        start += n
-    return 0
-
-
-cdef int fold_columns(State *s, Buckets *buckets, const Column *y, const Column *pred,
-                      const Column *weights) noexcept nogil:
-    cdef double room_y[1024]
-    cdef double room_pred[1024]
-    cdef double room_w[1024]
-    cdef const double *w = NULL
-    cdef Py_ssize_t start = 0, n
-    while start < y.n:
-        n = min(BLOCK, y.n - start)
-        if weights.held:
-            w = load(weights, start, n, room_w)
-        if fold_block(s, buckets, load(y, start, n, room_y), load(pred, start, n, room_pred), w, n):
-            return -1
-        start += n
-    return 0
-
-
-cdef ErrorStats from_raw(bytes raw):
-    cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
-    cdef Reader r
-    cdef int result
-    if not raw:
-        raise CorruptStateError("no bytes at all; a state starts with its version, 1")
-    if raw[0] > STATE_VERSION:
-        raise UnsupportedVersionError(f"a state of version {raw[0]}; this edgemse reads versions "
-                                      f"up to {STATE_VERSION}: upgrade it")
-    if raw[0] != STATE_VERSION:
-        raise CorruptStateError("the first byte is 0; a state starts with its version, 1")
-    memset(&r, 0, sizeof(Reader))
-    r.data = raw
-    r.size = len(raw)
-    get_byte(&r)
-    result = get_state(&r, &new.state, &new.buckets)
-    if result < 0:
-        raise MemoryError
-    if result > 0 or r.at != r.size:
-        raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
-                                "something else")
-    return new
 
 
 cdef double checked_share(double q) except? -1.0:
@@ -194,18 +138,23 @@ cdef class ErrorStats:
         self.waiting = 0
         self.waiting_weighted = False
 
-    cdef void settle(self, State *out) noexcept:
-        """The state with the waiting samples; looking at it changes nothing that comes later."""
+    cdef const State *view(self, State *room) noexcept nogil:
+        """The state with the waiting samples, for who holds the lock; it changes no later bit."""
         cdef double errors[WAITING]
+        if self.waiting == 0:
+            return &self.state
+        room[0] = self.state
+        if self.waiting_weighted:
+            fold_weighted(room, self.y, self.e, self.w, self.waiting)
+        else:
+            memcpy(errors, self.e, sizeof(errors))
+            fold_plain(room, self.y, errors, self.waiting)
+        return room
+
+    cdef State settled(self) noexcept:
+        cdef State room
         with cython.critical_section(self):
-            out[0] = self.state
-            if self.waiting:
-                memcpy(errors, self.e, sizeof(errors))
-                if self.waiting_weighted:
-                    fold_weighted(out, self.y, errors, self.w, self.waiting)
-                else:
-                    fold_plain(out, self.y, errors, self.waiting)
-        canonical(out)
+            return self.view(&room)[0]
 
     def update_many(self, y_true, y_pred, weight=None):
         """Fold a batch in.
@@ -268,15 +217,16 @@ cdef class ErrorStats:
         Commutative to the bit, associative up to rounding (docs/numerics.md); the counts and the
         histogram are exact. OverflowError above 2^53 samples in all.
         """
-        cdef State theirs
+        cdef State room
+        cdef const State *theirs
         with cython.critical_section(self, other):
-            other.settle(&theirs)
+            theirs = other.view(&room)
             if self.state.count + <unsigned long long> self.waiting + theirs.count > MAX_COUNT:
                 raise OverflowError("more than 2**53 samples in one state")
             if buckets_merge(&self.buckets, &other.buckets):
                 raise MemoryError
             self.flush()
-            merge_states(&self.state, &theirs)
+            merge_states(&self.state, theirs)
 
     @cython.critical_section
     def copy(self):
@@ -295,13 +245,12 @@ cdef class ErrorStats:
     @cython.critical_section
     def to_bytes(self):
         """The state as canonical bytes: equal states, equal bytes (docs/wire.md, "The state")."""
-        cdef State s
+        cdef State room
         cdef Writer w
-        self.settle(&s)
         if writer_open(&w):
             raise MemoryError
         try:
-            put_state(&w, &s, &self.buckets)
+            put_state(&w, self.view(&room), &self.buckets)
             if w.failed:
                 raise MemoryError
             return PyBytes_FromStringAndSize(<char *> w.data, w.size)
@@ -320,12 +269,14 @@ cdef class ErrorStats:
             UnsupportedVersionError: a newer edgemse wrote them.
             TypeError: `data` has no buffer.
         """
-        return from_raw(data if type(data) is bytes else bytes(memoryview(data)))
+        cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
+        read_state(data if type(data) is bytes else bytes(memoryview(data)), &new.state,
+                   &new.buckets)
+        return new
 
     def moments(self):
         """Everything but the histogram as a `Moments` tuple, exact to the bit."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return Moments(
             s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
             s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
@@ -366,127 +317,109 @@ cdef class ErrorStats:
     @property
     def count(self):
         """How many samples were accepted."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.count
 
     @property
     def weight(self):
         """W, the sum of their weights; the count when all weigh 1, 0.0 when empty."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return value(s.weight)
 
     @property
     def effective_count(self):
         """W^2 / sum of w^2 (Kish): how many equal weights would tell as much; 0.0 when empty."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return effective(&s)
 
     @property
     def nonfinite(self):
         """How many samples were refused for a NaN or an infinity."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.nonfinite
 
     @property
     def out_of_range(self):
         """How many were refused for |e| or |y_true| above 2^200, or for their weight's size."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.out_of_range
 
     @property
     def mse(self):
         """Mean squared error, mean^2 + m2 / W, in squared units of y."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return mse_of(&s)
 
     @property
     def rmse(self):
         """Root of the mean squared error, in units of y."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return sqrt(mse_of(&s))
 
     @property
     def bias(self):
         """Mean error; positive where predictions are too high."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return value(s.mean) if s.count else NAN
 
     @property
     def error_variance(self):
         """Population variance of the errors, m2 / W; 0.0 for one sample."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return variance_of(&s)
 
     @property
     def skewness(self):
         """Population skewness of the errors; NaN when their variance is 0."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return skewness_of(&s)
 
     @property
     def kurtosis(self):
         """Population kurtosis of the errors, 3 for a normal law; NaN when their variance is 0."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return kurtosis_of(&s)
 
     @property
     def mae(self):
         """Mean absolute error, in units of y."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.abs_sum / s.weight.hi if s.count else NAN
 
     @property
     def min_error(self):
         """The smallest error, exactly."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.low if s.count else NAN
 
     @property
     def max_error(self):
         """The largest error, exactly."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return s.high if s.count else NAN
 
     @property
     def r2(self):
         """Coefficient of determination, 1 - MSE / variance of y_true; NaN when that variance is 0."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return r2_of(&s)
 
     @property
     def nrmse(self):
         """RMSE over the population standard deviation of y_true; NaN when that is 0."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return nrmse_of(&s)
 
     @property
     def correlation(self):
         """Pearson's correlation of y_true and y_pred; NaN when either is constant."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return correlation_of(&s)
 
     @property
     def calibration_slope(self):
         """Slope of y_true on y_pred, ideally 1; NaN when y_pred is constant."""
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return slope_of(&s)
 
     @property
@@ -496,8 +429,7 @@ cdef class ErrorStats:
         sqrt(Var(e^2) / (n - 1)) with Var(e^2) = mu4 - mu2^2 + 4 bias mu3 + 4 bias^2 mu2, which is
         exact; n is `effective_count`, right where weights do not depend on the size of the error.
         """
-        cdef State s
-        self.settle(&s)
+        cdef State s = self.settled()
         return standard_error(&s)
 
     @cython.critical_section
@@ -512,11 +444,10 @@ cdef class ErrorStats:
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.
         """
-        cdef State s
+        cdef State s = self.settled()
         cdef double low, high
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"a confidence lies between 0 and 1, not {confidence!r}")
-        self.settle(&s)
         interval(&s, &self.buckets, confidence, &low, &high)
         return low, high
 
@@ -532,9 +463,8 @@ cdef class ErrorStats:
         Less than 9.1 % (one bucket, 2^(1/8) - 1) from the sample of that rank, usually under 1 %;
         exact at 0 and 1. Counts samples, not weights. ValueError unless 0 <= q <= 1.
         """
-        cdef State s
+        cdef State s = self.settled()
         cdef double found = signed_quantile(&self.buckets, checked_share(q))
-        self.settle(&s)
         if q == 0.0 or q == 1.0:
             found = s.low if q == 0.0 else s.high
         return min(max(found, s.low), s.high) if s.count else NAN
@@ -542,10 +472,9 @@ cdef class ErrorStats:
     @cython.critical_section
     def abs_quantile(self, double q):
         """The q-quantile of |e|; see `quantile`. Exact at 1."""
-        cdef State s
+        cdef State s = self.settled()
         cdef double found = absolute_quantile(&self.buckets, checked_share(q))
         cdef double largest
-        self.settle(&s)
         largest = max(s.high, -s.low)
         if q == 1.0:
             found = largest
@@ -559,10 +488,9 @@ cdef class ErrorStats:
         `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
         ValueError when t is NaN.
         """
-        cdef State s
+        cdef State s = self.settled()
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
-        self.settle(&s)
         if s.count and t >= max(s.high, -s.low):
             return 0.0
         return samples_above(&self.buckets, t) / <double> s.count
@@ -587,9 +515,8 @@ cdef class ErrorStats:
             return NotImplemented
         that = <ErrorStats> other
         with cython.critical_section(self, that):
-            self.settle(&mine)
-            that.settle(&theirs)
-            return same_state(&mine, &theirs) and same_buckets(&self.buckets, &that.buckets)
+            return (same_state(self.view(&mine), that.view(&theirs))
+                    and same_buckets(&self.buckets, &that.buckets))
 
     __hash__ = None
 

@@ -12,6 +12,9 @@ START = 1_767_225_600
 """2026-01-01 00:00 UTC."""
 
 
+SERIES = Series("model", "v1")
+
+
 def producer(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
@@ -30,7 +33,7 @@ def cell(
     revision: int = 1,
     *,
     device: str = "pi-1",
-    series: Series = Series("model", "v1"),
+    series: Series = SERIES,
     start: int = START,
     stats: ErrorStats | None = None,
     coverage: Coverage | None = None,

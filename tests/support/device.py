@@ -55,6 +55,10 @@ class FakeDevice:
         wanted = {each.identity: each.revision for each in cells}
         eventually(lambda: all(self.held.get(name, 0) >= wanted[name] for name in wanted), seconds)
 
+    def wait_for_some(self, count: int) -> None:
+        """Wait until so many cells are acked."""
+        eventually(lambda: len(self.held) >= count)
+
     def close(self) -> None:
         self._connection.stop()
 
