@@ -96,8 +96,8 @@ def test_it_backs_off_and_begins_anew_after_an_ack(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
     bench.write(cell(0))
     bench.round()
-    sent = [bench.now for _ in range(3_000) if any(report.cells for report in bench.round(1))]
-    waits = [after - before for before, after in itertools.pairwise(sent)]
+    resent = [bench.now for _ in range(3_000) if any(r.cells for r in bench.round(1))]
+    waits = [after - before for before, after in itertools.pairwise([0.0, *resent])]
     for number, wait in enumerate(waits):
         expected = min(300.0, 5.0 * 2**number)
         assert 0.75 * expected <= wait <= 1.25 * expected + 1
