@@ -64,7 +64,10 @@ def load(kind: type[S], values: dict[str, Any], where: str) -> S:
             arguments[name] = value
         elif field.default is MISSING and field.default_factory is MISSING:
             raise SettingsError(f"{where}: {name} is missing; wanted {_described(hints[name])}")
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except SettingsError as error:  # from the dataclass itself, which does not know the file
+        raise SettingsError(f"{where}: {error}") from None
 
 
 def _converted(hint: Any, value: Any, where: str) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
-from edgemse.errors import SettingsError
 from edgemse.settings import between, load, one_of, read_toml
 from edgemse.topics import checked_device
 
@@ -79,10 +78,4 @@ class AgentSettings:
 
 def read(path: Path) -> AgentSettings:
     """Return the settings of an agent.toml, or raise SettingsError naming file, key and value."""
-    values = read_toml(path)
-    try:
-        return load(AgentSettings, values, str(path))
-    except SettingsError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise SettingsError(f"{path}: {error}") from None
+    return load(AgentSettings, read_toml(path), str(path))

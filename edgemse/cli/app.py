@@ -9,10 +9,9 @@ import typer
 
 from edgemse.cli import collector, demo, evaluate, fleet, replay
 
-__all__ = ["app"]
+__all__ = ["app", "common"]
 
 app = typer.Typer(
-    help="How wrong a fleet's regression models are, per device, segment and version.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -31,7 +30,7 @@ def _say_version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
+def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say it.")
     ] = False,

@@ -20,7 +20,7 @@ from edgemse.fleet.merging import merged
 from edgemse.fleet.selection import Filter, instant
 from edgemse.stores import Query, open_store
 
-__all__ = ["app"]
+__all__ = ["app", "devices", "variance"]
 
 HTTP_SECONDS = 120
 

@@ -223,7 +223,9 @@ def _parquet_chunk(
         if cell is None or cell == "":
             return nan
         try:
-            return instant(cell) if name in columns.times and isinstance(cell, str) else float(cell)  # type: ignore[arg-type]
+            if name in columns.times and isinstance(cell, str):
+                return instant(cell)
+            return float(cell)  # type: ignore[arg-type]  # text or a number, as selected
         except ValueError:  # SettingsError is one
             raise InputError(
                 f"{path}: row {first_row + place}: column {name!r}: got {cell!r:.80}, wanted a"

@@ -26,6 +26,8 @@ BATCH_MESSAGES = 1_000
 BATCH_LINGER_SECONDS = 0.05
 FUTURE_SECONDS_MAX = 86_400
 """A window may start so far ahead of the collector's clock; more is a device's broken clock."""
+COUNT_MAX = 2**43
+"""Ten million a second for ten days; sums over a million such cells still fit 64 bits."""
 BACKOFF_SECONDS = (0.1, 10.0)
 """First and longest pause after a failed commit; each doubles the last."""
 
@@ -162,6 +164,12 @@ class Ingest:
                 f"a window that starts {ahead:.0f} seconds in the future;"
                 f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock"
             )
+        *counts, _lag_sum, _lag_max, _histogram = cell.coverage.to_row()
+        if (
+            max(cell.stats.count, cell.stats.nonfinite, cell.stats.out_of_range, *counts)
+            > COUNT_MAX
+        ):
+            raise StateError(f"more than {COUNT_MAX} samples in a window; no device has so many")
         if any("\0" in name for name in cell.series):
             raise StateError(f"a name with a NUL character in {tuple(cell.series)!r:.200}")
         return cell
@@ -170,8 +178,12 @@ class Ingest:
         if not data:
             return  # an empty retained message: somebody has cleared the topic
         try:
-            state = decode_state(data)
             checked_device(device)
+            state = decode_state(data)
+            if "\0" in "".join(
+                [state.software, state.run, *state.attributes, *state.attributes.values()]
+            ):
+                raise WireError("a state with a NUL character")
         except (WireError, SettingsError) as error:
             self._counters.reports_malformed += 1
             self._refuse(device, data, str(error), intake)

@@ -1,8 +1,8 @@
 -- Merges the moments of many cells into one row for each group; runs unchanged on DuckDB,
 -- PostgreSQL and Spark SQL.
 --
--- Input: a relation `chosen` with the group's columns g1 ... g6 (text; '' where fewer are asked for)
--- and the moments' columns of the table `cells`. Output: for each group the moments about its
+-- Input: a relation `chosen` with the group's columns g1 ... g6 (text; '' where fewer are asked
+-- for) and the moments' columns of the table `cells`. Output: for each group the moments about its
 -- own mean, as edgemse.stats.moments names them; the mean is (mean + mean_lo), not yet normalised.
 --
 -- Two passes, so that nothing cancels: the first finds the group's mean from an origin inside the

@@ -54,7 +54,8 @@ class Selection(NamedTuple):
         groups += [f"'' AS g{place}" for place in range(len(by) + 1, BY_MAX + 1)]
         conditions, values = _conditions(where)
         # Columns are from COLUMNS, places are numbers; names and values are parameters.
-        sql = f"SELECT {', '.join(groups)}, cells.* FROM cells{''.join(joins)}{conditions}"  # noqa: S608
+        source = f"cells{''.join(joins)}{conditions}"
+        sql = f"SELECT {', '.join(groups)}, cells.* FROM {source}"  # noqa: S608
         return cls(sql, (*names, *values))
 
 

@@ -15,6 +15,7 @@ from edgemse.collector.inbox import Inbox, Message
 from edgemse.collector.ingest import Ingest
 from edgemse.errors import StoreError
 from edgemse.mqtt import Publication
+from edgemse.stats.coverage import Coverage
 from edgemse.stores import Batch
 from edgemse.stores.duckdb import DuckDBStore
 from edgemse.topics import Topics
@@ -100,12 +101,19 @@ def test_a_bad_cell_does_not_take_its_neighbours_with_it(world: World) -> None:
     assert world.counters.cells_refused == 1
 
 
+def with_predictions(count: int) -> Coverage:
+    coverage = Coverage()
+    coverage.predictions = count
+    return coverage
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         (cell(start=START + 90_000), "seconds in the future"),
         (cell(series=Series("a\0b")), "NUL"),
         (cell(series=Series("")), "without a model"),
+        (cell(coverage=with_predictions(2**60)), "no device has so many"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(world: World, bad: Cell, reason: str) -> None:
