@@ -188,3 +188,16 @@ def test_health_goes_out_once_a_minute_even_without_cells(bench: Bench) -> None:
     assert bench.round(59) == []
     (report,) = bench.round(2)
     assert report.health["reports"] >= 1
+
+
+def test_each_report_counts_itself_and_its_bytes(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    sent = 0
+    for number in range(300):  # past where a count takes a byte more
+        bench.write(cell(number))
+        bench.now += 1
+        (payload,) = bench.uplink.round(Stamp(bench.now, 1e9, True))
+        bench.ack(cell(number))
+        sent += len(payload)
+        health = decode_report(payload).health
+        assert (health["reports"], health["report_bytes"]) == (number + 1, sent)
