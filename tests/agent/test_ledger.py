@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_told() -> None:
-    with pytest.raises(LedgerError, match="cannot be written: .*; set another path"):
+    with pytest.raises(LedgerError, match=r"cannot be written: .*; set another path"):
         Ledger(Path("/proc/nowhere/ledger"))
 
 
