@@ -9,13 +9,13 @@ import struct
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from stats.samples import SEED, in_batches, one_by_one
+from stats.test_monoid import SAMPLES, folded
 
 from edgemse import ErrorStats, ResidualHistogram
 from edgemse.errors import CorruptStateError, StateError, UnsupportedVersionError
 from edgemse.stats.moments import Moments
 from edgemse.stats.reference import ReferenceStats
-from stats.samples import SEED, in_batches, one_by_one
-from stats.test_monoid import SAMPLES, folded
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden_v1.json").read_text())
 
@@ -171,8 +171,7 @@ def test_moments_without_their_histogram():
     with pytest.raises((TypeError, ValueError)):
         ErrorStats.from_moments((1, 2), None)
     assert Moments._fields == tuple(
-        "count weight weight_lo weight2 mean mean_lo m2 m2_lo m3 m4 abs_sum min_error max_error "
-        "y_mean y_mean_lo y_m2 y_m2_lo y_e y_e_lo nonfinite out_of_range".split()
+        ["count", "weight", "weight_lo", "weight2", "mean", "mean_lo", "m2", "m2_lo", "m3", "m4", "abs_sum", "min_error", "max_error", "y_mean", "y_mean_lo", "y_m2", "y_m2_lo", "y_e", "y_e_lo", "nonfinite", "out_of_range"]
     )
 
 
