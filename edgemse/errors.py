@@ -5,22 +5,24 @@
     │   ├── CorruptStateError                  cut, altered, or never a state
     │   └── UnsupportedVersionError            written by a newer edgemse
     ├── WireError(ValueError)                a report, an ack, a collector's state
+    ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
     ├── InputError(ValueError)               a file of samples
     │   ├── FileUnreadableError                missing, no permission, not CSV or Parquet
     │   ├── ColumnError                        a column that is not there
     │   └── NotEnoughDataError                 too few samples for what was asked
     ├── BrokerError(ConnectionError)         no broker answers there
-    │   └── BrokerRefusedError                 the broker answers and says no (name, password, rights)
+    │   └── BrokerRefusedError                 the broker answers and says no (name, password)
     ├── PortInUseError(OSError)              somebody else listens there
     ├── LedgerError                          the agent's SQLite file
     │   └── LedgerLockedError                  another agent process holds it
     ├── StoreError                           the collector's database
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
-    │   ├── StoreRefusedError                  the database says no (name, password, rights)
+    │   ├── StoreRefusedError                  the database says no (name, password)
     │   └── StoreUnreachableError              nothing answers, or no such file
-    └── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    └── DemoError                            the demo cannot go on
 
 A message says what was got, what was wanted and what to do. `exit_code` is what the commands exit
 with; a class that sets none inherits its parent's.
@@ -31,11 +33,13 @@ __all__ = [
     "BrokerRefusedError",
     "ColumnError",
     "CorruptStateError",
+    "DemoError",
     "EdgemseError",
     "FileUnreadableError",
     "InputError",
     "LedgerError",
     "LedgerLockedError",
+    "LineError",
     "NotEnoughDataError",
     "PortInUseError",
     "SettingsError",
@@ -73,6 +77,12 @@ class UnsupportedVersionError(StateError):
 
 class WireError(EdgemseError, ValueError):
     """A message that does not follow docs/wire.md."""
+
+    exit_code = 65
+
+
+class LineError(EdgemseError, ValueError):
+    """A line from a client of the agent that is not a sample, prediction, label or cell."""
 
     exit_code = 65
 
@@ -171,3 +181,9 @@ class UnacknowledgedError(EdgemseError, TimeoutError):
     """The collector did not acknowledge everything in time; what is missing is kept."""
 
     exit_code = 75
+
+
+class DemoError(EdgemseError):
+    """A process of the demo has ended, or does not begin, for a reason that its message names."""
+
+    exit_code = 81

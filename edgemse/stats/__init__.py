@@ -1,1 +1,1 @@
-"""What is computed: error statistics as a commutative monoid."""
+"""What is computed: error statistics and coverage, each a commutative monoid under merge."""

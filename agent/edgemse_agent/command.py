@@ -1,0 +1,132 @@
+"""`edgemse-agent`: run the daemon, check its settings, ask how it does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import socket
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from edgemse.errors import EdgemseError, SettingsError
+from edgemse_agent.service import Service
+from edgemse_agent.settings import AgentSettings, read
+
+__all__ = ["main"]
+
+CONFIG = Path("/etc/edgemse/agent.toml")
+EXIT_WRONG_USE = 64
+"""EX_USAGE of sysexits.h."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code; errors are one line on standard error."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        settings = _settings(options)
+        if options.check:
+            settings.broker.broker()
+            print(f"ok: device {settings.device}, broker {settings.broker.address}")
+            return 0
+        if options.command is not None:
+            return _ask(settings, options.command)
+        software = f"edgemse {version('edgemse')}"
+        service = Service(settings, software=software, stdin=options.stdin)
+        left = asyncio.run(service.run())
+    except EdgemseError as error:
+        print(f"edgemse-agent: {error}", file=sys.stderr)
+        return error.exit_code
+    if left:
+        print(
+            f"edgemse-agent: {left} cells wait in {settings.ledger} for the collector;"
+            " the next run sends them",
+            file=sys.stderr,
+        )
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="edgemse-agent",
+        description="Measures a device's model errors and sends compact cells over MQTT.",
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["status", "release"],
+        help="ask the running agent: status as JSON, or release of the cells that it parked",
+    )
+    parser.add_argument("--config", type=Path, help=f"settings file (default: {CONFIG} if there)")
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    parser.add_argument("--broker", metavar="HOST:PORT", help="the MQTT broker")
+    parser.add_argument("--device", metavar="NAME", help="what this device is called")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger file")
+    parser.add_argument("--socket", type=Path, metavar="FILE", help="the Unix socket for clients")
+    parser.add_argument("--stdin", action="store_true", help="read JSON lines from standard input")
+    parser.add_argument("--verbose", action="store_true", help="log what happens, too")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> AgentSettings:
+    """Read the settings file, if there is one, and let the options have the last word."""
+    path: Path | None = options.config or (CONFIG if CONFIG.exists() else None)
+    if path is not None:
+        settings = read(path)
+    elif options.device or options.command:
+        device = options.device or socket.gethostname()
+        home = _state_home() / device
+        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=home / "agent.sock")
+    else:
+        raise SettingsError(
+            f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"
+        )
+    changes = {
+        name: value
+        for name in ("device", "ledger", "socket")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.broker:
+        changes["broker"] = dataclasses.replace(settings.broker, address=options.broker)
+    return dataclasses.replace(settings, **changes)
+
+
+def _state_home() -> Path:
+    configured = os.environ.get("XDG_STATE_HOME")
+    return (Path(configured) if configured else Path.home() / ".local" / "state") / "edgemse"
+
+
+def _ask(settings: AgentSettings, request: str) -> int:
+    """Put one question to the running agent and print its answer."""
+    path = settings.socket
+    if path is None:
+        raise SettingsError("the agent has no socket to ask; set `socket` in its settings")
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"request": request}).encode() + b"\n")
+            answer = connection.makefile().readline()
+    except OSError as error:
+        raise SettingsError(f"no agent answers at {path}: {error}; is it running?") from None
+    print(json.dumps(json.loads(answer), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How samples come in: JSON lines from a Unix socket or standard input, labels from MQTT."""

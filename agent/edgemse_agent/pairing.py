@@ -1,0 +1,204 @@
+"""Joining predictions with their labels by id, whichever comes first, across restarts.
+
+An id may carry one prediction of each series (two versions that predict the same thing), and a
+label meets all of them, or only those that its own model, version, output and segment name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from edgemse.cells import Series
+from edgemse_agent.health import Health
+from edgemse_agent.windows import Windows
+
+__all__ = ["Entry", "Label", "Pairing", "Prediction"]
+
+LABELS_PER_ID_MAX = 64
+
+
+class Prediction(NamedTuple):
+    """What a model said; `time` is seconds since 1970-01-01 UTC and decides the window."""
+
+    y_pred: float
+    weight: float
+    time: float
+
+
+class Label(NamedTuple):
+    """What came true; None in `where` fits any model, version, output, segment."""
+
+    y_true: float
+    time: float
+    where: tuple[str | None, str | None, str | None, str | None]
+
+    def fits(self, series: Series) -> bool:
+        """Tell whether the label is about this series."""
+        return all(w is None or w == s for w, s in zip(self.where, series, strict=True))
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """All that is known of one id. `born` is on the agent's accumulated clock, in seconds."""
+
+    born: float
+    pending: list[tuple[Series, Prediction]] = []
+    early: list[Label] = []
+    matched: list[tuple[Series, float, Label]] = []
+    """Series, prediction time and label of what was joined: tells repeated labels, and is the
+    answer for a series whose prediction comes after its label was used."""
+
+
+class Pairing:
+    """Holds what waits for its other half, bounded in number and age.
+
+    Ages run on accumulated monotonic time (`now`, seconds that the agent has run, over restarts),
+    so neither a clock step nor a night without power expires anything. What lets go of an entry:
+    a prediction without a label has expired, a label without a prediction is an orphan (counted
+    under `default` where the label does not say its series).
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        health: Health,
+        default: Series,
+        *,
+        age_max_seconds: float = 3_600.0,
+        pending_max: int = 20_000,
+        matched_max: int = 10_000,
+    ) -> None:
+        self._windows, self._health, self._default = windows, health, default
+        self._age_max_seconds = age_max_seconds
+        self._pending_max, self._matched_max = pending_max, matched_max
+        self._waiting: dict[str, Entry] = {}
+        self._matched: dict[str, Entry] = {}
+        self._changed: set[str] = set()
+
+    def restore(self, entries: Iterable[tuple[str, Entry]]) -> None:
+        """Take the entries that an earlier run left in the ledger."""
+        for key, entry in sorted(entries, key=lambda item: item[1].born):
+            (self._waiting if entry.pending or entry.early else self._matched)[key] = entry
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def predict(self, key: str, series: Series, prediction: Prediction, now: float) -> bool:
+        """Take a prediction; False if this id and series had one already."""
+        entry = self._entry(key, now)
+        known = [s for s, _ in entry.pending] + [s for s, _, _ in entry.matched]
+        if series in known:
+            self._health.count("predictions_repeated")
+            self._file(key, entry)
+            return False
+        self._windows.coverage(series, prediction.time).predictions += 1
+        label = self._answer_of(entry, series)
+        if label is None:
+            entry.pending.append((series, prediction))
+        else:
+            self._join(entry, series, prediction, label)
+            entry.early = [early for early in entry.early if early is not label]
+        self._file(key, entry)
+        return True
+
+    def label(self, key: str, label: Label, now: float) -> None:
+        """Take a label: it meets its predictions, repeats an earlier one, or waits for one."""
+        entry = self._entry(key, now)
+        met = [item for item in entry.pending if label.fits(item[0])]
+        if met:
+            entry.pending = [item for item in entry.pending if not label.fits(item[0])]
+            for series, prediction in met:
+                self._join(entry, series, prediction, label)
+        elif not self._repeats(entry, label):
+            entry.early.append(label)
+            if len(entry.early) > LABELS_PER_ID_MAX:
+                self._orphan(entry.early.pop(0))
+        self._file(key, entry)
+
+    def expire(self, now: float) -> None:
+        """Let go of what is older than age_max_seconds."""
+        for entries in (self._waiting, self._matched):
+            while entries:
+                key = next(iter(entries))
+                if now - entries[key].born < self._age_max_seconds:
+                    break
+                self._let_go(key, entries)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the ledger is behind."""
+        return bool(self._changed)
+
+    def changes(self) -> dict[str, Entry | None]:
+        """Return every id that changed since the last settled commit; None means gone."""
+        return {key: self._waiting.get(key) or self._matched.get(key) for key in self._changed}
+
+    def settle(self) -> None:
+        """Take the changes as written."""
+        self._changed.clear()
+
+    def _entry(self, key: str, now: float) -> Entry:
+        return self._waiting.get(key) or self._matched.get(key) or Entry(now)
+
+    def _file(self, key: str, entry: Entry) -> None:
+        """Put the entry where it belongs now, and hold both maps to their bounds."""
+        self._changed.add(key)
+        if entry.pending or entry.early:
+            self._matched.pop(key, None)
+            self._waiting.setdefault(key, entry)
+            if len(self._waiting) > self._pending_max:
+                self._health.count("pending_evicted")
+                self._let_go(next(iter(self._waiting)), self._waiting)
+        else:
+            self._waiting.pop(key, None)
+            self._matched.setdefault(key, entry)
+            if len(self._matched) > self._matched_max:
+                self._let_go(next(iter(self._matched)), self._matched)
+
+    def _let_go(self, key: str, entries: dict[str, Entry]) -> None:
+        entry = entries.pop(key)
+        self._changed.add(key)
+        for series, prediction in entry.pending:
+            self._windows.coverage(series, prediction.time).expired += 1
+        for label in entry.early:
+            self._orphan(label)
+
+    def _orphan(self, label: Label) -> None:
+        given = zip(label.where, self._default, strict=True)
+        series = Series(*(default if value is None else value for value, default in given))
+        self._windows.coverage(series, label.time).orphan += 1
+
+    def _join(self, entry: Entry, series: Series, prediction: Prediction, label: Label) -> None:
+        coverage = self._windows.coverage(series, prediction.time)
+        coverage.match(round((label.time - prediction.time) * 1000))
+        self._windows.sample(
+            series, prediction.time, label.y_true, prediction.y_pred, prediction.weight
+        )
+        entry.matched = [*entry.matched, (series, prediction.time, label)]
+
+    def _answer_of(self, entry: Entry, series: Series) -> Label | None:
+        """Return the label for a further series of an id whose label has come already."""
+        waiting = [label for label in entry.early if label.fits(series)]
+        used = [label for _, _, label in entry.matched if label.fits(series)]
+        return next(iter(waiting + used), None)
+
+    def _repeats(self, entry: Entry, label: Label) -> bool:
+        """Count a label that came before as duplicate, or as conflicting if it says otherwise."""
+        for series, time, used in entry.matched:
+            if label.fits(series):
+                coverage = self._windows.coverage(series, time)
+                if _same(used.y_true, label.y_true):
+                    coverage.duplicate += 1
+                else:
+                    coverage.conflicting += 1
+                return True
+        return any(
+            early.where == label.where and _same(early.y_true, label.y_true)
+            for early in entry.early
+        )
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (a != a and b != b)

@@ -1,0 +1,81 @@
+"""The agent's settings: one dataclass a table of agent.toml; docs/agent.md explains each key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgemse.broker import BrokerSettings
+from edgemse.cells import LEVELS_SECONDS
+from edgemse.settings import between, load, one_of, read_toml
+from edgemse.topics import checked_device
+
+__all__ = [
+    "AgentSettings",
+    "Defaults",
+    "DeliverySettings",
+    "PairingSettings",
+    "WindowSettings",
+    "read",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """[defaults]: the series of lines that do not name theirs."""
+
+    model: str = field(
+        default="model", metadata={"check": lambda v: None if v else "a name, not empty"}
+    )
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """[windows]: how wide, how many."""
+
+    width_seconds: int = field(default=60, metadata=one_of(*LEVELS_SECONDS))
+    grace_seconds: float = field(default=2.0, metadata=between(0, 3_600))
+    series_max: int = field(default=1_000, metadata=between(1, 1_000_000))
+    open_cells_max: int = field(default=5_000, metadata=between(1, 1_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class PairingSettings:
+    """[pairing]: how long and how many predictions and labels wait for each other."""
+
+    age_max_seconds: float = field(default=3_600.0, metadata=between(1, 31_622_400))
+    pending_max: int = field(default=20_000, metadata=between(1, 10_000_000))
+    matched_max: int = field(default=10_000, metadata=between(1, 10_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """[delivery]: how soon durable, how much kept."""
+
+    commit_seconds: float = field(default=20.0, metadata=between(0.05, 3_600))
+    ledger_cells_max: int = field(default=50_000, metadata=between(100, 10_000_000))
+    farewell_seconds: float = field(default=5.0, metadata=between(0, 600))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """The whole of agent.toml."""
+
+    device: str
+    ledger: Path = Path("/var/lib/edgemse/ledger.sqlite")
+    socket: Path | None = None
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    defaults: Defaults = Defaults()
+    windows: WindowSettings = WindowSettings()
+    pairing: PairingSettings = PairingSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_device(self.device)
+
+
+def read(path: Path) -> AgentSettings:
+    """Return the settings of an agent.toml, or raise SettingsError naming file, key and value."""
+    return load(AgentSettings, read_toml(path), str(path))

@@ -1,0 +1,197 @@
+"""What goes to the broker, when, and again until the collector says that it has committed it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edgemse.cells import Identity, SealedCell
+from edgemse.wire import REPORT_BYTES_MAX, Ack, Report, State, encode_report, sealed_size
+from edgemse_agent.health import Health
+from edgemse_agent.ledger import Ledger
+from edgemse_agent.relay import Relay, Relayed
+
+__all__ = ["Stamp", "Uplink"]
+
+HEADER_BYTES = 8_192
+"""Room in a report for its header and health counters."""
+REPORT_CELLS_MAX = 500
+IN_FLIGHT_MAX = 8
+"""Reports handed over and not acknowledged; over restarts too, for exposed cells go first."""
+RESEND_SECONDS = (5.0, 300.0)
+"""First and longest wait for an ack; each wait without any ack doubles the next."""
+HEALTH_SECONDS = 60.0
+"""A report goes out at least this often while a collector listens, cells or none."""
+
+
+class Stamp(NamedTuple):
+    """The time of a round: monotonic and wall seconds, and whether the wall clock is good."""
+
+    monotonic: float
+    wall: float
+    synchronised: bool
+
+
+class _Flight(NamedTuple):
+    cells: dict[Identity, int]
+    deadline: float
+
+
+class _Pick(NamedTuple):
+    cell: SealedCell
+    exposed: bool
+    relayed: Relayed | None
+
+
+class Uplink:
+    """Chooses the reports to hand over; its own in-flight window stands before the client library.
+
+    Holds while no collector is online. What is not acknowledged in time goes again, at the
+    revision that the cell has by then, with exponential back-off and jitter.
+    """
+
+    def __init__(
+        self, device: str, ledger: Ledger, relay: Relay, health: Health, rng: random.Random
+    ) -> None:
+        self._device, self._ledger, self._relay = device, ledger, relay
+        self._health, self._rng = health, rng
+        self._workers: dict[str, State] = {}
+        self._flights: list[_Flight] = []
+        self._unanswered = 0
+        self._last_report = float("-inf")
+
+    @property
+    def online(self) -> bool:
+        """Whether some collector says that it listens."""
+        return any(state.online for state in self._workers.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Reports that wait for their ack."""
+        return len(self._flights)
+
+    def heard(self, worker: str, state: State | None) -> None:
+        """Take a collector's retained state; the will of an earlier run does not count."""
+        known = self._workers.get(worker)
+        if state is None:
+            self._workers.pop(worker, None)
+        elif state.online or known is None or known.run == state.run:
+            self._workers[worker] = state
+
+    def disconnected(self) -> None:
+        """Forget what was under way and who was online: the next connection tells anew."""
+        self._workers.clear()
+        self._flights.clear()
+
+    def round(self, stamp: Stamp) -> list[bytes]:
+        """Return the reports to hand over now; their cells are marked exposed already."""
+        self._land_overdue(stamp.monotonic)
+        if not self.online:
+            return []
+        batches = self._batches(IN_FLIGHT_MAX - len(self._flights))
+        fresh = [p.cell.identity for b in batches for p in b if not (p.exposed or p.relayed)]
+        if fresh:
+            self._ledger.expose(fresh)
+        reports = [self._report(batch, stamp) for batch in batches]
+        if not reports and stamp.monotonic - self._last_report >= HEALTH_SECONDS:
+            reports.append(self._encoded((), stamp))
+        if reports:
+            self._last_report = stamp.monotonic
+        return reports
+
+    def acked(self, ack: Ack) -> None:
+        """Take an ack: forget what is committed, park what is refused."""
+        self._health.count("acks")
+        self._unanswered = 0
+        self._park(ack)
+        self._ledger.acked(ack.committed)
+        self._relay.durable(ack.committed.items())
+        answered = dict(ack.committed)
+        for refusal in ack.refused:
+            answered[Identity(refusal.producer, refusal.sequence)] = refusal.revision
+        flights = []
+        for flight in self._flights:
+            left = {i: r for i, r in flight.cells.items() if answered.get(i, 0) < r}
+            if left:
+                flights.append(_Flight(left, flight.deadline))
+        self._flights = flights
+
+    def _park(self, ack: Ack) -> None:
+        refused = {Identity(r.producer, r.sequence): (r.revision, r.reason) for r in ack.refused}
+        held = [r for r in self._relay.due() if r.cell.identity in refused]
+        if held:
+            self._ledger.commit((r.cell, True, True) for r in held)
+            self._relay.durable((r.cell.identity, r.cell.revision) for r in held)
+        if refused:
+            self._health.count("cells_parked", self._ledger.park(refused))
+
+    def _land_overdue(self, now: float) -> None:
+        waiting = [flight for flight in self._flights if now < flight.deadline]
+        if len(waiting) < len(self._flights):
+            self._unanswered += 1
+        self._flights = waiting
+
+    def _batches(self, room: int) -> list[list[_Pick]]:
+        """Fill up to `room` reports with cells that are due and not under way."""
+        if room <= 0:
+            return []
+        flying = {identity for flight in self._flights for identity in flight.cells}
+        batches: list[list[_Pick]] = []
+        size = REPORT_BYTES_MAX
+        for pick in self._due(len(flying) + room * REPORT_CELLS_MAX):
+            if pick.cell.identity in flying:
+                continue
+            flying.add(pick.cell.identity)
+            needed = sealed_size(pick.cell)
+            full = bool(batches) and len(batches[-1]) >= REPORT_CELLS_MAX
+            if full or size + needed > REPORT_BYTES_MAX - HEADER_BYTES:
+                if len(batches) == room:
+                    break
+                batches.append([])
+                size = 0
+            batches[-1].append(pick)
+            size += needed
+        return batches
+
+    def _due(self, limit: int) -> Iterable[_Pick]:
+        """Exposed cells first, then Monitors', then the ledger's oldest; the newest revision."""
+        held = self._ledger.due(limit)
+        relayed = self._relay.due()
+        in_memory = {r.cell.identity: r.cell.revision for r in relayed}
+        own = [
+            _Pick(h.cell, h.exposed, None)
+            for h in held
+            if h.cell.revision > in_memory.get(h.cell.identity, 0)
+        ]
+        passed_on = [_Pick(r.cell, r.exposed, r) for r in relayed]
+        return sorted(passed_on + own, key=lambda pick: not pick.exposed)
+
+    def _report(self, batch: list[_Pick], stamp: Stamp) -> bytes:
+        if any(pick.exposed for pick in batch):
+            self._health.count("reports_resent")
+        for pick in batch:
+            if pick.relayed is not None:
+                pick.relayed.exposed = True
+        first, longest = RESEND_SECONDS
+        wait = min(longest, first * 2.0 ** min(self._unanswered, 16))
+        deadline = stamp.monotonic + wait * self._rng.uniform(0.75, 1.25)
+        cells = {pick.cell.identity: pick.cell.revision for pick in batch}
+        self._flights.append(_Flight(cells, deadline))
+        return self._encoded(tuple(pick.cell for pick in batch), stamp)
+
+    def _encoded(self, cells: tuple[SealedCell, ...], stamp: Stamp) -> bytes:
+        self._health.count("reports")
+        waiting, parked = self._ledger.count()
+        health = self._health.snapshot() | {"cells_waiting": waiting + len(self._relay)}
+        if parked:
+            health["cells_parked_now"] = parked
+        time_ms = round(stamp.wall * 1000)
+        sent, size, payload = self._health["report_bytes"], -1, b""
+        while size != len(payload):  # a report counts its own bytes, which takes some itself
+            size = len(payload)
+            health["report_bytes"] = sent + size
+            report = Report(self._device, time_ms, stamp.synchronised, cells, health)
+            payload = encode_report(report)
+        self._health.count("report_bytes", size)
+        return payload

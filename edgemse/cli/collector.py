@@ -1,0 +1,105 @@
+"""`edgemse collector`: the process that puts collector, store and HTTP together."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Any
+
+import typer
+
+from edgemse.broker import PASSWORD_VARIABLE
+from edgemse.collector import Collector, CollectorSettings
+from edgemse.collector.counters import MEANINGS
+from edgemse.errors import SettingsError
+from edgemse.export.prometheus import exposition
+from edgemse.settings import load, read_toml
+from edgemse.stores import open_store
+
+__all__ = ["command", "run"]
+
+log = logging.getLogger(__name__)
+
+
+def command(
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="The store's DuckDB file; made if it is not there."),
+    ] = None,
+    broker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker [127.0.0.1:1883].")
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where to serve HTTP [127.0.0.1:8080]."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings in TOML; options go before it.")
+    ] = None,
+    worker: Annotated[
+        str | None, typer.Option(help="This collector's name on its broker [main].")
+    ] = None,
+    shared_group: Annotated[
+        str | None, typer.Option(help="Divide the reports with the collectors of this group.")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(help="Topic prefix [edgemse/v1].")] = None,
+    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=f"Password at the broker (or ${PASSWORD_VARIABLE})."),
+    ] = None,
+    tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Encrypt.")] = None,
+    ca_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Certificates to trust with --tls.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="MQTT 5 or 3.1.1 [5].")] = None,
+) -> None:
+    """Take the devices' reports from the broker into the store, and serve the fleet over HTTP."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    values = read_toml(config) if config else {}
+    _override(values, {"store": store, "http": http, "worker": worker})
+    _override(values, {"shared_group": shared_group})
+    table = values.setdefault("broker", {})
+    if isinstance(table, dict):
+        _override(table, {"address": broker, "prefix": prefix, "username": username})
+        _override(table, {"password_file": password_file and str(password_file), "tls": tls})
+        _override(table, {"ca_file": ca_file, "protocol": protocol})
+    if "store" not in values:
+        raise SettingsError('no store: give --store PATH, or store = "PATH" in the --config file')
+    run(load(CollectorSettings, values, str(config) if config else "options"))
+
+
+def _override(values: dict[str, Any], options: dict[str, Any]) -> None:
+    values.update({name: value for name, value in options.items() if value is not None})
+
+
+def run(settings: CollectorSettings) -> None:
+    """Run until SIGTERM or SIGINT, then commit and acknowledge what is queued."""
+    from edgemse.web import Server, create_app
+
+    over = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    with ExitStack() as stack:
+        # The address first: nothing has to be undone if somebody else has it.
+        server = Server(settings.http)
+        stack.callback(server.close)
+        store = open_store(settings.store)
+        stack.callback(store.close)
+        collector = Collector(settings, store, over=over)
+        collector.start()
+
+        def metrics() -> bytes:
+            return exposition(MEANINGS, collector.counters.values(), collector.gauges())
+
+        server.start(create_app(store, problems=collector.problems, metrics=metrics))
+        stack.callback(server.stop)
+        log.info("collecting from %s into %s", settings.broker.address, settings.store)
+        log.info("serving on http://%s", server.address)
+        over.wait()
+        log.info("stopping")
+        collector.stop()

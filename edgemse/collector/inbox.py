@@ -1,0 +1,84 @@
+"""The bounded queue between the MQTT connection and the thread that commits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from threading import Condition
+from typing import NamedTuple
+
+from edgemse.collector.counters import Counters
+
+__all__ = ["Inbox", "Message"]
+
+MESSAGES_MAX = 20_000
+BYTES_MAX = 128 * 2**20
+
+
+class Message(NamedTuple):
+    """One message as it came from the broker."""
+
+    topic: str
+    payload: bytes
+
+
+class Inbox:
+    """Messages that wait to be committed, at most so many and so many bytes.
+
+    What does not fit is dropped and counted: the device sends it again, because nothing
+    acknowledged it. Thread safety: every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        messages_max: int = MESSAGES_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self._counters = counters
+        self._messages_max, self._bytes_max = messages_max, bytes_max
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._changed = Condition()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, topic: str, payload: bytes) -> None:
+        """Queue a message, or drop and count it if the inbox is full or closed."""
+        with self._changed:
+            self._counters.messages += 1
+            full = (
+                len(self._messages) >= self._messages_max
+                or self._bytes + len(payload) > self._bytes_max
+            )
+            if full or self._closed:
+                self._counters.messages_dropped += 1
+                return
+            self._messages.append(Message(topic, payload))
+            self._bytes += len(payload)
+            self._changed.notify()
+
+    def take(self, most: int, linger_seconds: float) -> list[Message]:
+        """Wait for messages and return them; an empty list says closed and nothing left.
+
+        From the first message on, waits until there are `most` or `linger_seconds` have passed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._closed)
+            end = time.monotonic() + linger_seconds
+            while len(self._messages) < most and not self._closed:
+                left = end - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            taken = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
+            self._bytes -= sum(len(message.payload) for message in taken)
+            return taken
+
+    def close(self) -> None:
+        """Take nothing more in; what is queued can still be taken out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""The figures in other systems' formats."""

@@ -1,0 +1,5 @@
+"""What the fleet's statistics say: one file for each question, over cells merged by SQL."""
+
+from edgemse.fleet.variance import Anova, VarianceComponents, anova, variance_components
+
+__all__ = ["Anova", "VarianceComponents", "anova", "variance_components"]

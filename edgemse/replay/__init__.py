@@ -1,0 +1,6 @@
+"""Replay: recorded samples sent through the agent's own code, one virtual agent a device."""
+
+from edgemse.replay.fleet import Outcome, VirtualFleet
+from edgemse.replay.names import digest_of, producer_of
+
+__all__ = ["Outcome", "VirtualFleet", "digest_of", "producer_of"]

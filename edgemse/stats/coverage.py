@@ -1,0 +1,129 @@
+"""Coverage: what became of the predictions and labels of one series in one window."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from edgemse.errors import CorruptStateError
+from edgemse.stats.histogram import ResidualHistogram
+
+__all__ = ["Coverage", "CoverageRow"]
+
+COUNTERS = ("predictions", "matched", "expired", "orphan", "duplicate", "conflicting")
+COUNT_MAX = 2**63 - 1
+
+CoverageRow: TypeAlias = tuple[int, int, int, int, int, int, int, int, bytes]
+"""The six counts, lag sum and maximum in milliseconds, and the lag histogram's bytes."""
+
+
+class Coverage:
+    """Counts of predictions and labels, and the lag between them; merges like ErrorStats.
+
+    A prediction is *matched* by its label or has *expired* without one. A label is *orphan* when
+    no prediction came for it in time, *duplicate* when it repeats the label already used, and
+    *conflicting* when it contradicts it. The label lag (label time minus prediction time,
+    milliseconds, never below 0) is kept as its sum, maximum and histogram over the matched.
+
+    Everything is an integer, so merging is exact, associative and commutative. The empty Coverage
+    is the identity, and is what a cell carries whose samples came whole.
+
+    >>> made, labelled = Coverage(), Coverage()
+    >>> made.predictions += 2
+    >>> labelled.match(lag_ms=1500)
+    >>> made.merge(labelled)
+    >>> made.predictions, made.matched, made.lag_mean_seconds
+    (2, 1, 1.5)
+    """
+
+    __slots__ = (*COUNTERS, "lag_histogram", "lag_ms_max", "lag_ms_sum")
+
+    def __init__(self) -> None:
+        self.predictions = 0
+        self.matched = 0
+        self.expired = 0
+        self.orphan = 0
+        self.duplicate = 0
+        self.conflicting = 0
+        self.lag_ms_sum = 0
+        self.lag_ms_max = 0
+        self.lag_histogram = ResidualHistogram()
+
+    def match(self, lag_ms: int) -> None:
+        """Count one label that met its prediction `lag_ms` milliseconds after it (below 0: 0)."""
+        lag_ms = max(0, lag_ms)
+        self.matched += 1
+        self.lag_ms_sum += lag_ms
+        self.lag_ms_max = max(self.lag_ms_max, lag_ms)
+        self.lag_histogram.update(lag_ms / 1000)
+
+    def merge(self, other: Coverage) -> None:
+        """Add what `other` counted; the two must not share a prediction or a label."""
+        for name in COUNTERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lag_ms_sum += other.lag_ms_sum
+        self.lag_ms_max = max(self.lag_ms_max, other.lag_ms_max)
+        self.lag_histogram.merge(other.lag_histogram)
+
+    @property
+    def lag_mean_seconds(self) -> float:
+        """Mean label lag in seconds; NaN when nothing matched."""
+        return self.lag_ms_sum / self.matched / 1000 if self.matched else float("nan")
+
+    def __bool__(self) -> bool:
+        """Whether anything was counted."""
+        return any(getattr(self, name) for name in COUNTERS)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Coverage):
+            return NotImplemented
+        return self.to_row() == other.to_row()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, like ErrorStats
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={getattr(self, name)}" for name in COUNTERS)
+        return f"Coverage({counts}, lag_mean_seconds={self.lag_mean_seconds:.6g})"
+
+    def to_row(self) -> CoverageRow:
+        """Return the six counts, lag sum and maximum (milliseconds) and the histogram's bytes."""
+        return (
+            self.predictions,
+            self.matched,
+            self.expired,
+            self.orphan,
+            self.duplicate,
+            self.conflicting,
+            self.lag_ms_sum,
+            self.lag_ms_max,
+            self.lag_histogram.to_bytes(),
+        )
+
+    @classmethod
+    def from_row(cls, row: CoverageRow) -> Coverage:
+        """Return the Coverage that `to_row` gave, or raise CorruptStateError if none can."""
+        *numbers, histogram = row
+        if len(numbers) != 8 or not all(
+            type(number) is int and 0 <= number <= COUNT_MAX for number in numbers
+        ):
+            raise CorruptStateError(
+                f"a coverage is 8 counts from 0 to 2^63-1 and a histogram, got {row!r:.200}"
+            )
+        coverage = cls()
+        for name, number in zip((*COUNTERS, "lag_ms_sum", "lag_ms_max"), numbers, strict=True):
+            setattr(coverage, name, number)
+        coverage.lag_histogram = ResidualHistogram.from_bytes(histogram)
+        if coverage.lag_histogram.count != coverage.matched:
+            raise CorruptStateError(
+                f"the lag histogram holds {coverage.lag_histogram.count} labels,"
+                f" the coverage says that {coverage.matched} matched"
+            )
+        if (
+            not coverage.lag_ms_max
+            <= coverage.lag_ms_sum
+            <= coverage.lag_ms_max * max(1, coverage.matched)
+        ):
+            raise CorruptStateError(
+                f"label lags of {coverage.matched} labels cannot sum to {coverage.lag_ms_sum} ms"
+                f" with a maximum of {coverage.lag_ms_max} ms"
+            )
+        return coverage

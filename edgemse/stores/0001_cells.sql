@@ -1,0 +1,96 @@
+-- The store's first schema: plain SQL for DuckDB and PostgreSQL. Times are milliseconds or seconds
+-- since 1970-01-01 UTC, as their names say.
+
+-- A row for each memory that makes cells: what a transaction locks first, before it looks up
+-- revisions, and where retention will note the names of the cells that it has absorbed.
+CREATE TABLE producers (
+    producer BYTEA PRIMARY KEY,
+    first_received_ms BIGINT NOT NULL
+);
+
+-- The newest revision of each cell. The columns from count to out_of_range are the moments of
+-- edgemse.stats.moments by name; from predictions to lag_histogram, the coverage.
+CREATE TABLE cells (
+    producer BYTEA NOT NULL,
+    sequence BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
+    final BOOLEAN NOT NULL,
+    device TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    output TEXT NOT NULL,
+    segment TEXT NOT NULL,
+    window_start_seconds BIGINT NOT NULL,
+    window_width_seconds BIGINT NOT NULL,
+    count BIGINT NOT NULL,
+    weight DOUBLE PRECISION NOT NULL,
+    weight_lo DOUBLE PRECISION NOT NULL,
+    weight2 DOUBLE PRECISION NOT NULL,
+    mean DOUBLE PRECISION NOT NULL,
+    mean_lo DOUBLE PRECISION NOT NULL,
+    m2 DOUBLE PRECISION NOT NULL,
+    m2_lo DOUBLE PRECISION NOT NULL,
+    m3 DOUBLE PRECISION NOT NULL,
+    m4 DOUBLE PRECISION NOT NULL,
+    abs_sum DOUBLE PRECISION NOT NULL,
+    min_error DOUBLE PRECISION NOT NULL,
+    max_error DOUBLE PRECISION NOT NULL,
+    y_mean DOUBLE PRECISION NOT NULL,
+    y_mean_lo DOUBLE PRECISION NOT NULL,
+    y_m2 DOUBLE PRECISION NOT NULL,
+    y_m2_lo DOUBLE PRECISION NOT NULL,
+    y_e DOUBLE PRECISION NOT NULL,
+    y_e_lo DOUBLE PRECISION NOT NULL,
+    nonfinite BIGINT NOT NULL,
+    out_of_range BIGINT NOT NULL,
+    histogram BYTEA NOT NULL,
+    predictions BIGINT NOT NULL,
+    matched BIGINT NOT NULL,
+    expired BIGINT NOT NULL,
+    orphan BIGINT NOT NULL,
+    duplicate BIGINT NOT NULL,
+    conflicting BIGINT NOT NULL,
+    lag_ms_sum BIGINT NOT NULL,
+    lag_ms_max BIGINT NOT NULL,
+    lag_histogram BYTEA NOT NULL,
+    PRIMARY KEY (producer, sequence)
+);
+
+-- What each device last said of itself; a column is null until the message that fills it came.
+CREATE TABLE devices (
+    device TEXT PRIMARY KEY,
+    report_received_ms BIGINT,
+    report_sent_ms BIGINT,
+    clock_synchronised BOOLEAN,
+    health TEXT,
+    state_received_ms BIGINT,
+    online BOOLEAN,
+    software TEXT,
+    run TEXT
+);
+
+-- The attributes of each device (site, hardware, firmware...), to group and filter by.
+CREATE TABLE attributes (
+    device TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (device, name)
+);
+
+-- Messages and cells that were refused: why, and how they begin. Bounded in rows and bytes.
+CREATE SEQUENCE quarantine_ids;
+CREATE TABLE quarantine (
+    id BIGINT PRIMARY KEY DEFAULT nextval('quarantine_ids'),
+    received_ms BIGINT NOT NULL,
+    device TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    head BYTEA NOT NULL
+);
+
+-- What bounds have dropped, since the store was made.
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+INSERT INTO counters (name, value) VALUES ('quarantine_dropped', 0);

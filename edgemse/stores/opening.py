@@ -1,0 +1,28 @@
+"""The one place that chooses a store by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgemse.errors import StoreError
+from edgemse.stores.base import Store
+
+__all__ = ["open_store"]
+
+
+def open_store(address: str | Path, *, read_only: bool = False) -> Store:
+    """Open the store at a path (a DuckDB file).
+
+    A store that is opened for writing is made if it is not there, and brought to this version's
+    schema; one that is opened `read_only` must exist. Raises StoreError or one of its children.
+    """
+    if str(address).startswith(("postgresql://", "postgres://")):
+        raise StoreError(
+            "PostgreSQL stores are not supported by this version of edgemse;"
+            " give the path of a DuckDB file instead"
+        )
+    if "://" in str(address):
+        raise StoreError(f"store {address}: wanted the path of a DuckDB file")
+    from edgemse.stores.duckdb import DuckDBStore  # only when one is used: it takes 50 ms
+
+    return DuckDBStore(Path(address), read_only=read_only)

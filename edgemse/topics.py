@@ -1,0 +1,93 @@
+"""Every MQTT topic that edgemse uses.
+
+    edgemse/v1/<device>/report      up: cells                       docs/wire.md, "Report"
+    edgemse/v1/<device>/ack         down: what is committed         "Ack"
+    edgemse/v1/<device>/state       up, retained: birth, last will  "States"
+    edgemse/v1/<device>/label       down: labels                    "Labels"
+    edgemse/v1/collector/<worker>   retained: birth, last will      "States"
+
+The device's name stands third, so that one line of a broker's access list binds each device to its
+own topics: `pattern readwrite edgemse/v1/%u/#`. A device cannot be called `collector`, `fleet` or
+`alert`: those third levels are taken.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from edgemse.errors import SettingsError
+
+__all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
+
+DEFAULT_PREFIX = "edgemse/v1"
+RESERVED = frozenset({"collector", "fleet", "alert"})
+NAME_BYTES_MAX = 256
+
+
+def escape(name: str) -> str:
+    """Percent-encode what MQTT, or a reader of topics, gives a meaning: / + # $ % and controls.
+
+    >>> escape("hall 3/north")
+    'hall 3%2Fnorth'
+    """
+    return quote(name, safe=" !\"&'()*,-.:;<=>?@[\\]^_`{|}~")
+
+
+def unescape(level: str) -> str:
+    """Return the name that `escape` encoded."""
+    return unquote(level)
+
+
+def checked_device(name: str) -> str:
+    """Return the name if a device can be called so, else raise SettingsError."""
+    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED or "\0" in name:
+        raise SettingsError(
+            f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
+            f" none of {', '.join(sorted(RESERVED))}; set another device name"
+        )
+    return name
+
+
+class Topics:
+    """The topic names under one prefix."""
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        if not prefix or prefix.strip("/") != prefix or set("+#\0") & set(prefix):
+            raise SettingsError(
+                f"topic prefix {prefix!r}: wanted levels joined by /, without + or #,"
+                f" for example {DEFAULT_PREFIX!r}"
+            )
+        self.prefix = prefix
+        self.any_report = f"{prefix}/+/report"
+        self.any_device_state = f"{prefix}/+/state"
+        self.any_collector = f"{prefix}/collector/+"
+
+    def report(self, device: str) -> str:
+        """Cells, from the device."""
+        return f"{self.prefix}/{escape(device)}/report"
+
+    def ack(self, device: str) -> str:
+        """What the collector has committed, to the device."""
+        return f"{self.prefix}/{escape(device)}/ack"
+
+    def state(self, device: str) -> str:
+        """The device's retained birth and last will."""
+        return f"{self.prefix}/{escape(device)}/state"
+
+    def label(self, device: str) -> str:
+        """Labels, to the device."""
+        return f"{self.prefix}/{escape(device)}/label"
+
+    def collector(self, worker: str) -> str:
+        """A collector's retained birth and last will."""
+        return f"{self.prefix}/collector/{escape(worker)}"
+
+    def name_in(self, topic: str, leaf: str) -> str | None:
+        """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None."""
+        head = self.prefix + "/"
+        if not topic.startswith(head):
+            return None
+        levels = topic[len(head) :].split("/")
+        if len(levels) != 2 or levels[1] != leaf or levels[0] in RESERVED:
+            return None
+        return unescape(levels[0])

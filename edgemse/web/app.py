@@ -1,0 +1,94 @@
+"""The HTTP API: what the fleet commands answer, as JSON, with health and metrics beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from edgemse.errors import EdgemseError, StoreError
+from edgemse.fleet.devices import devices_report
+from edgemse.fleet.figures import variance_report
+from edgemse.fleet.merging import merged
+from edgemse.fleet.selection import Filter, instant
+from edgemse.stores import Store
+
+__all__ = ["create_app"]
+
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(
+    store: Store, *, problems: Callable[[], Sequence[str]], metrics: Callable[[], bytes]
+) -> FastAPI:
+    """Return the application over a store; `problems` says what is wrong just now."""
+    app = FastAPI(title="edgemse", docs_url=None, redoc_url=None)
+    _answer_errors_in_json(app)
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        found = list(problems())
+        status = "failing" if found else "ok"
+        return JSONResponse({"status": status, "reasons": found}, 503 if found else 200)
+
+    @app.get("/metrics")
+    def metrics_text() -> Response:
+        return Response(metrics(), media_type=PROMETHEUS_TEXT)
+
+    @app.get("/api/v1/variance")
+    def variance(
+        by: Annotated[list[str] | None, Query()] = None,
+        model: str | None = None,
+        version: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> dict[str, Any]:
+        columns = by or ["device"]
+        where = _filter(model, version, since, until)
+        with store.reading() as query:
+            groups = merged(query, columns, where)
+        return variance_report(columns, groups)
+
+    @app.get("/api/v1/devices")
+    def devices(
+        model: str | None = None,
+        version: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> dict[str, Any]:
+        with store.reading() as query:
+            return devices_report(query, _filter(model, version, since, until))
+
+    return app
+
+
+def _filter(model: str | None, version: str | None, since: str | None, until: str | None) -> Filter:
+    return Filter(
+        model,
+        version,
+        None if since is None else instant(since),
+        None if until is None else instant(until),
+    )
+
+
+def _answer_errors_in_json(app: FastAPI) -> None:
+    """Answer every error with one line under "error", and an error of ours with its "kind"."""
+
+    @app.exception_handler(EdgemseError)
+    def of_ours(_request: Request, error: EdgemseError) -> JSONResponse:
+        status = 503 if isinstance(error, StoreError) else 400
+        return JSONResponse({"error": str(error), "kind": type(error).__name__}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def of_parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 400)
+
+    @app.exception_handler(HTTPException)
+    def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return JSONResponse({"error": message}, error.status_code)

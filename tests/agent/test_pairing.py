@@ -1,0 +1,161 @@
+"""Pairing: every order in which halves can come, and what becomes of those left alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from edgemse_agent.health import Health
+from edgemse_agent.pairing import Label, Pairing, Prediction
+from edgemse_agent.windows import Windows
+
+from edgemse import Coverage
+from edgemse.cells import Series, unseal
+
+ANY = (None, None, None, None)
+A, B = Series("m", "a"), Series("m", "b")
+
+
+class Bench:
+    """A pairing over windows, and what it counted."""
+
+    def __init__(self, **bounds: float) -> None:
+        self.health = Health()
+        self.windows = Windows(self.health, width_seconds=60)
+        self.pairing = Pairing(self.windows, self.health, Series("m"), **bounds)
+        self.now = 0.0
+
+    def predict(self, key: str, y_pred: float, series: Series = A, time: float = 0.0) -> bool:
+        return self.pairing.predict(key, series, Prediction(y_pred, 1.0, time), self.now)
+
+    def label(self, key: str, y_true: float, time: float = 0.0, where: tuple = ANY) -> None:
+        self.pairing.label(key, Label(y_true, time, where), self.now)
+
+    def counted(self) -> tuple[int, Coverage]:
+        cells = [unseal(cell, "") for cell in self.windows.sealed(0.0)]
+        coverage = Coverage()
+        for cell in cells:
+            coverage.merge(cell.coverage)
+        return sum(cell.stats.count for cell in cells), coverage
+
+    def restarted(self) -> Bench:
+        other = Bench()
+        other.pairing.restore(
+            (key, entry) for key, entry in self.pairing.changes().items() if entry is not None
+        )
+        return other
+
+
+def test_a_label_meets_its_prediction_in_the_prediction_s_window() -> None:
+    bench = Bench()
+    bench.predict("1", 3.0, time=10.0)
+    bench.label("1", 1.0, time=130.5)
+    (cell,) = (unseal(cell, "") for cell in bench.windows.sealed(0.0))
+    assert (cell.window.start, cell.stats.bias) == (0, 2.0)
+    assert (cell.coverage.predictions, cell.coverage.matched) == (1, 1)
+    assert cell.coverage.lag_ms_max == 120_500
+
+
+def test_a_label_may_come_first() -> None:
+    bench = Bench()
+    bench.label("1", 1.0)
+    assert bench.counted()[0] == 0
+    bench.predict("1", 3.0)
+    samples, coverage = bench.counted()
+    assert (samples, coverage.matched, coverage.orphan) == (1, 1, 0)
+
+
+def test_one_label_meets_every_version_s_prediction_even_later_ones() -> None:
+    bench = Bench()
+    bench.predict("1", 3.0, A)
+    bench.label("1", 1.0)
+    bench.predict("1", 2.0, B)
+    samples, coverage = bench.counted()
+    assert (samples, coverage.predictions, coverage.matched) == (2, 2, 2)
+
+
+def test_a_label_may_name_its_version() -> None:
+    bench = Bench()
+    bench.predict("1", 3.0, A)
+    bench.predict("1", 2.0, B)
+    bench.label("1", 1.0, where=(None, "b", None, None))
+    assert bench.counted()[0] == 1
+    bench.label("1", 1.0, where=(None, "a", None, None))
+    assert bench.counted()[0] == 2
+
+
+@pytest.mark.parametrize(("again", "field"), [(1.0, "duplicate"), (9.0, "conflicting")])
+def test_a_second_label_is_counted_and_changes_nothing(again: float, field: str) -> None:
+    bench = Bench()
+    bench.predict("1", 3.0)
+    bench.label("1", 1.0)
+    bench.label("1", again)
+    samples, coverage = bench.counted()
+    assert (samples, getattr(coverage, field)) == (1, 1)
+
+
+def test_a_nan_label_repeats_itself() -> None:
+    bench = Bench()
+    bench.predict("1", 3.0)
+    bench.label("1", math.nan)
+    bench.label("1", math.nan)
+    assert bench.counted()[1].duplicate == 1
+
+
+def test_a_prediction_of_a_taken_id_is_refused() -> None:
+    bench = Bench()
+    assert bench.predict("1", 3.0)
+    assert not bench.predict("1", 4.0)
+    bench.label("1", 1.0)
+    assert not bench.predict("1", 4.0)
+    samples, coverage = bench.counted()
+    assert (samples, coverage.predictions) == (1, 1)
+    assert bench.health["predictions_repeated"] == 2
+
+
+def test_what_waits_too_long_has_expired_or_is_an_orphan() -> None:
+    bench = Bench(age_max_seconds=10.0)
+    bench.predict("1", 3.0)
+    bench.label("2", 3.0)
+    bench.pairing.expire(9.9)
+    assert len(bench.pairing) == 2
+    bench.pairing.expire(10.0)
+    samples, coverage = bench.counted()
+    assert (samples, coverage.expired, coverage.orphan, len(bench.pairing)) == (0, 1, 1, 0)
+
+
+def test_the_bound_lets_the_oldest_go_and_counts_it() -> None:
+    bench = Bench(pending_max=2)
+    for key in "123":
+        bench.predict(key, 3.0)
+    assert len(bench.pairing) == 2
+    assert bench.health["pending_evicted"] == 1
+    assert bench.counted()[1].expired == 1
+
+
+def test_what_waits_survives_a_restart_and_so_does_what_was_joined() -> None:
+    bench = Bench()
+    bench.predict("waits", 3.0)
+    bench.label("early", 1.0)
+    bench.predict("joined", 3.0)
+    bench.label("joined", 1.0)
+    later = bench.restarted()
+    later.label("waits", 1.0)
+    later.predict("early", 3.0)
+    later.label("joined", 1.0)
+    samples, coverage = later.counted()
+    assert (samples, coverage.matched, coverage.duplicate) == (2, 2, 1)
+
+
+def test_every_prediction_ends_somewhere() -> None:
+    bench = Bench(age_max_seconds=50.0, pending_max=20)
+    for i in range(500):
+        bench.now = float(i)
+        bench.predict(str(i), 1.0, time=bench.now)
+        if i % 3 == 0:
+            bench.label(str(i - 7), 1.0, time=bench.now)
+        bench.pairing.expire(bench.now)
+    bench.pairing.expire(1e9)
+    _, coverage = bench.counted()
+    assert coverage.predictions == 500 == coverage.matched + coverage.expired
+    assert len(bench.pairing) == 0

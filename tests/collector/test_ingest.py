@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from support.cells import START, cell
+from support.waiting import eventually
+
+from edgemse.cells import Cell, Identity, Series, seal
+from edgemse.collector.acks import acks
+from edgemse.collector.counters import Counters
+from edgemse.collector.inbox import Inbox, Message
+from edgemse.collector.ingest import Ingest
+from edgemse.errors import StoreError
+from edgemse.mqtt import Publication
+from edgemse.stats.coverage import Coverage
+from edgemse.stores import Batch
+from edgemse.stores.duckdb import DuckDBStore
+from edgemse.topics import Topics
+from edgemse.wire import (
+    REPORT_BYTES_MAX,
+    Ack,
+    Refusal,
+    Report,
+    State,
+    decode_ack,
+    encode_report,
+    encode_state,
+)
+
+TOPICS = Topics()
+
+
+class World:
+    """An ingest over a store in memory, and what it published."""
+
+    def __init__(self) -> None:
+        self.store = DuckDBStore(Path(":memory:"))
+        self.counters = Counters()
+        self.published: list[Publication] = []
+        self.connected = True
+        self.time = float(START)
+        self.ingest = Ingest(
+            self.store,
+            TOPICS,
+            "main",
+            self._publish,
+            counters=self.counters,
+            now=lambda: self.time,
+        )
+
+    def _publish(self, publication: Publication) -> bool:
+        if self.connected:
+            self.published.append(publication)
+        return self.connected
+
+    def take_in(self, *messages: Message) -> list[tuple[str, Ack]]:
+        self.published.clear()
+        self.ingest.take_in(messages, Event())
+        return [(each.topic, decode_ack(each.payload)) for each in self.published]
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with self.store.reading() as query:
+            return list(query(sql, ()))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def report(*cells: Cell, device: str = "pi-1", topic: str = "pi-1") -> Message:
+    body = Report(device, 5, True, tuple(map(seal, cells)), {})
+    return Message(TOPICS.report(topic), encode_report(body))
+
+
+def test_each_device_hears_of_its_own_cells(world: World) -> None:
+    ours, theirs = cell(1), cell(2, device="pi-2")
+    answers = world.take_in(report(ours), report(theirs, device="pi-2", topic="pi-2"))
+    assert sorted((topic, dict(ack.committed)) for topic, ack in answers) == [
+        ("edgemse/v1/pi-1/ack", {ours.identity: 1}),
+        ("edgemse/v1/pi-2/ack", {theirs.identity: 1}),
+    ]
+
+
+def test_a_stale_revision_is_answered_with_the_stored_one(world: World) -> None:
+    world.take_in(report(cell(revision=4)))
+    ((_, ack),) = world.take_in(report(cell(revision=2)), report(cell(revision=2)))
+    assert dict(ack.committed) == {cell().identity: 4}
+
+
+def test_a_bad_cell_does_not_take_its_neighbours_with_it(world: World) -> None:
+    good, bad = cell(1), cell(2)
+    body = Report("pi-1", 5, True, (seal(good), seal(bad)._replace(state=seal(bad).state[:-1])), {})
+    ((_, ack),) = world.take_in(Message(TOPICS.report("pi-1"), encode_report(body)))
+    assert dict(ack.committed) == {good.identity: 1}
+    assert [(each.producer, each.revision) for each in ack.refused] == [(bad.identity.producer, 1)]
+    assert world.rows("SELECT device, reason FROM quarantine") == [("pi-1", ack.refused[0].reason)]
+    assert world.counters.cells_refused == 1
+
+
+def with_predictions(count: int) -> Coverage:
+    coverage = Coverage()
+    coverage.predictions = count
+    return coverage
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (cell(start=START + 90_000), "seconds in the future"),
+        (cell(series=Series("a\0b")), "NUL"),
+        (cell(series=Series("")), "without a model"),
+        (cell(coverage=with_predictions(2**60)), "no device has so many"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(world: World, bad: Cell, reason: str) -> None:
+    ((_, ack),) = world.take_in(report(bad))
+    assert not ack.committed
+    assert reason in ack.refused[0].reason
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+
+
+def test_a_window_one_day_ahead_is_taken(world: World) -> None:
+    ((_, ack),) = world.take_in(report(cell(start=START + 86_400)))
+    assert ack.committed
+
+
+def test_a_device_cannot_report_for_another(world: World) -> None:
+    ((topic, ack),) = world.take_in(report(cell(), device="pi-2", topic="pi-1"))
+    assert topic == "edgemse/v1/pi-1/ack"
+    assert "'pi-2' on the topic of 'pi-1'" in ack.refused[0].reason
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+    assert world.rows("SELECT count(*) FROM devices") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(TOPICS.report("pi-1"), b""),
+        Message(TOPICS.report("pi-1"), b"\x00" * 70_000),
+        Message(TOPICS.report("pi-1"), b"\xc1garbage"),
+        Message("edgemse/v1/%63ollector/report", b"x"),
+        Message("edgemse/v1/a%00b/report", b"x"),
+        Message(TOPICS.state("pi-1"), b"{"),
+    ],
+)
+def test_malformed_messages_go_to_the_quarantine(world: World, message: Message) -> None:
+    assert world.take_in(message) == []
+    assert world.counters.reports_malformed == 1
+    ((size, head),) = world.rows("SELECT size_bytes, head FROM quarantine")
+    assert size == len(message.payload)
+    assert head == message.payload[:1_024]
+
+
+def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
+    garbage = Message(TOPICS.report("pi-1"), b"?")
+    world.take_in(*[garbage] * 250)
+    assert world.rows("SELECT count(*) FROM quarantine") == [(200,)]
+    assert world.counters.quarantine_unrecorded == 50
+    world.time += 1
+    world.take_in(*[garbage] * 30)
+    assert world.counters.quarantine_unrecorded == 60
+
+
+def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_data: bytes) -> State:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("edgemse.collector.ingest.decode_state", broken)
+    answers = world.take_in(Message(TOPICS.state("pi-1"), b"{}"), report(cell()))
+    assert len(answers) == 1
+    assert world.counters.internal_errors == 1
+
+
+def test_states_are_recorded(world: World) -> None:
+    state = State(True, "edgemse 1", "run", attributes={"site": "north"})
+    world.take_in(Message(TOPICS.state("pi-1"), encode_state(state)))
+    world.take_in(Message(TOPICS.state("pi-1"), b""))
+    assert world.rows("SELECT device, online FROM devices") == [("pi-1", True)]
+    assert world.rows("SELECT * FROM attributes") == [("pi-1", "site", "north")]
+
+
+def failing(times: int, commit: Callable[[Batch], dict[Identity, int]]) -> object:
+    left = [times]
+
+    def wrapped(batch: Batch) -> dict[Identity, int]:
+        if left[0]:
+            left[0] -= 1
+            raise StoreError("store x: disk full")
+        return commit(batch)
+
+    return wrapped
+
+
+def test_a_failed_commit_is_tried_again_before_anything_is_acked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemse.collector.ingest.BACKOFF_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr(world.store, "commit", failing(3, world.store.commit))
+    ((_, ack),) = world.take_in(report(cell()))
+    assert ack.committed
+    assert world.counters.commit_failures == 3
+    assert not world.ingest.failing
+
+
+def test_a_store_that_stays_broken_does_not_keep_the_collector_from_ending(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.store, "commit", failing(1_000_000, world.store.commit))
+    inbox, stopping, ended = Inbox(world.counters), Event(), Event()
+    message = report(cell())
+    inbox.put(*message)
+
+    def run() -> None:
+        with pytest.raises(StoreError):
+            world.ingest.run(inbox, stopping)
+        ended.set()
+
+    thread = Thread(target=run)
+    thread.start()
+    eventually(lambda: world.counters.commit_failures >= 2)
+    assert world.ingest.failing == "store x: disk full"
+    stopping.set()
+    inbox.close()
+    assert ended.wait(10)
+    thread.join()
+    assert world.published == []
+
+
+def test_an_ack_that_finds_no_connection_is_counted(world: World) -> None:
+    world.connected = False
+    assert world.take_in(report(cell())) == []
+    assert world.counters.acks_unsent == 1
+    world.connected = True
+    ((_, ack),) = world.take_in(report(cell()))
+    assert ack.committed
+
+
+def test_the_inbox_is_bounded_in_messages_and_bytes() -> None:
+    counters = Counters()
+    inbox = Inbox(counters, messages_max=3, bytes_max=10)
+    for payload in (b"123", b"456", b"7890x", b"1", b"2"):
+        inbox.put("topic", payload)
+    assert (len(inbox), counters.messages_dropped, counters.messages) == (3, 2, 5)
+    assert [each.payload for each in inbox.take(2, 0.0)] == [b"123", b"456"]
+    inbox.put("topic", b"123456789")
+    inbox.close()
+    inbox.put("topic", b"late")
+    assert [each.payload for each in inbox.take(10, 1.0)] == [b"1", b"123456789"]
+    assert inbox.take(10, 1.0) == []
+    assert counters.messages_dropped == 3
+
+
+def test_acks_are_no_larger_than_a_report_and_miss_nothing() -> None:
+    committed = {cell(number % 300, number).identity: number + 1 for number in range(5_000)}
+    refused = [Refusal(bytes(16), number, 1, "x" * 1_000) for number in range(200)]
+    got: dict[Identity, int] = {}
+    why: list[Refusal] = []
+    for each in acks("main", committed, refused):
+        assert len(each) <= REPORT_BYTES_MAX
+        ack = decode_ack(each)
+        got |= ack.committed
+        why += ack.refused
+    assert got == committed
+    assert why == refused

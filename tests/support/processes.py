@@ -1,0 +1,77 @@
+"""The `edgemse` command, run as people run it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from support.broker import free_port
+from support.waiting import eventually
+
+EDGEMSE = str(Path(sys.executable).with_name("edgemse"))
+
+
+def edgemse(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [EDGEMSE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **settings)
+
+
+class CollectorProcess:
+    """`edgemse collector` on a store, until it is stopped or killed."""
+
+    def __init__(self, store: Path, broker: str, *options: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._log = store.with_suffix(".log")
+        self._command = [EDGEMSE, "collector", "--store", str(store), "--broker", broker]
+        self._command += ["--http", self.url.removeprefix("http://"), *options]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        if wait:
+            eventually(self._ready)
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self._log.read_text()
+        try:
+            return self.get("/health")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+                body = response.read().decode()
+                status = response.status
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read().decode()
+        return status, json.loads(body) if body[:1] in "{[" else body
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def total_of(source: object, by: Sequence[str] = ("device",)) -> dict[str, Any]:
+    """Return what `edgemse fleet variance` says of a store or a collector."""
+    options = [option for column in by for option in ("--by", column)]
+    done = edgemse("fleet", "variance", "--from", source, *options, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

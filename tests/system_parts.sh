@@ -1,0 +1,22 @@
+#!/bin/sh
+# Sees to the programs that the tests run for real. As root, with apt-get, installs what is missing;
+# otherwise says exactly what is, and fails where CI is set (elsewhere their tests are skipped).
+set -eu
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+
+missing=""
+command -v mosquitto > /dev/null || missing="$missing mosquitto"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    echo "installing:$missing"
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing \
+        > /dev/null
+    # Debian starts the broker on port 1883 when it installs it; the tests start their own.
+    service mosquitto stop > /dev/null 2>&1 || true
+    exit 0
+fi
+echo "missing for the tests:$missing. Install them (Debian: sudo apt-get install$missing)." >&2
+[ -z "${CI:-}" ] || exit 1
+echo "Without them their tests are skipped." >&2

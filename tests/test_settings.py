@@ -1,0 +1,86 @@
+"""Settings: every mistake is told with file, key, value got and value wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from edgemse_agent.command import main
+from edgemse_agent.settings import read
+
+from edgemse.errors import SettingsError
+
+GOOD = """
+device = "pump-7"
+ledger = "/tmp/ledger.sqlite"
+[broker]
+address = "broker.example:8883"
+tls = true
+[windows]
+width_seconds = 3600
+[delivery]
+commit_seconds = 5
+[attributes]
+site = "north"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
+    settings = read(write(tmp_path, GOOD))
+    assert settings.ledger == Path("/tmp/ledger.sqlite")
+    assert settings.windows.width_seconds == 3600
+    assert settings.delivery.commit_seconds == 5.0
+    assert settings.broker.broker().port == 8883
+    assert settings.attributes == {"site": "north"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("device = 7", "device: got 7, wanted a string"),
+        ("", "device is missing; wanted a string"),
+        ("device = 'd'\ncolour = 1", "unknown key 'colour'; known are device"),
+        ("device = 'd'\n[windows]\nwidth_seconds = 61", "width_seconds: got 61, wanted one of 10"),
+        ("device = 'd'\n[windows]\nwidth = 60", "windows: unknown key 'width'"),
+        ("device = 'd'\n[broker]\naddress = 'x:y'", "wanted HOST:PORT"),
+        ("device = 'd'\n[broker]\nprotocol = '4'", "got '4', wanted one of 5, 3.1.1"),
+        ("device = 'd'\n[pairing]\nage_max_seconds = -1", "got -1, wanted 1 to"),
+        ("device = 'collector'", "device name 'collector'"),
+        ("device = ", "not TOML"),
+        ("device = 'd'\nattributes = [1]", "attributes: got [1], wanted a table"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        read(path)
+    assert str(caught.value).startswith(str(path))
+    assert told in str(caught.value)
+    assert main(["--config", str(path), "--check"]) == 78
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_check_says_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(write(tmp_path, GOOD)), "--check"]) == 0
+    assert "ok: device pump-7" in capsys.readouterr().out
+
+
+def test_a_password_file_that_is_missing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "device = 'd'\n[broker]\npassword_file = '/nowhere/secret'")
+    assert main(["--config", str(path), "--check"]) == 78
+    assert "password_file /nowhere/secret: cannot be read" in capsys.readouterr().err
+
+
+def test_no_settings_at_all_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check"]) == 78
+    assert "--config FILE, or --broker and --device" in capsys.readouterr().err
