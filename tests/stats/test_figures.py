@@ -57,7 +57,15 @@ def test_one_sample():
     s.update(3.0, 5.0)
     assert (s.mse, s.rmse, s.bias, s.error_variance, s.mae) == (4.0, 2.0, 2.0, 0.0, 2.0)
     assert (s.quantile(0.5), s.abs_quantile(0.3), s.min_error, s.max_error) == (2, 2, 2, 2)
-    for name in ["skewness", "kurtosis", "r2", "nrmse", "correlation", "calibration_slope", "mse_standard_error"]:
+    for name in [
+        "skewness",
+        "kurtosis",
+        "r2",
+        "nrmse",
+        "correlation",
+        "calibration_slope",
+        "mse_standard_error",
+    ]:
         assert math.isnan(getattr(s, name)), name
 
 

@@ -114,7 +114,22 @@ def test_empty():
     s = ErrorStats()
     s.merge(ErrorStats())
     assert (s.count, s.weight, s.effective_count, s.nonfinite, s.out_of_range) == (0, 0, 0, 0, 0)
-    for name in ["mse", "rmse", "bias", "error_variance", "skewness", "kurtosis", "mae", "r2", "nrmse", "correlation", "calibration_slope", "min_error", "max_error", "mse_standard_error"]:
+    for name in [
+        "mse",
+        "rmse",
+        "bias",
+        "error_variance",
+        "skewness",
+        "kurtosis",
+        "mae",
+        "r2",
+        "nrmse",
+        "correlation",
+        "calibration_slope",
+        "min_error",
+        "max_error",
+        "mse_standard_error",
+    ]:
         assert math.isnan(getattr(s, name)), name
     figures = [
         s.quantile(0.5),
