@@ -133,7 +133,7 @@ class Service:
         self._agent.commit(everything=True)
         self._intake.notify()
         end = self._loop.time() + self._settings.delivery.farewell_seconds
-        while self._agent.waiting and self._loop.time() < end and self._connection.up:
+        while self._agent.waiting and self._loop.time() < end and self._agent.uplink.online:
             self._tick()
             await asyncio.sleep(TICK_SECONDS / 10)
         self._left = self._agent.waiting

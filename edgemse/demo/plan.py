@@ -13,7 +13,7 @@ from edgemse.demo.signals import Signal
 
 __all__ = ["Device", "Plan", "devices"]
 
-OUTAGE_SECONDS_MAX = 6.0
+OUTAGE_SECONDS_MAX = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from edgemse.errors import DemoError
 
 __all__ = ["Processes"]
 
+OWN_CODES = range(64, 82)
+"""What edgemse's commands exit with on errors of their own; see edgemse.errors."""
 STOP_SECONDS = 5.0
 """So long a process may take to end when the demo is broken off; then it is killed."""
 
@@ -120,4 +122,8 @@ class Processes:
     def _failure(self, name: str, code: int) -> DemoError:
         lines = self._log(name).read_text(errors="replace").strip().splitlines()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return DemoError(f"{name} {how}; its last words: {lines[-1] if lines else 'none'}")
+        last = lines[-1].removeprefix("edgemse: ") if lines else "it said nothing"
+        error = DemoError(f"{name} {how}: {last}")
+        if code in OWN_CODES:
+            error.exit_code = code  # it says more than ours
+        return error

@@ -115,22 +115,22 @@ class _Demo:
 
     def _measure(self) -> None:
         down, up = self._plan.outage
-        self._news = f"measuring; fleet at http://{self._collector.address}"
+        self._tell(f"measuring; fleet at http://{self._collector.address}")
         self._rest_until(down)
         self._processes.kill("broker")
-        self._news = "broker killed, its memory lost; devices hold what they have"
+        self._tell("broker killed, its memory lost; devices hold what they have")
         self._rest_until(up)
         self._start_broker()
-        self._news = "broker back; devices send what they held"
+        self._tell("broker back; devices send what they held")
         self._rest_until(self._plan.last_forecast)
 
     def _drain(self) -> None:
-        self._news = "models stop; the last forecasts get their labels"
+        self._tell("models stop; the last forecasts get their labels")
         names = [device.name for device in self._devices]
         for name in names:
             self._processes.close_input(name)
         self._must(self._ends(names), DRAIN_SECONDS, "the models to end")
-        self._news = "the collector acknowledges what is left"
+        self._tell("the collector acknowledges what is left")
         # Not a must: what is missing then is for the proof to show.
         self._until(self._nothing_waits, DRAIN_SECONDS)
         names = [_of_agent(agent.device) for agent in self._agents]
@@ -186,6 +186,10 @@ class _Demo:
         answers = [agent.status() for agent in self._agents]
         return all(status is not None and not status.cells_waiting for status in answers)
 
+    def _tell(self, news: str) -> None:
+        self._news = news
+        self._look()
+
     def _look(self) -> None:
         """Ask agents and collector how they do, and show it."""
         for agent in self._agents:
@@ -199,11 +203,12 @@ class _Demo:
 
     def _row(self, agent: Agent, rmse: dict[tuple[str, str], float]) -> Row:
         status = self._statuses.get(agent.device, Status(False, 0, 0, {}))
-        own = {version: mse for (device, version), mse in rmse.items() if device == agent.device}
+        own = {
+            version: value for (device, version), value in rmse.items() if device == agent.device
+        }
         health = status.health
         return Row(
             agent.device,
-            agent.signal,
             health.get("samples", 0),
             own,
             health.get("reports", 0),

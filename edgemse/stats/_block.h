@@ -4,53 +4,20 @@
    define the result. IEEE double arithmetic only; build with -ffp-contract=off, never with
    -ffast-math. docs/numerics.md has the error bounds. */
 #ifndef EDGEMSE_BLOCK_H
-#define EDGEMSE_BLOCK_H
 
 #include "_dd.h"
+#include "_lanes.h"
 
 #include <math.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#define EDGEMSE_LANES 8
-#define EDGEMSE_BLOCK 1024 /* pairs; errors and labels of one block are 16 KiB, inside every L1 */
-
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define EDGEMSE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EDGEMSE_CLONES
-#endif
-
-typedef double edgemse_lanes __attribute__((vector_size(64)));
-typedef double edgemse_loose __attribute__((vector_size(64), aligned(8), may_alias));
-typedef long long edgemse_mask __attribute__((vector_size(64)));
 
 typedef struct {
-    edgemse_dd e, y;           /* sums, practically exact */
+    edgemse_dd e, y;           /* means, practically exact; their hi are the pivots */
     double low, high, abs_sum; /* of the errors */
-    edgemse_dd d2, g2, dg;     /* sums of d^2, g^2, d g;  d = e - pivot_e, g = y - pivot_y */
+    edgemse_dd d2, g2, dg;     /* sums of d^2, g^2, d g;  d = error - e.hi, g = label - y.hi */
     double d3, d4;
-    double pivot_e, pivot_y;
 } edgemse_block;
-
-EDGEMSE_INLINE edgemse_lanes edgemse_pick(edgemse_mask where, edgemse_lanes a, edgemse_lanes b)
-{
-    return (edgemse_lanes)((where & (edgemse_mask)a) | (~where & (edgemse_mask)b));
-}
-
-EDGEMSE_INLINE edgemse_lanes edgemse_fabs(edgemse_lanes a)
-{
-    const long long m = INT64_MAX;
-    const edgemse_mask magnitude = {m, m, m, m, m, m, m, m};
-    return (edgemse_lanes)((edgemse_mask)a & magnitude);
-}
-
-EDGEMSE_INLINE edgemse_lanes edgemse_all(double v)
-{
-    edgemse_lanes r = {v, v, v, v, v, v, v, v};
-    return r;
-}
 
 /* 1.5 * 2^k with 2^k >= 2 * terms * largest: adding so many values, to one accumulator or to eight
    that are added up later, never leaves the binade, so each addition splits its term exactly
@@ -74,12 +41,6 @@ static inline double edgemse_preset(double largest, ptrdiff_t terms)
         (rest) = (x) - (total_ - (sum));       \
         (sum) = total_;                        \
     } while (0)
-
-/* The eight lanes in one fixed order. */
-EDGEMSE_INLINE double edgemse_total(edgemse_lanes a)
-{
-    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
-}
 
 /* Accumulators without their preset, exactly, and what fell below it. */
 EDGEMSE_INLINE edgemse_dd edgemse_fold(edgemse_lanes sum, double preset, edgemse_lanes rest)
@@ -121,10 +82,10 @@ static void edgemse_subtract(const double *y, const double *pred, double *errors
     *largest_y = big;
 }
 
-/* Sums of e, |e| and y. The last row is filled up with zeros; y's last row is tail_y. */
+/* Means of e and y, the sum of |e|. The last row is filled up with zeros; y's last row is tail_y. */
 EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, const double *tail_y,
                                        ptrdiff_t whole, ptrdiff_t rows_end, double preset_e,
-                                       double preset_y, edgemse_block *out)
+                                       double preset_y, edgemse_dd n, edgemse_block *out)
 {
     const edgemse_lanes zero = edgemse_all(0.0);
     edgemse_lanes se = edgemse_all(preset_e), sy = edgemse_all(preset_y);
@@ -143,41 +104,71 @@ EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, co
     }
     edgemse_dd small = edgemse_fold(fine, preset_fine, dust);
     edgemse_dd sum = edgemse_two_sum(edgemse_total(se - edgemse_all(preset_e)), small.hi);
-    out->e = edgemse_fast_two_sum(sum.hi, sum.lo + small.lo);
-    out->y = edgemse_fold(sy, preset_y, rest_y);
+    sum = edgemse_fast_two_sum(sum.hi, sum.lo + small.lo);
+    out->e = edgemse_divide(sum, n);
+    out->y = edgemse_divide(edgemse_fold(sy, preset_y, rest_y), n);
     out->abs_sum = edgemse_total(absolute);
 }
 
-/* Sums about the pivots. The last row is filled up with the pivots themselves. */
-EDGEMSE_INLINE void edgemse_second_sums(const double *y, const double *errors, const double *tail_y,
-                                        ptrdiff_t whole, ptrdiff_t rows_end, double largest_d,
-                                        double largest_g, edgemse_block *out)
+/* What runs over the rows: an exact part and a rest for each second moment. */
+typedef struct {
+    edgemse_lanes d2, g2, dg, rest_d2, rest_g2, rest_dg, d3, d4;
+} edgemse_sums_state;
+
+/* Up to four rows added up plainly (three roundings), then split onto the accumulators. */
+EDGEMSE_INLINE void edgemse_rows(edgemse_sums_state *s, const double *y, const double *errors,
+                                 int rows, edgemse_lanes pivot_e, edgemse_lanes pivot_y)
 {
-    const edgemse_lanes zero = edgemse_all(0.0);
-    const edgemse_lanes pe = edgemse_all(out->pivot_e), py = edgemse_all(out->pivot_y);
-    const double dd = edgemse_preset(largest_d * largest_d, rows_end);
-    const double gg = edgemse_preset(largest_g * largest_g, rows_end);
-    const double dg = edgemse_preset(largest_d * largest_g, rows_end);
-    edgemse_lanes sdd = edgemse_all(dd), sgg = edgemse_all(gg), sdg = edgemse_all(dg);
-    edgemse_lanes rdd = zero, rgg = zero, rdg = zero, cubes = zero, fourths = zero;
-    for (ptrdiff_t i = 0; i < rows_end; i += EDGEMSE_LANES) {
-        const double *from = i < whole ? y + i : tail_y;
-        edgemse_lanes d = *(const edgemse_loose *)(errors + i) - pe;
-        edgemse_lanes g = *(const edgemse_loose *)from - py, square = d * d, rest;
-        EDGEMSE_SPLIT(sdd, rest, square);
-        rdd += rest;
-        cubes += square * d;
-        fourths += square * square;
-        EDGEMSE_SPLIT(sgg, rest, g * g);
-        rgg += rest;
-        EDGEMSE_SPLIT(sdg, rest, d * g);
-        rdg += rest;
+    edgemse_lanes d2, g2, dg, d3, d4, rest;
+    for (int r = 0; r < rows; r++) {
+        edgemse_lanes d = *(const edgemse_loose *)(errors + r * EDGEMSE_LANES) - pivot_e;
+        edgemse_lanes g = *(const edgemse_loose *)(y + r * EDGEMSE_LANES) - pivot_y;
+        edgemse_lanes square = d * d;
+        d2 = r ? d2 + square : square;
+        g2 = r ? g2 + g * g : g * g;
+        dg = r ? dg + d * g : d * g;
+        d3 = r ? d3 + square * d : square * d;
+        d4 = r ? d4 + square * square : square * square;
     }
-    out->d2 = edgemse_fold(sdd, dd, rdd);
-    out->g2 = edgemse_fold(sgg, gg, rgg);
-    out->dg = edgemse_fold(sdg, dg, rdg);
-    out->d3 = edgemse_total(cubes);
-    out->d4 = edgemse_total(fourths);
+    EDGEMSE_SPLIT(s->d2, rest, d2);
+    s->rest_d2 += rest;
+    EDGEMSE_SPLIT(s->g2, rest, g2);
+    s->rest_g2 += rest;
+    EDGEMSE_SPLIT(s->dg, rest, dg);
+    s->rest_dg += rest;
+    s->d3 += d3;
+    s->d4 += d4;
+}
+
+/* Sums about the pivots. The last row is filled up with the pivots themselves. Of `pred` only what
+   follows this block is touched, to have it near. */
+EDGEMSE_INLINE void edgemse_second_sums(const double *y, const double *pred, const double *errors,
+                                        const double *tail_y, ptrdiff_t whole, ptrdiff_t rows_end,
+                                        double largest_d, double largest_g, edgemse_block *out)
+{
+    const edgemse_lanes zero = {0}, pe = edgemse_all(out->e.hi), py = edgemse_all(out->y.hi);
+    const double d2 = edgemse_preset(largest_d * largest_d, rows_end);
+    const double g2 = edgemse_preset(largest_g * largest_g, rows_end);
+    const double dg = edgemse_preset(largest_d * largest_g, rows_end);
+    edgemse_sums_state s = {edgemse_all(d2), edgemse_all(g2), edgemse_all(dg), zero,
+                            zero, zero, zero, zero};
+    ptrdiff_t i = 0;
+    for (; i + 4 * EDGEMSE_LANES <= whole; i += 4 * EDGEMSE_LANES) {
+        for (int r = 0; r < 4; r++) { /* memory works while the arithmetic does */
+            __builtin_prefetch(y + i + r * EDGEMSE_LANES + EDGEMSE_BLOCK);
+            __builtin_prefetch(pred + i + r * EDGEMSE_LANES + EDGEMSE_BLOCK);
+        }
+        edgemse_rows(&s, y + i, errors + i, 4, pe, py);
+    }
+    for (; i < whole; i += EDGEMSE_LANES)
+        edgemse_rows(&s, y + i, errors + i, 1, pe, py);
+    if (whole < rows_end)
+        edgemse_rows(&s, tail_y, errors + whole, 1, pe, py);
+    out->d2 = edgemse_fold(s.d2, d2, s.rest_d2);
+    out->g2 = edgemse_fold(s.g2, g2, s.rest_g2);
+    out->dg = edgemse_fold(s.dg, dg, s.rest_dg);
+    out->d3 = edgemse_total(s.d3);
+    out->d4 = edgemse_total(s.d4);
 }
 
 static inline void edgemse_fill(double *tail, ptrdiff_t used, double value)
@@ -188,31 +179,30 @@ static inline void edgemse_fill(double *tail, ptrdiff_t used, double value)
 
 /* Sums of 1..EDGEMSE_BLOCK pairs after edgemse_subtract. Returns 0 if a NaN was among them. */
 EDGEMSE_CLONES
-static int edgemse_sums(const double *y, double *errors, ptrdiff_t n, double largest_y,
-                        edgemse_block *out)
+static int edgemse_sums(const double *y, const double *pred, double *errors, ptrdiff_t n,
+                        double largest_y, edgemse_block *out)
 {
     const ptrdiff_t used = n % EDGEMSE_LANES, whole = n - used;
     const ptrdiff_t rows_end = used ? whole + EDGEMSE_LANES : whole;
     double largest_e = fmax(fabs(out->low), fabs(out->high)), reach;
     double tail_y[EDGEMSE_LANES];
+    const edgemse_dd count = {(double)n, 0.0};
     memcpy(tail_y, y + whole, (size_t)used * sizeof *y);
     if (used) {
         edgemse_fill(tail_y, used, 0.0);
         edgemse_fill(errors + whole, used, 0.0);
     }
     edgemse_first_sums(y, errors, tail_y, whole, rows_end, edgemse_preset(largest_e, rows_end),
-                       edgemse_preset(largest_y, rows_end), out);
+                       edgemse_preset(largest_y, rows_end), count, out);
     if (!(out->e.hi == out->e.hi && out->y.hi == out->y.hi))
         return 0;
-    out->pivot_e = (out->e.hi + out->e.lo) / (double)n;
-    out->pivot_y = (out->y.hi + out->y.lo) / (double)n;
     if (used) {
-        edgemse_fill(tail_y, used, out->pivot_y);
-        edgemse_fill(errors + whole, used, out->pivot_e);
+        edgemse_fill(tail_y, used, out->y.hi);
+        edgemse_fill(errors + whole, used, out->e.hi);
     }
-    reach = fmax(out->high - out->pivot_e, out->pivot_e - out->low);
-    edgemse_second_sums(y, errors, tail_y, whole, rows_end, reach, largest_y + fabs(out->pivot_y),
-                        out);
+    reach = fmax(out->high - out->e.hi, out->e.hi - out->low);
+    edgemse_second_sums(y, pred, errors, tail_y, whole, rows_end, reach,
+                        largest_y + fabs(out->y.hi), out);
     return 1;
 }
 

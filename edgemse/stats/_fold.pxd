@@ -46,7 +46,7 @@ cdef inline void fold_sums(State *s, const double *y, double *errors, Py_ssize_t
                            double largest_y, Block *b) noexcept nogil:
     """Accepted samples of weight 1, their range known. `errors` has room for whole rows."""
     cdef State fresh
-    block_sums(y, errors, n, largest_y, b)
+    block_sums(y, y, errors, n, largest_y, b)
     from_block(&fresh, b, n)
     merge_states(s, &fresh)
 
@@ -159,7 +159,7 @@ cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const do
         return fold_checked(s, buckets, y, pred, weights, errors, n)
     subtract(y, pred, errors, n, &b, &largest_y)
     if not (b.low >= -LIMIT and b.high <= LIMIT and largest_y <= LIMIT) or not block_sums(
-            y, errors, n, largest_y, &b):
+            y, pred, errors, n, largest_y, &b):
         return fold_checked(s, buckets, y, pred, NULL, errors, n)
     if count_all(buckets, errors, n):
         return -1

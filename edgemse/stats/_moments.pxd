@@ -22,8 +22,6 @@ cdef extern from "_block.h" nogil:
         dd dg
         double d3
         double d4
-        double pivot_e
-        double pivot_y
 
     const Py_ssize_t BLOCK "EDGEMSE_BLOCK"
     const Py_ssize_t LANES "EDGEMSE_LANES"
@@ -38,7 +36,8 @@ cdef extern from "_block.h" nogil:
         const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out,
         double *largest_y) noexcept
     int block_sums "edgemse_sums"(
-        const double *y, double *errors, Py_ssize_t n, double largest_y, Block *out) noexcept
+        const double *y, const double *pred, double *errors, Py_ssize_t n, double largest_y,
+        Block *out) noexcept
 
 cdef extern from "math.h" nogil:
     double fabs(double x) noexcept
@@ -188,9 +187,9 @@ cdef inline void merge_states(State *a, const State *b) noexcept nogil:
     a.out_of_range = out_of_range
 
 
-cdef inline dd about_mean(dd about_pivot, double n, dd h, dd k) noexcept nogil:
+cdef inline dd about_mean(dd about_pivot, double n, double h, double k) noexcept nogil:
     """sum (d - h)(g - k) from sum d g, where sum d = n h and sum g = n k."""
-    return add(about_pivot, negative(times_double(times(h, k), n)))
+    return add(about_pivot, negative(times_double(two_prod(h, k), n)))
 
 
 cdef inline dd not_below_zero(dd a) noexcept nogil:
@@ -200,19 +199,16 @@ cdef inline dd not_below_zero(dd a) noexcept nogil:
 cdef inline void from_block(State *s, const Block *b, Py_ssize_t samples) noexcept nogil:
     """The state of one block of samples of weight 1: the pivots' rounding is taken out exactly."""
     cdef double n = <double> samples
-    cdef double h
+    cdef double h = b.e.lo
     clear(s)
     s.count = <uint64_t> samples
     s.weight = pair(n)
     s.weight2 = n
-    s.mean = divide(b.e, pair(n))
-    s.y_mean = divide(b.y, pair(n))
-    cdef dd he = add(s.mean, pair(-b.pivot_e))
-    cdef dd hy = add(s.y_mean, pair(-b.pivot_y))
-    s.m2 = not_below_zero(about_mean(b.d2, n, he, he))
-    s.y_m2 = not_below_zero(about_mean(b.g2, n, hy, hy))
-    s.y_e = about_mean(b.dg, n, he, hy)
-    h = he.hi
+    s.mean = b.e
+    s.y_mean = b.y
+    s.m2 = not_below_zero(about_mean(b.d2, n, h, h))
+    s.y_m2 = not_below_zero(about_mean(b.g2, n, b.y.lo, b.y.lo))
+    s.y_e = about_mean(b.dg, n, h, b.y.lo)
     s.m3 = b.d3 - 3.0 * h * b.d2.hi + 2.0 * n * (h * h * h)
     s.m4 = b.d4 - 4.0 * h * b.d3 + 6.0 * (h * h) * b.d2.hi - 3.0 * n * ((h * h) * (h * h))
     if s.m4 < 0.0:

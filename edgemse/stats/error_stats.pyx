@@ -94,20 +94,20 @@ cdef class ErrorStats:
         """
         cdef double e = y_pred - y_true
         cdef int at = self.waiting
-        if weight != 1.0 or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
+        if weight != 1.0 or self.waiting_weighted or not (
+                fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
             self.add_one(y_true, y_pred, weight)
             return
         if count_one(&self.buckets, e):
             raise MemoryError
-        self.y[at] = y_true
-        self.e[at] = e
-        self.w[at] = 1.0
+        self.room[at] = y_true
+        self.room[WAITING + at] = e
         self.waiting = at + 1
         if at + 1 == WAITING:
             self.flush()
 
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1:
-        """The long way: weighted, or to be refused."""
+        """The long way: weighted, after a weighted one, or to be refused."""
         cdef int why = judge_weight(weight)
         if why == NEGATIVE_WEIGHT:
             raise ValueError(f"the weight is {weight!r}; weights are not negative")
@@ -118,37 +118,38 @@ cdef class ErrorStats:
             return 0
         if count_one(&self.buckets, y_pred - y_true):
             raise MemoryError
-        self.y[self.waiting] = y_true
-        self.e[self.waiting] = y_pred - y_true
-        self.w[self.waiting] = weight
+        if not self.waiting_weighted:
+            self.flush()
         self.waiting_weighted = True
+        self.room[self.waiting] = y_true
+        self.room[WAITING_WEIGHTED + self.waiting] = y_pred - y_true
+        self.room[2 * WAITING_WEIGHTED + self.waiting] = weight
         self.waiting += 1
-        if self.waiting == WAITING:
+        if self.waiting == WAITING_WEIGHTED:
             self.flush()
         return 0
 
+    cdef void fold_waiting(self, State *into) noexcept nogil:
+        cdef double errors[WAITING]
+        if self.waiting_weighted:
+            fold_weighted(into, self.room, self.room + WAITING_WEIGHTED,
+                          self.room + 2 * WAITING_WEIGHTED, self.waiting)
+        elif self.waiting:
+            memcpy(errors, self.room + WAITING, sizeof(errors))
+            fold_plain(into, self.room, errors, self.waiting)
+
     cdef void flush(self) noexcept nogil:
         """The waiting samples, in the state."""
-        if self.waiting == 0:
-            return
-        if self.waiting_weighted:
-            fold_weighted(&self.state, self.y, self.e, self.w, self.waiting)
-        else:
-            fold_plain(&self.state, self.y, self.e, self.waiting)
+        self.fold_waiting(&self.state)
         self.waiting = 0
         self.waiting_weighted = False
 
     cdef const State *view(self, State *room) noexcept nogil:
         """The state with the waiting samples, for who holds the lock; it changes no later bit."""
-        cdef double errors[WAITING]
         if self.waiting == 0:
             return &self.state
         room[0] = self.state
-        if self.waiting_weighted:
-            fold_weighted(room, self.y, self.e, self.w, self.waiting)
-        else:
-            memcpy(errors, self.e, sizeof(errors))
-            fold_plain(room, self.y, errors, self.waiting)
+        self.fold_waiting(room)
         return room
 
     cdef State settled(self) noexcept:
@@ -237,9 +238,7 @@ cdef class ErrorStats:
         new.state = self.state
         new.waiting = self.waiting
         new.waiting_weighted = self.waiting_weighted
-        memcpy(new.y, self.y, sizeof(self.y))
-        memcpy(new.e, self.e, sizeof(self.e))
-        memcpy(new.w, self.w, sizeof(self.w))
+        memcpy(new.room, self.room, sizeof(self.room))
         return new
 
     @cython.critical_section

@@ -98,7 +98,8 @@ def test_weights_in_batches_are_those_of_single_updates():
     for sample in zip(Y, P, w, strict=True):
         one.update(*sample)
     assert (many.count, many.nonfinite, many.out_of_range) == (2, 2, 2)
-    assert many == one
+    assert many.histogram == one.histogram
+    assert (many.mse, many.weight) == pytest.approx((one.mse, one.weight), rel=3e-16)
     ones = stats_of(Y, P, [1.0] * 7)
     assert (ones.weight, ones.histogram) == (7.0, WANT.histogram)
     assert (ones.mse, ones.bias) == pytest.approx((WANT.mse, WANT.bias), rel=3e-16)

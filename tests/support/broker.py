@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -34,9 +35,14 @@ class Mosquitto:
     Args:
         directory: Where its files go.
         passwords: User names and passwords; empty: everybody may come in.
+        access: Lines of an access list; `reload` takes new ones.
     """
 
-    def __init__(self, directory: Path, passwords: dict[str, str] | None = None) -> None:
+    protocol = "5"
+
+    def __init__(
+        self, directory: Path, passwords: dict[str, str] | None = None, *, access: str = ""
+    ) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._directory = directory
@@ -54,6 +60,11 @@ class Mosquitto:
             lines += ["allow_anonymous false", f"password_file {path}"]
         else:
             lines.append("allow_anonymous true")
+        self._access = directory / "access"
+        if access:
+            self._access.write_text(access)
+            self._access.chmod(0o600)
+            lines.append(f"acl_file {self._access}")
         self._config = directory / "mosquitto.conf"
         self._config.write_text("\n".join(lines) + "\n")
 
@@ -73,6 +84,12 @@ class Mosquitto:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def reload(self, access: str) -> None:
+        """Take a new access list, connections and messages as they are."""
+        assert self._process is not None
+        self._access.write_text(access)
+        self._process.send_signal(signal.SIGHUP)
 
     def restart(self) -> None:
         self.stop()

@@ -1,0 +1,183 @@
+"""Real agents, real brokers, a real collector, all of them killed: totals exact each time."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.agent import AgentProcess, ResendingClient
+from support.amqtt import Amqtt
+from support.broker import Mosquitto
+from support.processes import CollectorProcess, total_of
+from support.waiting import eventually
+
+from edgemse import ErrorStats, Monitor
+from edgemse.mqtt import Broker, Connection, Publication
+
+AnyBroker = Mosquitto | Amqtt
+
+
+class Fleet:
+    """One device with a resending client and a Monitor, its broker and its collector."""
+
+    def __init__(self, broker: AnyBroker, folder: Path) -> None:
+        self.broker = broker
+        self.agent = AgentProcess(folder, broker.address, broker.protocol)
+        self.store = folder / "fleet.duckdb"
+        self.collector = CollectorProcess(self.store, broker.address, "--protocol", broker.protocol)
+        self.client = ResendingClient(self.agent.socket)
+        self.monitor = Monitor(socket=self.agent.socket, model="pump", version="2")
+        self.truth = ErrorStats()
+        self._rng = random.Random(7)
+        self._ids = count()
+
+    def feed(self, samples: int = 50) -> None:
+        """Feed samples whole, as prediction and label, and by the Monitor."""
+        for number in range(samples):
+            y_true, y_pred = self._rng.gauss(20, 3), self._rng.gauss(20, 3)
+            self.truth.update(y_true, y_pred)
+            if number % 3 == 0:
+                self.client.add(y_true=y_true, y_pred=y_pred)
+            elif number % 3 == 1:
+                key = next(self._ids)
+                self.client.add(id=key, y_pred=y_pred, version="1")
+                self.client.add(id=key, y_true=y_true)
+            else:
+                self.monitor.observe(y_true, y_pred, segment=str(number % 2))
+
+    def settle(self) -> None:
+        """Wait until the clients know that everything is durable, then for the collector."""
+        eventually(self.client.exchange, 60)
+        self.monitor.flush(60)
+        eventually(lambda: self.agent.status()["cells_waiting"] == 0, 60)
+
+    def check(self) -> None:
+        total = total_of(self.collector.url)["total"]
+        assert total["count"] == self.truth.count
+        assert total["mse"] == pytest.approx(self.truth.mse, rel=1e-12)
+
+    def close(self) -> None:
+        self.monitor.close(30)
+        self.client.close()
+        self.agent.kill()
+        self.collector.close()
+
+
+@pytest.fixture(params=["mosquitto", "amqtt"])
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+    if request.param == "mosquitto":
+        broker: Any = request.getfixturevalue("broker")
+    else:
+        broker = Amqtt(tmp_path)
+        broker.start()
+    running = Fleet(broker, tmp_path)
+    running.collector.start()
+    running.agent.start()
+    yield running
+    running.close()
+    broker.stop()
+
+
+def test_everything_arrives(fleet: Fleet) -> None:
+    fleet.feed()
+    fleet.settle()
+    fleet.check()
+
+
+def test_acks_that_are_lost_come_again(needs_mosquitto: None, tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, access="topic deny edgemse/v1/+/ack\ntopic readwrite #\n")
+    broker.start()
+    with closing(Fleet(broker, tmp_path)) as fleet:
+        fleet.collector.start()
+        fleet.agent.start()
+        fleet.feed()
+        eventually(fleet.client.exchange)
+        fleet.monitor.flush()
+        # The collector has it all, the agent cannot know, and sends it again.
+        eventually(lambda: total_of(fleet.collector.url)["total"]["count"] == fleet.truth.count)
+        eventually(lambda: fleet.agent.status()["health"].get("reports_resent", 0) >= 2, 30)
+        assert fleet.agent.status()["cells_waiting"] > 0
+        broker.reload("topic readwrite #\n")
+        fleet.settle()
+        fleet.check()
+    broker.stop()
+
+
+def test_the_broker_dies_and_forgets(fleet: Fleet) -> None:
+    fleet.feed()
+    fleet.client.exchange()
+    fleet.broker.stop()
+    fleet.feed()
+    eventually(fleet.client.exchange)
+    fleet.broker.start()
+    fleet.feed()
+    fleet.settle()
+    fleet.check()
+
+
+def test_the_agent_is_killed_again_and_again(fleet: Fleet) -> None:
+    for _ in range(3):
+        fleet.feed(30)
+        fleet.client.exchange()
+        fleet.agent.kill()
+        fleet.feed(30)
+        fleet.agent.start()
+        fleet.client.exchange()
+    fleet.settle()
+    fleet.check()
+
+
+def test_the_collector_is_killed_again_and_again(fleet: Fleet) -> None:
+    for _ in range(2):
+        fleet.feed(30)
+        fleet.client.exchange()
+        fleet.collector.close()
+        fleet.feed(30)
+        fleet.client.exchange()
+        fleet.collector.start()
+    fleet.settle()
+    fleet.check()
+
+
+def test_sigterm_loses_nothing_even_with_nobody_to_send_to(fleet: Fleet) -> None:
+    fleet.collector.stop()
+    fleet.feed()
+    eventually(fleet.client.exchange)
+    fleet.monitor.flush(30)
+    assert fleet.agent.stop(signal.SIGINT) == 0
+    assert "cells wait in" in fleet.agent.log()
+    fleet.collector.start()
+    fleet.agent.start()
+    fleet.settle()
+    fleet.check()
+
+
+def test_reports_again_and_out_of_order_change_nothing(fleet: Fleet) -> None:
+    seen: list[Publication] = []
+    listener = Connection(
+        Broker.at(fleet.broker.address, protocol=fleet.broker.protocol),
+        "listener",
+        subscriptions=["edgemse/v1/+/report"],
+        on_message=lambda topic, payload: seen.append(Publication(topic, payload)),
+    )
+    listener.start(must_connect=True)
+    for _ in range(4):
+        fleet.feed(30)
+        fleet.settle()
+    eventually(lambda: len(seen) >= 4)
+    again = [report for report in seen for _ in range(3)]
+    random.Random(11).shuffle(again)
+    taken = fleet.collector.get("/metrics")[1]
+    for report in again:
+        listener.publish(report)
+    eventually(lambda: fleet.collector.get("/metrics")[1] != taken)
+    fleet.feed(30)
+    fleet.settle()
+    listener.stop()
+    fleet.check()
