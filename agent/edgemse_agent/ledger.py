@@ -358,5 +358,5 @@ def _cell(row: tuple[object, ...]) -> SealedCell:
         Series(*series),  # type: ignore[arg-type]
         Window(start, width),  # type: ignore[arg-type]
         state,  # type: ignore[arg-type]
-        coverage,  # type: ignore[arg-type]
+        coverage,
     )
