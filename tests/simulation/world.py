@@ -222,7 +222,9 @@ class World:
             self.feed_labels()
             self.step()
             quiet = not (self.labels or self.monitor.undurable or len(self.lines))
-            if quiet and not (self.agent.waiting or self.agent.windows.waits or self.network):
+            if quiet and not (
+                self.agent.waiting or self.agent.windows.waits(self.clock.wall()) or self.network
+            ):
                 return
         raise AssertionError(f"something never arrives: {self.agent.waiting} cells wait")
 
