@@ -78,6 +78,5 @@ class Table:
         print(f"{self.title}\n  {', '.join(f'{k} {v}' for k, v in about.items())}")
         print(f"  target: {self.target}; ratio: to '{self.peer}'")
         for row in self.rows:
-            print(
-                f"  {row['what']:<46} {row['value']:>10.2f} {row['unit']:<8} {row['ratio']:>7.2f} x"
-            )
+            times = f"{row['ratio']:>7.2f} x" if row["ratio"] else ""
+            print(f"  {row['what']:<46} {row['value']:>10.2f} {row['unit']:<8} {times}")

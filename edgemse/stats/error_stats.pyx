@@ -11,7 +11,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
-from edgemse.stats.moments import Moments
 
 from edgemse.stats._buckets cimport (
     LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free,
@@ -264,6 +263,7 @@ cdef class ErrorStats:
 
     def moments(self):
         """Everything but the histogram as a `Moments` tuple, exact to the bit."""
+        from edgemse.stats.moments import Moments  # not before: it loads typing
         return Moments._make(as_tuple(self.settled()))
 
     @staticmethod
@@ -392,8 +392,8 @@ cdef class ErrorStats:
 
         mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which
         come from the kurtosis of e^2 in the histogram. Errors that follow each other closely make
-        it far too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples (or an
-        effective count of 20): not enough data. A point when e^2 never varies.
+        it far too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples
+        (or an effective count of 20): not enough data. A point when e^2 never varies.
 
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.
