@@ -246,8 +246,11 @@ class ReferenceStats:
 
 
 def pair(x: Fraction) -> list[float]:
-    """The two doubles whose sum is nearest to x."""
-    return [float(x), float(x - Fraction(float(x)))]
+    """Two doubles whose sum is nearest to x, the first being that sum rounded."""
+    high = float(x)
+    low = float(x - Fraction(high))
+    total = high + low  # another double where low was rounded to half an ulp
+    return [total, low - (total - high)]
 
 
 def _read(reader: ByteReader) -> ReferenceStats:
