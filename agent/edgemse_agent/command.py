@@ -12,6 +12,7 @@ import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from edgemse.errors import EdgemseError, SettingsError
 from edgemse_agent.service import Service
@@ -20,6 +21,8 @@ from edgemse_agent.settings import AgentSettings, read
 __all__ = ["main"]
 
 CONFIG = Path("/etc/edgemse/agent.toml")
+EXIT_WRONG_USE = 64
+"""EX_USAGE of sysexits.h."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgemse-agent",
         description="Measures a device's model errors and sends compact cells over MQTT.",
     )

@@ -10,6 +10,9 @@ from edgemse.errors import EdgemseError
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
+EXIT_WRONG_USE = 64
+"""EX_USAGE of sysexits.h; typer's own 2 means not enough data here."""
+TYPER_WRONG_USE = 2
 EXIT_UNAVAILABLE = 69
 OPTIONAL = frozenset(
     {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
@@ -23,6 +26,8 @@ def main() -> int:
         from edgemse.cli.app import app
 
         app()
+    except SystemExit as end:  # how typer ends, always
+        return EXIT_WRONG_USE if end.code == TYPER_WRONG_USE else int(end.code or 0)
     except EdgemseError as error:
         return _complain(str(error), error.exit_code)
     except ModuleNotFoundError as error:

@@ -54,7 +54,8 @@ class Collector:
             f"edgemse-collector-{settings.worker}",
             subscriptions=(
                 _shared(topics.any_report, settings.shared_group),
-                _shared(topics.any_device_state, settings.shared_group),
+                # A shared subscription gets no retained messages: every worker notes every state.
+                topics.any_device_state,
                 self._topic,
             ),
             on_message=self._received,

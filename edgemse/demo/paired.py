@@ -38,7 +38,8 @@ def paired_difference(
         return PairedDifference(count, only, math.nan, math.nan)
     from scipy.special import stdtrit  # a third of a second, once, at the end
 
-    half = stdtrit(count - 1, (1 + confidence) / 2) * stdev(ratios) / math.sqrt(count)
+    quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
+    half = quantile * stdev(ratios) / math.sqrt(count)
     centre = mean(ratios)
     return PairedDifference(
         count, _percent(centre), _percent(centre - half), _percent(centre + half)

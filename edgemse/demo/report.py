@@ -116,7 +116,7 @@ def _proof_table(proof: Proof) -> Table:
     table = Table(title="Merged, beside the raw samples", box=None, padding=(0, 1))
     table.add_column("device")
     table.add_column("version")
-    for title in ("count", "raw count", "MSE", "raw MSE", "difference"):
+    for title in ("count", "raw\ncount", "MSE", "raw MSE", "relative\ndifference"):
         table.add_column(title, justify="right")
     for (device, version), each in proof.comparisons.items():
         table.add_row(
@@ -124,8 +124,8 @@ def _proof_table(proof: Proof) -> Table:
             version,
             f"{each.count:,}",
             f"{each.raw_count:,}",
-            f"{each.mse:.15g}",
-            f"{each.raw_mse:.15g}",
+            f"{each.mse:.9g}",
+            f"{each.raw_mse:.9g}",
             f"{each.difference:.1e}",
             style=None if each.holds else "bold red",
         )

@@ -203,11 +203,12 @@ class _Demo:
 
     def _row(self, agent: Agent, rmse: dict[tuple[str, str], float]) -> Row:
         status = self._statuses.get(agent.device, Status(False, 0, 0, {}))
-        own = {version: mse for (device, version), mse in rmse.items() if device == agent.device}
+        own = {
+            version: value for (device, version), value in rmse.items() if device == agent.device
+        }
         health = status.health
         return Row(
             agent.device,
-            agent.signal,
             health.get("samples", 0),
             own,
             health.get("reports", 0),

@@ -19,10 +19,9 @@ PLAIN_SECONDS = 5.0
 
 
 class Row(NamedTuple):
-    """One device: what it forecasts, its RMSE by version, what it sent and what waits there."""
+    """One device: its samples, RMSE by version, what it sent and what waits there."""
 
     device: str
-    signal: str
     samples: int
     rmse: Mapping[str, float]
     reports: int
@@ -74,23 +73,15 @@ class Display:
     def _table(self, view: View) -> RenderableType:
         table = Table(box=None, header_style="bold", padding=(0, 1))
         table.add_column("device")
-        table.add_column("forecasts")
-        for title in (
-            "samples",
-            *(f"RMSE {version}" for version in self._versions),
-            "reports",
-            "sent",
-            "labels to come",
-            "cells waiting",
-        ):
+        rmse = [f"RMSE\n{version}" for version in self._versions]
+        for title in ("samples", *rmse, "reports", "sent", "labels\nto come", "cells\nwaiting"):
             table.add_column(title, justify="right")
         for row in view.rows:
-            rmse = (row.rmse.get(version) for version in self._versions)
+            values = (row.rmse.get(version) for version in self._versions)
             table.add_row(
                 row.device,
-                row.signal,
                 f"{row.samples:,}",
-                *("-" if value is None else f"{value:.3f}" for value in rmse),
+                *("-" if value is None else f"{value:.3f}" for value in values),
                 f"{row.reports:,}",
                 f"{row.report_bytes / 1000:,.1f} kB",
                 f"{row.labels_waited_for:,}",

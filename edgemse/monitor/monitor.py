@@ -64,7 +64,7 @@ class Monitor:
         lines_max: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path, self._model, self._version = Path(socket), model, version
+        self._path, self._model, self._version = Path(socket).expanduser(), model, version
         self._cells_max, self._series_max, self._lines_max = cells_max, series_max, lines_max
         self._clock = clock
         self._begin()

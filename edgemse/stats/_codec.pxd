@@ -1,12 +1,15 @@
 # cython: language_level=3, cdivision=True
 """Bytes: varints, doubles, bits, and the histogram's counts. docs/wire.md describes every byte."""
 from cpython.mem cimport PyMem_RawMalloc, PyMem_RawRealloc, PyMem_RawFree
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from edgemse.stats._buckets cimport (
     LOWEST, MAX_COUNT, SPAN, Buckets, Side, at, buckets_clear, buckets_cover, trim,
 )
+
+cdef extern from *:
+    int leading_zeros "__builtin_clzll"(unsigned long long v) noexcept nogil
 
 cdef enum:
     ESCAPE = 20           # unary quotients from here on are written as Elias-gamma numbers
@@ -49,17 +52,23 @@ cdef inline void writer_close(Writer *w) noexcept nogil:
     PyMem_RawFree(w.data)
 
 
-cdef inline void put_byte(Writer *w, unsigned char byte) noexcept nogil:
+cdef inline bint make_room(Writer *w, Py_ssize_t n) noexcept nogil:
     cdef unsigned char *data
-    if w.size == w.room:
-        data = <unsigned char *> PyMem_RawRealloc(w.data, 2 * w.room)
-        if data == NULL:
-            w.failed = True
-            return
-        w.data = data
-        w.room *= 2
-    w.data[w.size] = byte
-    w.size += 1
+    if w.size + n <= w.room:
+        return True
+    data = <unsigned char *> PyMem_RawRealloc(w.data, 2 * w.room + n)
+    if data == NULL:
+        w.failed = True
+        return False
+    w.data = data
+    w.room = 2 * w.room + n
+    return True
+
+
+cdef inline void put_byte(Writer *w, unsigned char byte) noexcept nogil:
+    if make_room(w, 1):
+        w.data[w.size] = byte
+        w.size += 1
 
 
 cdef inline void put_varint(Writer *w, uint64_t v) noexcept nogil:
@@ -80,18 +89,27 @@ cdef inline int64_t unzigzag(uint64_t v) noexcept nogil:
 cdef inline void put_double(Writer *w, double x) noexcept nogil:
     cdef uint64_t bits
     cdef int i
+    if not make_room(w, 8):
+        return
     memcpy(&bits, &x, 8)
     for i in range(8):
-        put_byte(w, <unsigned char> (bits >> (8 * i) & 0xFF))
+        w.data[w.size + i] = <unsigned char> (bits >> (8 * i) & 0xFF)
+    w.size += 8
 
 
 cdef inline void put_bits(Writer *w, uint64_t v, int n) noexcept nogil:
-    """The low n <= 32 bits of v, the highest first."""
+    """The low n <= 32 bits of v, the highest first. Four bytes at a time: fewer wrong guesses."""
+    cdef uint32_t word
+    cdef int i
     w.held = (w.held << n) | v
     w.bits += n
-    while w.bits >= 8:
-        w.bits -= 8
-        put_byte(w, <unsigned char> (w.held >> w.bits & 0xFF))
+    if w.bits < 32 or not make_room(w, 4):
+        return
+    w.bits -= 32
+    word = <uint32_t> (w.held >> w.bits)
+    for i in range(4):
+        w.data[w.size + i] = <unsigned char> (word >> (24 - 8 * i) & 0xFF)
+    w.size += 4
 
 
 cdef inline void put_long(Writer *w, uint64_t v, int n) noexcept nogil:
@@ -103,16 +121,17 @@ cdef inline void put_long(Writer *w, uint64_t v, int n) noexcept nogil:
 
 
 cdef inline void put_padding(Writer *w) noexcept nogil:
+    """Whole bytes, the last one filled up with zeros."""
+    while w.bits >= 8:
+        w.bits -= 8
+        put_byte(w, <unsigned char> (w.held >> w.bits & 0xFF))
     if w.bits:
-        put_bits(w, 0, 8 - w.bits)
+        put_byte(w, <unsigned char> (w.held << (8 - w.bits) & 0xFF))
 
 
 cdef inline int width(uint64_t v) noexcept nogil:
-    cdef int n = 0
-    while v:
-        n += 1
-        v >>= 1
-    return n
+    """How many bits v has."""
+    return 64 - leading_zeros(v) if v else 0
 
 
 cdef inline void put_gamma(Writer *w, uint64_t v) noexcept nogil:
@@ -123,11 +142,9 @@ cdef inline void put_gamma(Writer *w, uint64_t v) noexcept nogil:
 
 
 cdef inline int rice_bits(const Rice *r) noexcept nogil:
-    """How many low bits are written plainly: JPEG-LS (ITU-T T.87, A.5.1)."""
-    cdef int k = 0
-    while r.seen << k < r.total:
-        k += 1
-    return k
+    """The least k with seen 2^k >= total; k low bits are written plainly (as in JPEG-LS, T.87)."""
+    cdef int k = max(width(r.total) - width(r.seen), 0)
+    return k + <int> (r.seen << k < r.total)  # no branch: it would be guessed wrong half the time
 
 
 cdef inline void rice_learn(Rice *r, uint64_t v) noexcept nogil:
@@ -141,13 +158,16 @@ cdef inline void rice_learn(Rice *r, uint64_t v) noexcept nogil:
 cdef inline void put_rice(Writer *w, Rice *r, uint64_t v) noexcept nogil:
     cdef int k = rice_bits(r)
     cdef uint64_t q = v >> k
+    rice_learn(r, v)
+    if q < ESCAPE and k <= 32 - ESCAPE:
+        put_bits(w, ((1ULL << (q + 1)) - 2) << k | (v & ((1ULL << k) - 1)), <int> q + 1 + k)
+        return
     if q < ESCAPE:
         put_bits(w, (1ULL << (q + 1)) - 2, <int> q + 1)
     else:
         put_bits(w, (1 << ESCAPE) - 1, ESCAPE)
         put_gamma(w, q - ESCAPE + 1)
     put_long(w, v, k)
-    rice_learn(r, v)
 
 
 cdef inline void put_run(Writer *w, Rice *r, const Side *s, int low, int size) noexcept nogil:
@@ -215,18 +235,60 @@ cdef inline double get_double(Reader *r) noexcept nogil:
     cdef uint64_t bits = 0
     cdef double x
     cdef int i
+    if r.at + 8 > r.size:
+        r.failed = True
+        return 0.0
     for i in range(8):
-        bits |= (<uint64_t> get_byte(r)) << (8 * i)
+        bits |= (<uint64_t> r.data[r.at + i]) << (8 * i)
+    r.at += 8
     memcpy(&x, &bits, 8)
     return x
 
 
-cdef inline uint64_t get_bits(Reader *r, int n) noexcept nogil:
-    while r.bits < n:
-        r.held = (r.held << 8) | get_byte(r)
+cdef inline void fill(Reader *r) noexcept nogil:
+    """At least 32 bits in hand, or all that are left."""
+    cdef const unsigned char *next = r.data + r.at
+    if r.bits >= 32:
+        return
+    if r.at + 4 <= r.size:
+        r.held = r.held << 32 | (
+            <uint64_t> next[0] << 24 | <uint64_t> next[1] << 16 | <uint64_t> next[2] << 8 | next[3])
+        r.at += 4
+        r.bits += 32
+        return
+    while r.bits < 32 and r.at < r.size:
+        r.held = (r.held << 8) | r.data[r.at]
+        r.at += 1
         r.bits += 8
+
+
+cdef inline uint64_t get_bits(Reader *r, int n) noexcept nogil:
+    """The next n <= 32 bits."""
+    fill(r)
+    if r.bits < n:
+        r.failed = True
+        return 0
     r.bits -= n
     return r.held >> r.bits & ((1ULL << n) - 1)
+
+
+cdef inline int get_ones(Reader *r) noexcept nogil:
+    """How many ones come next, at most ESCAPE; the zero that ends fewer is taken as well."""
+    cdef uint64_t flipped
+    cdef int ones
+    fill(r)
+    if r.bits == 0:
+        r.failed = True
+        return 0
+    flipped = ~(r.held << (64 - r.bits))
+    ones = min(leading_zeros(flipped) if flipped else 64, ESCAPE)
+    if ones == ESCAPE and r.bits >= ESCAPE:
+        r.bits -= ESCAPE
+    elif ones < r.bits:
+        r.bits -= ones + 1
+    else:
+        r.failed = True
+    return ones
 
 
 cdef inline uint64_t get_long(Reader *r, int n) noexcept nogil:
@@ -249,9 +311,7 @@ cdef inline uint64_t get_gamma(Reader *r) noexcept nogil:
 
 cdef inline uint64_t get_rice(Reader *r, Rice *rice) noexcept nogil:
     cdef int k = rice_bits(rice)
-    cdef uint64_t q = 0
-    while q < ESCAPE and get_bits(r, 1):
-        q += 1
+    cdef uint64_t q = get_ones(r)
     if q == ESCAPE:
         q += get_gamma(r) - 1
     if q >> (55 - k):
@@ -330,6 +390,6 @@ cdef inline int get_buckets(Reader *r, Buckets *b) noexcept nogil:
         total += get_run(r, &rice, &b.sides[side])
         if b.sides[side].counts[0] == 0 or total > MAX_COUNT:
             return 1
-    if r.failed or r.held & ((1ULL << r.bits) - 1):
-        return 1
+    if r.failed or r.bits > 7 or r.held & ((1ULL << r.bits) - 1):
+        return 1  # cut short, or something follows
     return 0

@@ -96,8 +96,8 @@ def test_it_backs_off_and_begins_anew_after_an_ack(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
     bench.write(cell(0))
     bench.round()
-    sent = [bench.now for _ in range(3_000) if any(report.cells for report in bench.round(1))]
-    waits = [after - before for before, after in itertools.pairwise(sent)]
+    resent = [bench.now for _ in range(3_000) if any(r.cells for r in bench.round(1))]
+    waits = [after - before for before, after in itertools.pairwise([0.0, *resent])]
     for number, wait in enumerate(waits):
         expected = min(300.0, 5.0 * 2**number)
         assert 0.75 * expected <= wait <= 1.25 * expected + 1
@@ -188,3 +188,16 @@ def test_health_goes_out_once_a_minute_even_without_cells(bench: Bench) -> None:
     assert bench.round(59) == []
     (report,) = bench.round(2)
     assert report.health["reports"] >= 1
+
+
+def test_each_report_counts_itself_and_its_bytes(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    sent = 0
+    for number in range(300):  # past where a count takes a byte more
+        bench.write(cell(number))
+        bench.now += 1
+        (payload,) = bench.uplink.round(Stamp(bench.now, 1e9, True))
+        bench.ack(cell(number))
+        sent += len(payload)
+        health = decode_report(payload).health
+        assert (health["reports"], health["report_bytes"]) == (number + 1, sent)

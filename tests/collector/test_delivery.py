@@ -189,13 +189,15 @@ def test_a_broker_that_lost_its_memory_gets_the_state_again(
 def test_collectors_of_one_group_divide_the_reports(
     broker: Mosquitto, tmp_path: Path, device: Connect
 ) -> None:
+    sender = device("pi-1")
+    state = encode_state(State(True, "edgemse 1", "run"))
+    sender.publish(sender.topics.state("pi-1"), state, retain=True)
     workers = []
     for name in ("a", "b"):
         path = tmp_path / f"{name}.duckdb"
         options = ("--worker", name, "--shared-group", "all")
         workers.append(CollectorProcess(path, broker.address, *options))
         workers[-1].start()
-    sender = device("pi-1")
     cells = [cell(1, sequence) for sequence in range(40)]
     for each in cells:
         sender.send([each])
@@ -204,6 +206,8 @@ def test_collectors_of_one_group_divide_the_reports(
     assert sum(counts) == 40
     assert min(counts) > 0
     for worker in workers:
+        (only,) = worker.get("/api/v1/devices")[1]["devices"]
+        assert only["online"]
         worker.close()
 
 
