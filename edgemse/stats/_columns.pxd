@@ -60,8 +60,7 @@ cdef inline void release(Column *c) noexcept:
 cdef inline int acquire(Column *c, object source, str name) except -1:
     """Opens a column; the caller releases it in every case."""
     if not PyObject_CheckBuffer(source):
-        from edgemse.stats.columns import as_buffer
-        source = as_buffer(source, name)
+        source = as_doubles(source, name)
     PyObject_GetBuffer(source, &c.view, PyBUF_STRIDES | PyBUF_FORMAT)
     c.held = True
     if c.view.ndim != 1:
@@ -74,6 +73,19 @@ cdef inline int acquire(Column *c, object source, str name) except -1:
     c.n = c.view.shape[0]
     c.stride = c.view.strides[0]
     return 0
+
+
+cdef inline object as_doubles(object source, str name):
+    """What a library's column or tensor shows; else a sequence or iterable as array('d')."""
+    if hasattr(source, "to_numpy") or hasattr(source, "numpy"):
+        from edgemse.stats.columns import as_buffer
+        return as_buffer(source, name)
+    from array import array
+    try:
+        return array("d", source)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a buffer, a sequence or an iterable of numbers: "
+                        f"{error}") from None
 
 
 cdef inline const double *direct(const Column *c) noexcept nogil:

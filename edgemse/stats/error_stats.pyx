@@ -11,7 +11,6 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
-from edgemse.stats.moments import Moments
 
 from edgemse.stats._buckets cimport (
     LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free,
@@ -264,6 +263,7 @@ cdef class ErrorStats:
 
     def moments(self):
         """Everything but the histogram as a `Moments` tuple, exact to the bit."""
+        from edgemse.stats.moments import Moments  # not before: it loads typing
         return Moments._make(as_tuple(self.settled()))
 
     @staticmethod
@@ -295,7 +295,7 @@ cdef class ErrorStats:
 
     @property
     def effective_count(self):
-        """W^2 / sum of w^2 (Kish): how many equal weights would tell as much; 0.0 when empty."""
+        """W^2 / sum of w^2 (Kish): as many equal weights tell as much; 0.0 when empty."""
         return effective(self.settled())
 
     @property
@@ -305,7 +305,7 @@ cdef class ErrorStats:
 
     @property
     def out_of_range(self):
-        """How many were refused for |e|, |y_true| or their weight being out of range."""
+        """How many were refused for |e|, |y_true| or the weight being out of range."""
         return self.settled().out_of_range
 
     @property
@@ -336,7 +336,7 @@ cdef class ErrorStats:
 
     @property
     def kurtosis(self):
-        """Population kurtosis of the errors, 3 for a normal law; NaN when their variance is 0."""
+        """Population kurtosis of the errors, 3 if normal; NaN when their variance is 0."""
         return kurtosis_of(self.settled())
 
     @property
@@ -359,7 +359,7 @@ cdef class ErrorStats:
 
     @property
     def r2(self):
-        """Coefficient of determination, 1 - MSE / variance of y_true; NaN when that is 0."""
+        """1 - MSE / variance of y_true; NaN when that variance is 0."""
         return r2_of(self.settled())
 
     @property
@@ -391,9 +391,9 @@ cdef class ErrorStats:
         """Confidence interval (low, high) of the MSE, for independent samples only.
 
         mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which
-        come from the kurtosis of e^2 in the histogram. Errors that follow each other closely make it far
-        too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples (or an
-        effective count of 20): not enough data. A point when e^2 never varies.
+        come from the kurtosis of e^2 in the histogram. Errors that follow each other closely make
+        it far too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples
+        (or an effective count of 20): not enough data. A point when e^2 never varies.
 
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.

@@ -86,6 +86,8 @@ def split_columns(table: Any, name: str = "the table") -> list[Any]:
         return _of_buffer(buffer_of(table, name), name)
     rows = list(table)
     if rows and (hasattr(rows[0], "__iter__") and not isinstance(rows[0], str | bytes)):
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(f"the rows of {name} differ in length")
         return list(zip(*rows, strict=True))
     return [rows]
 

@@ -23,7 +23,7 @@ from edgemse.stats._reference_bytes import (
     zigzag,
 )
 
-__all__ = ["ReferenceStats", "bucket_index"]
+__all__ = ["ReferenceStats", "bucket_index", "pair"]
 
 LIMIT = 2.0**200  # largest |error| and |y_true| that is folded in
 WEIGHT_LIMIT = 2.0**100  # weights lie between its reciprocal and itself

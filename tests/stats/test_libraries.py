@@ -209,7 +209,7 @@ def test_states_grow_and_errors_change_nothing():
         (ROWS_Y, ROWS_P[:2], None, "must pair up"),
         (ROWS_Y, Y, None, "2 outputs and y_pred 1"),
         (ROWS_Y, ROWS_P, [1, 1, -1], "not negative"),
-        (ROWS_Y, [[1, 2], [3], [4, 5]], None, "argument 2 is shorter"),
+        (ROWS_Y, [[1, 2], [3], [4, 5]], None, "rows of y_pred differ in length"),
         ({"a": [1, 2], "b": [1]}, ROWS_P, None, "differ in length"),
         (Y, P, None, "1 outputs and 2 states"),
         (numpy.zeros((2, 2, 2)), ROWS_P, None, "3 dimensions"),
