@@ -7,12 +7,15 @@ import sys
 from measuring import Table, options
 
 PROBE = """
-import resource, sys, time
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import sys, time
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096 / 2**20
+before = resident()
 start = time.perf_counter_ns()
 exec(sys.argv[1])
 spent = time.perf_counter_ns() - start
-print(spent / 1e6, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(spent / 1e6, resident() - before)
 """
 
 

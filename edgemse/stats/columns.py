@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["as_buffer", "as_doubles", "buffer_of", "native_format"]
+__all__ = ["as_buffer", "as_doubles", "buffer_of", "flattened"]
 
 KINDS = frozenset("dfbhilqnBHILQN?")  # the struct formats of real numbers that the core reads
 
@@ -54,12 +54,9 @@ def as_doubles(source: Any, name: str = "the column") -> Sequence[float]:
     view = memoryview(buffer_of(source, name))
     if view.ndim != 1:
         raise ValueError(f"{name} has {view.ndim} dimensions; one is wanted")
-    code = native_format(view, name)
-    if view.format != code:
-        view = memoryview(view.tobytes()).cast(code)  # type: ignore[call-overload]
-    if code == "d":
-        return view
-    return array("d", view)
+    if _native_format(view, name) != view.format:
+        view = flattened(view, name)
+    return view if view.format == "d" else array("d", view)
 
 
 def buffer_of(source: Any, name: str) -> Any:
@@ -71,7 +68,21 @@ def buffer_of(source: Any, name: str) -> Any:
     return source
 
 
-def native_format(view: memoryview, name: str) -> str:
+def flattened(source: Any, name: str) -> memoryview:
+    """Return all items of a buffer of any shape in one dimension, row by row.
+
+    Copied only where they do not lie in that order.
+
+    Raises:
+        TypeError: the items are not real numbers in the machine's byte order.
+    """
+    view = memoryview(source)
+    code: Any = _native_format(view, name)
+    whole = view.c_contiguous and view.nbytes  # a view without items cannot be cast
+    return (view.cast("B") if whole else memoryview(view.tobytes())).cast(code)
+
+
+def _native_format(view: memoryview, name: str) -> str:
     """Return the struct format of a view's items without its byte order, which is the machine's.
 
     Raises:
@@ -100,7 +111,9 @@ def _of_library(source: Any, name: str) -> Any:
         return _by_item(source.to_list(), name, nulls=True)
     if column.dtype.kind in "fiub":
         return column
-    if column.dtype.kind == "O" and hasattr(source, "isna"):
+    if column.dtype.kind != "O":
+        raise TypeError(f"{name} holds {column.dtype}; a column of numbers is wanted")
+    if hasattr(source, "isna"):
         column = [None if null else item for item, null in zip(source, source.isna(), strict=True)]
     return _by_item(column, name, nulls=True)
 

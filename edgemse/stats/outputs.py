@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgemse.stats.columns import buffer_of, native_format
+from edgemse.stats.columns import buffer_of, flattened
 from edgemse.stats.error_stats import ErrorStats
 
 __all__ = ["split_columns", "update_columns"]
@@ -52,8 +52,6 @@ def update_columns(
     fresh = [ErrorStats() for _ in labels]
     for state, label, prediction in zip(fresh, labels, predictions, strict=True):
         state.update_many(label, prediction, weight)
-    if len({state.count + state.nonfinite + state.out_of_range for state in fresh}) > 1:
-        _check_lengths(labels)
     if into is None:
         return fresh
     for old, new in zip(into, fresh, strict=True):
@@ -75,6 +73,8 @@ def split_columns(table: Any, name: str = "the table") -> list[Any]:
         [[1, 2]]
     """
     if isinstance(table, Mapping):
+        if len({len(column) for column in table.values()}) > 1:
+            raise ValueError(f"the columns of {name} differ in length")
         return list(table.values())
     if hasattr(table, "iloc"):  # pandas
         return [table] if table.ndim == 1 else [table.iloc[:, j] for j in range(table.shape[1])]
@@ -86,6 +86,8 @@ def split_columns(table: Any, name: str = "the table") -> list[Any]:
         return _of_buffer(buffer_of(table, name), name)
     rows = list(table)
     if rows and (hasattr(rows[0], "__iter__") and not isinstance(rows[0], str | bytes)):
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(f"the rows of {name} differ in length")
         return list(zip(*rows, strict=True))
     return [rows]
 
@@ -112,13 +114,5 @@ def _of_buffer(table: Any, name: str) -> list[Any]:
             return [table[:, j] for j in range(outputs)]
         except (TypeError, NotImplementedError):  # a memoryview has strides, and no such slices
             pass
-    code = native_format(view, name)
-    raw = view.cast("B") if view.c_contiguous and outputs else memoryview(view.tobytes())
-    flat = raw.cast(code)  # type: ignore[call-overload]
+    flat = flattened(view, name)
     return [flat[j::outputs] for j in range(outputs)]
-
-
-def _check_lengths(columns: list[Any]) -> None:
-    lengths = sorted({len(column) for column in columns})
-    if len(lengths) > 1:
-        raise ValueError(f"the outputs have {lengths} samples; a table has as many in each")
