@@ -247,7 +247,12 @@ class ReferenceStats:
 
 def pair(x: Fraction) -> list[float]:
     """The two doubles whose sum is nearest to x."""
-    return [float(x), float(x - Fraction(float(x)))]
+    hi = float(x)
+    lo = float(x - Fraction(hi))
+    # A rest just under half an ulp may round up to half, and hi + lo then be a tie that goes to
+    # the neighbour: that neighbour is the canonical hi.
+    top = hi + lo
+    return [top, lo - (top - hi)]
 
 
 def _read(reader: ByteReader) -> ReferenceStats:
