@@ -66,12 +66,18 @@ cdef inline void fold_plain(State *s, const double *y, double *errors, Py_ssize_
 
 cdef inline dd weighted_mean(const double *x, const double *w, Py_ssize_t n,
                              dd weight) noexcept nogil:
-    """About the first value, so that the mean of a constant is that constant."""
+    """About the heaviest value: a light one far away would cancel, and take the digits with it.
+
+    About a value anyway, so that the mean of a constant is that constant.
+    """
     cdef dd total = pair(0.0)
+    cdef Py_ssize_t heaviest = 0
     cdef Py_ssize_t i
     for i in range(1, n):
-        total = add(total, times_double(two_sum(x[i], -x[0]), w[i]))
-    return add(pair(x[0]), divide(total, weight))
+        heaviest = i if w[i] > w[heaviest] else heaviest
+    for i in range(n):
+        total = add(total, times_double(two_sum(x[i], -x[heaviest]), w[i]))
+    return add(pair(x[heaviest]), divide(total, weight))
 
 
 cdef inline void fold_weighted(State *s, const double *y, const double *errors, const double *w,
