@@ -34,7 +34,7 @@ static inline double edgemse_preset(double largest, ptrdiff_t terms)
     return bound;
 }
 
-/* Accumulator += x, exactly: the part above the preset's ulp goes into `sum`, the rest into `rest`. */
+/* sum += x, exactly: what lies below the accumulator's ulp is `rest`. */
 #define EDGEMSE_SPLIT(sum, rest, x)            \
     do {                                       \
         edgemse_lanes total_ = (sum) + (x);    \
@@ -82,7 +82,7 @@ static void edgemse_subtract(const double *y, const double *pred, double *errors
     *largest_y = big;
 }
 
-/* Means of e and y, the sum of |e|. The last row is filled up with zeros; y's last row is tail_y. */
+/* Means of e and y, the sum of |e|. The last row is filled up with zeros; y's is tail_y. */
 EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, const double *tail_y,
                                        ptrdiff_t whole, ptrdiff_t rows_end, double preset_e,
                                        double preset_y, edgemse_dd n, edgemse_block *out)
@@ -93,8 +93,8 @@ EDGEMSE_INLINE void edgemse_first_sums(const double *y, const double *errors, co
     edgemse_lanes fine = edgemse_all(preset_fine), dust = zero, rest_y = zero, absolute = zero;
     for (ptrdiff_t i = 0; i < rows_end; i += EDGEMSE_LANES) {
         const double *from = i < whole ? y + i : tail_y;
-        edgemse_lanes e = *(const edgemse_loose *)(errors + i), label = *(const edgemse_loose *)from;
-        edgemse_lanes rest, less;
+        edgemse_lanes e = *(const edgemse_loose *)(errors + i), rest, less;
+        edgemse_lanes label = *(const edgemse_loose *)from;
         EDGEMSE_SPLIT(se, rest, e);
         EDGEMSE_SPLIT(fine, less, rest);
         dust += less;

@@ -219,3 +219,9 @@ cdef inline double power_mean(const Buckets *b, int p, double unit) noexcept nog
             total += <double> s.counts[j] * power
             samples += <double> s.counts[j]
     return total * (rp - 1.0) / ((p + 1) * (r - 1.0)) / samples
+
+
+cdef inline double checked_share(double q) except? -1.0:
+    if not 0.0 <= q <= 1.0:
+        raise ValueError(f"a quantile is asked for by a share from 0 to 1, not {q!r}")
+    return q

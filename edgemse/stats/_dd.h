@@ -1,8 +1,8 @@
 /* Double-double arithmetic. A number is an unevaluated sum of two doubles, |lo| <= ulp(hi) / 2.
 
-   The algorithms and their relative error bounds (u = 2^-53) are those of Joldes, Muller and Popescu,
-   "Tight and rigorous error bounds for basic building blocks of double-word arithmetic" (2017).
-   They hold while nothing under- or overflows; build with -ffp-contract=off, never with
+   The algorithms and their relative error bounds (u = 2^-53) are those of Joldes, Muller and
+   Popescu, "Tight and rigorous error bounds for basic building blocks of double-word arithmetic"
+   (2017). They hold while nothing under- or overflows; build with -ffp-contract=off, never with
    -ffast-math. */
 #ifndef EDGEMSE_DD_H
 #define EDGEMSE_DD_H

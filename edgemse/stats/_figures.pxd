@@ -21,47 +21,47 @@ cdef enum:
     ENOUGH = 20  # samples below which no interval is given (docs/numerics.md)
 
 
-cdef inline dd mean_square(const State *s) noexcept nogil:
+cdef inline dd mean_square(State s) noexcept nogil:
     """mean^2 + m2 / W: nothing cancels. Only for s.count > 0."""
     return add(times(s.mean, s.mean), divide(s.m2, s.weight))
 
 
-cdef inline double mse_of(const State *s) noexcept nogil:
+cdef inline double mse_of(State s) noexcept nogil:
     return value(mean_square(s)) if s.count else NAN
 
 
-cdef inline double variance_of(const State *s) noexcept nogil:
+cdef inline double variance_of(State s) noexcept nogil:
     return value(divide(s.m2, s.weight)) if s.count else NAN
 
 
-cdef inline double skewness_of(const State *s) noexcept nogil:
+cdef inline double skewness_of(State s) noexcept nogil:
     cdef double sd = sqrt(variance_of(s))
     return s.m3 / s.weight.hi / sd / sd / sd if sd > 0.0 else NAN
 
 
-cdef inline double kurtosis_of(const State *s) noexcept nogil:
+cdef inline double kurtosis_of(State s) noexcept nogil:
     cdef double variance = variance_of(s)
     return s.m4 / s.weight.hi / variance / variance if variance > 0.0 else NAN
 
 
-cdef inline double r2_of(const State *s) noexcept nogil:
+cdef inline double r2_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
     return 1.0 - value(divide(times(mean_square(s), s.weight), s.y_m2))
 
 
-cdef inline double nrmse_of(const State *s) noexcept nogil:
+cdef inline double nrmse_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
     return sqrt(mse_of(s)) / sqrt(value(divide(s.y_m2, s.weight)))
 
 
-cdef inline dd prediction_m2(const State *s) noexcept nogil:
+cdef inline dd prediction_m2(State s) noexcept nogil:
     """sum w (y_pred - its mean)^2, as y_pred = y_true + e."""
     return add(add(s.y_m2, scaled(s.y_e, 2.0)), s.m2)
 
 
-cdef inline double correlation_of(const State *s) noexcept nogil:
+cdef inline double correlation_of(State s) noexcept nogil:
     cdef double spread = value(prediction_m2(s))
     cdef double r
     if s.y_m2.hi <= 0.0 or spread <= 0.0:
@@ -70,18 +70,18 @@ cdef inline double correlation_of(const State *s) noexcept nogil:
     return fmin(fmax(r, -1.0), 1.0)
 
 
-cdef inline double slope_of(const State *s) noexcept nogil:
+cdef inline double slope_of(State s) noexcept nogil:
     cdef dd spread = prediction_m2(s)
     if spread.hi <= 0.0:
         return NAN
     return value(divide(add(s.y_m2, s.y_e), spread))
 
 
-cdef inline double effective(const State *s) noexcept nogil:
+cdef inline double effective(State s) noexcept nogil:
     return s.weight.hi / s.weight2 * s.weight.hi if s.count else 0.0
 
 
-cdef inline double square_variance(const State *s) noexcept nogil:
+cdef inline double square_variance(State s) noexcept nogil:
     """Var(e^2) = mu4 - mu2^2 + 4 mean mu3 + 4 mean^2 mu2, exactly; rounding may not go below 0."""
     cdef double w = s.weight.hi
     cdef double b = s.mean.hi
@@ -90,7 +90,7 @@ cdef inline double square_variance(const State *s) noexcept nogil:
     return fmax(flat + 4.0 * b * (s.m3 / w) + 4.0 * b * b * mu2, 0.0)
 
 
-cdef inline double standard_error(const State *s) noexcept nogil:
+cdef inline double standard_error(State s) noexcept nogil:
     """Of the MSE, for independent samples. NaN below an effective count of 2."""
     cdef double n = effective(s)
     if s.count < 2 or n <= 1.0:
@@ -99,7 +99,7 @@ cdef inline double standard_error(const State *s) noexcept nogil:
 
 
 cdef inline double normal_quantile(double tail) noexcept nogil:
-    """z with P(Z > z) = tail, 0 < tail <= 1/2: Abramowitz and Stegun 26.2.23, then Newton's steps."""
+    """z with P(Z > z) = tail, 0 < tail <= 1/2: Abramowitz and Stegun 26.2.23, then Newton."""
     cdef double t = sqrt(-2.0 * log(tail))
     cdef double z = t - ((0.010328 * t + 0.802853) * t + 2.515517) / (
         ((0.001308 * t + 0.189269) * t + 1.432788) * t + 1.0)
@@ -135,7 +135,7 @@ cdef inline double t_quantile(double two_tails, double n) noexcept nogil:
 
 
 cdef inline double square_kurtosis(const Buckets *b, double unit) noexcept nogil:
-    """The kurtosis of e^2, from the histogram; `unit`, the rmse, keeps the eighth power in range."""
+    """The kurtosis of e^2, from the histogram; `unit`, the rmse, keeps e^8 in range."""
     cdef double e2 = power_mean(b, 2, unit)
     cdef double e4 = power_mean(b, 4, unit)
     cdef double e6 = power_mean(b, 6, unit)
@@ -147,9 +147,9 @@ cdef inline double square_kurtosis(const Buckets *b, double unit) noexcept nogil
         variance * variance)
 
 
-cdef inline void interval(const State *s, const Buckets *b, double confidence, double *low,
+cdef inline void interval(State s, const Buckets *b, double confidence, double *low,
                           double *high) noexcept nogil:
-    """mse exp(-+ t cv), Student's t with Satterthwaite's degrees of freedom. NaN: too few samples."""
+    """mse exp(-+ t cv), Student's t with Satterthwaite's degrees of freedom. NaN: too few."""
     cdef double mse, n, cv, df, reach
     n = effective(s)
     low[0] = high[0] = NAN

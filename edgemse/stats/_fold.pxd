@@ -64,20 +64,14 @@ cdef inline void fold_plain(State *s, const double *y, double *errors, Py_ssize_
     fold_sums(s, y, errors, n, largest_y, &b)
 
 
-cdef inline dd weighted_mean(const double *x, const double *w, Py_ssize_t n,
-                             dd weight) noexcept nogil:
-    """About the heaviest value: a light one far away would cancel, and take the digits with it.
-
-    About a value anyway, so that the mean of a constant is that constant.
-    """
+cdef inline dd weighted_mean(const double *x, const double *w, Py_ssize_t n, dd weight,
+                             double origin) noexcept nogil:
+    """About one of the values, so that the mean of a constant is that constant."""
     cdef dd total = pair(0.0)
-    cdef Py_ssize_t heaviest = 0
     cdef Py_ssize_t i
-    for i in range(1, n):
-        heaviest = i if w[i] > w[heaviest] else heaviest
     for i in range(n):
-        total = add(total, times_double(two_sum(x[i], -x[heaviest]), w[i]))
-    return add(pair(x[heaviest]), divide(total, weight))
+        total = add(total, times_double(two_sum(x[i], -origin), w[i]))
+    return add(pair(origin), divide(total, weight))
 
 
 cdef inline void fold_weighted(State *s, const double *y, const double *errors, const double *w,
@@ -87,15 +81,16 @@ cdef inline void fold_weighted(State *s, const double *y, const double *errors, 
     cdef dd weight = pair(0.0)
     cdef dd he, hy
     cdef double d, g, wd, total, d2 = 0.0
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, heaviest = 0
     clear(&fresh)
     for i in range(n):
         weight = add(weight, pair(w[i]))
         fresh.weight2 += w[i] * w[i]
+        heaviest = i if w[i] > w[heaviest] else heaviest  # an origin of no weight would cancel
     fresh.count = <unsigned long long> n
     fresh.weight = weight
-    fresh.mean = weighted_mean(errors, w, n, weight)
-    fresh.y_mean = weighted_mean(y, w, n, weight)
+    fresh.mean = weighted_mean(errors, w, n, weight, errors[heaviest])
+    fresh.y_mean = weighted_mean(y, w, n, weight, y[heaviest])
     for i in range(n):
         d = errors[i] - fresh.mean.hi
         g = y[i] - fresh.y_mean.hi

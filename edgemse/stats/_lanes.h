@@ -1,5 +1,5 @@
-/* Eight doubles at a time, by the vector extensions of GCC and Clang: lanes that every CPU has, in one
-   instruction or in eight. */
+/* Eight doubles at a time, by the vector extensions of GCC and Clang: lanes that every CPU has, in
+   one instruction or in eight. */
 #ifndef EDGEMSE_LANES_H
 #define EDGEMSE_LANES_H
 
@@ -11,7 +11,7 @@
 #define EDGEMSE_LANES 8
 #define EDGEMSE_BLOCK 1024 /* samples; errors and labels of one block are 16 KiB, inside every L1 */
 
-/* Vectors never cross a function that is not inlined, so their calling convention does not matter. */
+/* Vectors never cross a call, so it does not matter how they would be passed. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif

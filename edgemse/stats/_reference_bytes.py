@@ -3,7 +3,18 @@
 import struct
 from dataclasses import dataclass, field
 
-__all__ = ["BitReader", "ByteReader", "Rice", "bits_to_bytes", "buckets_bits", "varint", "zigzag"]
+__all__ = [
+    "BitReader",
+    "ByteReader",
+    "Rice",
+    "bits_to_bytes",
+    "buckets_bits",
+    "gamma",
+    "plain",
+    "unzigzag",
+    "varint",
+    "zigzag",
+]
 
 ESCAPE = 20
 RICE_WINDOW = 16

@@ -5,7 +5,8 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, buckets_total, trim,
+    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, buckets_total,
+    trim,
 )
 from edgemse.stats._codec cimport (
     Reader, Writer, get_byte, get_buckets, get_double, get_varint, put_buckets, put_byte,
@@ -244,4 +245,35 @@ cdef inline int read_state(bytes raw, State *s, Buckets *b) except -1:
         from edgemse.errors import CorruptStateError
         raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
                                 "something else")
+    return 0
+
+
+cdef inline tuple as_tuple(State s):
+    """In the order of `Moments`."""
+    return (s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
+            s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
+            s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range)
+
+
+cdef inline int read_moments(object moments, State *s, const Buckets *b) except -1:
+    """The inverse of `as_tuple`, checked against the histogram."""
+    cdef State empty
+    cdef bint good
+    try:
+        (s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
+         s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
+         s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range) = moments
+        good = s.nonfinite <= MAX_COUNT and s.out_of_range <= MAX_COUNT
+    except OverflowError:
+        good = False
+    if good and s.count == 0:
+        clear(&empty)
+        empty.nonfinite = s.nonfinite
+        empty.out_of_range = s.out_of_range
+        good = same_state(&empty, s)
+    elif good:
+        good = good_state(s)
+    if not good or not good_buckets(b, s):
+        from edgemse.errors import CorruptStateError
+        raise CorruptStateError("these moments do not fit each other or the histogram")
     return 0

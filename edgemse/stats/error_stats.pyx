@@ -3,20 +3,18 @@
 """`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
 
 Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
-(`_buckets.h`), figures (`_figures.pxd`), bytes (`_codec.pxd`, `_state.pxd`); this class checks input
-and holds them together. `reference.py` is the same in plain, exact Python.
+(`_buckets.h`), figures (`_figures.pxd`), bytes (`_codec.pxd`, `_state.pxd`); this class checks
+input and holds them together. `reference.py` is the same in plain, exact Python.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
-from edgemse.errors import CorruptStateError
-from edgemse.stats.moments import Moments
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free, buckets_merge,
-    count_one, same_buckets, samples_above, signed_quantile,
+    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free,
+    buckets_merge, checked_share, count_one, same_buckets, samples_above, signed_quantile,
 )
 from edgemse.stats._codec cimport Writer, writer_close, writer_open
 from edgemse.stats._columns cimport Column, acquire, release
@@ -28,12 +26,8 @@ from edgemse.stats._fold cimport (
     ACCEPTED, NEGATIVE_WEIGHT, check_weights, fold_columns, fold_plain, fold_weighted, judge,
     judge_weight, refuse,
 )
-from edgemse.stats._moments cimport (
-    State, clear, fabs, merge_states, value,
-)
-from edgemse.stats._state cimport (
-    good_buckets, good_state, put_state, read_state, same_state,
-)
+from edgemse.stats._moments cimport State, clear, fabs, merge_states, value
+from edgemse.stats._state cimport as_tuple, put_state, read_moments, read_state, same_state
 from edgemse.stats.histogram cimport ResidualHistogram
 
 __all__ = ["ErrorStats", "merge_all"]
@@ -44,20 +38,14 @@ cdef enum:
     FREE_FROM = 16384  # samples of a batch from which on other threads may run meanwhile
 
 
-cdef double checked_share(double q) except? -1.0:
-    if not 0.0 <= q <= 1.0:
-        raise ValueError(f"a quantile is asked for by a share from 0 to 1, not {q!r}")
-    return q
-
-
 @cython.final
 cdef class ErrorStats:
     """Statistics of the error e = y_pred - y_true of one series, mergeable without loss.
 
     Mean, second moments and co-moment are carried as double-doubles: bias, error variance and MSE
     are correct to a few units in the last place whatever the offset, the order and the splitting
-    (docs/numerics.md). A sample with a NaN or an infinity is counted in `nonfinite`, one with |e| or
-    |y_true| above 2^200 in `out_of_range`; neither is folded in.
+    (docs/numerics.md). A sample with a NaN or an infinity is counted in `nonfinite`, one with |e|
+    or |y_true| above 2^200 in `out_of_range`; neither is folded in.
 
     Merging is commutative to the bit, and the empty state is its identity. Every figure of an empty
     state is NaN: no data is not a perfect model. One object may be used by several threads.
@@ -275,11 +263,8 @@ cdef class ErrorStats:
 
     def moments(self):
         """Everything but the histogram as a `Moments` tuple, exact to the bit."""
-        cdef State s = self.settled()
-        return Moments(
-            s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
-            s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
-            s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range)
+        from edgemse.stats.moments import Moments  # not before: it loads typing
+        return Moments._make(as_tuple(self.settled()))
 
     @staticmethod
     def from_moments(moments, ResidualHistogram histogram):
@@ -293,67 +278,45 @@ cdef class ErrorStats:
             CorruptStateError: the values do not fit each other or the histogram.
         """
         cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
-        cdef State *s = &new.state
-        cdef State empty
-        try:
-            (s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
-             s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
-             s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range) = moments
-        except OverflowError as error:
-            raise CorruptStateError(f"a count is out of range: {error}") from None
         if histogram is not None and buckets_copy(&new.buckets, &histogram.buckets):
             raise MemoryError
-        good = good_buckets(&new.buckets, s) and good_state(s)
-        if s.count == 0:
-            clear(&empty)
-            empty.nonfinite = s.nonfinite
-            empty.out_of_range = s.out_of_range
-            good = same_state(&empty, s) and good_buckets(&new.buckets, s)
-        if not good or s.nonfinite > MAX_COUNT or s.out_of_range > MAX_COUNT:
-            raise CorruptStateError("these moments do not fit each other or the histogram")
+        read_moments(moments, &new.state, &new.buckets)
         return new
 
     @property
     def count(self):
         """How many samples were accepted."""
-        cdef State s = self.settled()
-        return s.count
+        return self.settled().count
 
     @property
     def weight(self):
         """W, the sum of their weights; the count when all weigh 1, 0.0 when empty."""
-        cdef State s = self.settled()
-        return value(s.weight)
+        return value(self.settled().weight)
 
     @property
     def effective_count(self):
-        """W^2 / sum of w^2 (Kish): how many equal weights would tell as much; 0.0 when empty."""
-        cdef State s = self.settled()
-        return effective(&s)
+        """W^2 / sum of w^2 (Kish): as many equal weights tell as much; 0.0 when empty."""
+        return effective(self.settled())
 
     @property
     def nonfinite(self):
         """How many samples were refused for a NaN or an infinity."""
-        cdef State s = self.settled()
-        return s.nonfinite
+        return self.settled().nonfinite
 
     @property
     def out_of_range(self):
-        """How many were refused for |e| or |y_true| above 2^200, or for their weight's size."""
-        cdef State s = self.settled()
-        return s.out_of_range
+        """How many were refused for |e|, |y_true| or the weight being out of range."""
+        return self.settled().out_of_range
 
     @property
     def mse(self):
         """Mean squared error, mean^2 + m2 / W, in squared units of y."""
-        cdef State s = self.settled()
-        return mse_of(&s)
+        return mse_of(self.settled())
 
     @property
     def rmse(self):
         """Root of the mean squared error, in units of y."""
-        cdef State s = self.settled()
-        return sqrt(mse_of(&s))
+        return sqrt(mse_of(self.settled()))
 
     @property
     def bias(self):
@@ -364,20 +327,17 @@ cdef class ErrorStats:
     @property
     def error_variance(self):
         """Population variance of the errors, m2 / W; 0.0 for one sample."""
-        cdef State s = self.settled()
-        return variance_of(&s)
+        return variance_of(self.settled())
 
     @property
     def skewness(self):
         """Population skewness of the errors; NaN when their variance is 0."""
-        cdef State s = self.settled()
-        return skewness_of(&s)
+        return skewness_of(self.settled())
 
     @property
     def kurtosis(self):
-        """Population kurtosis of the errors, 3 for a normal law; NaN when their variance is 0."""
-        cdef State s = self.settled()
-        return kurtosis_of(&s)
+        """Population kurtosis of the errors, 3 if normal; NaN when their variance is 0."""
+        return kurtosis_of(self.settled())
 
     @property
     def mae(self):
@@ -399,27 +359,23 @@ cdef class ErrorStats:
 
     @property
     def r2(self):
-        """Coefficient of determination, 1 - MSE / variance of y_true; NaN when that variance is 0."""
-        cdef State s = self.settled()
-        return r2_of(&s)
+        """1 - MSE / variance of y_true; NaN when that variance is 0."""
+        return r2_of(self.settled())
 
     @property
     def nrmse(self):
         """RMSE over the population standard deviation of y_true; NaN when that is 0."""
-        cdef State s = self.settled()
-        return nrmse_of(&s)
+        return nrmse_of(self.settled())
 
     @property
     def correlation(self):
         """Pearson's correlation of y_true and y_pred; NaN when either is constant."""
-        cdef State s = self.settled()
-        return correlation_of(&s)
+        return correlation_of(self.settled())
 
     @property
     def calibration_slope(self):
         """Slope of y_true on y_pred, ideally 1; NaN when y_pred is constant."""
-        cdef State s = self.settled()
-        return slope_of(&s)
+        return slope_of(self.settled())
 
     @property
     def mse_standard_error(self):
@@ -428,17 +384,16 @@ cdef class ErrorStats:
         sqrt(Var(e^2) / (n - 1)) with Var(e^2) = mu4 - mu2^2 + 4 bias mu3 + 4 bias^2 mu2, which is
         exact; n is `effective_count`, right where weights do not depend on the size of the error.
         """
-        cdef State s = self.settled()
-        return standard_error(&s)
+        return standard_error(self.settled())
 
     @cython.critical_section
     def mse_interval(self, double confidence=0.95):
         """Confidence interval (low, high) of the MSE, for independent samples only.
 
-        mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which come
-        from the kurtosis of e^2 in the histogram. Errors that follow each other closely make it far
-        too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples (or an
-        effective count of 20): not enough data. A point when e^2 never varies.
+        mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which
+        come from the kurtosis of e^2 in the histogram. Errors that follow each other closely make
+        it far too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples
+        (or an effective count of 20): not enough data. A point when e^2 never varies.
 
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.
@@ -447,7 +402,7 @@ cdef class ErrorStats:
         cdef double low, high
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"a confidence lies between 0 and 1, not {confidence!r}")
-        interval(&s, &self.buckets, confidence, &low, &high)
+        interval(s, &self.buckets, confidence, &low, &high)
         return low, high
 
     def rmse_interval(self, double confidence=0.95):
@@ -483,8 +438,8 @@ cdef class ErrorStats:
     def share_above(self, double t):
         """The share of samples with |e| > t, log-linear inside t's bucket; NaN when empty.
 
-        Exact where t is a bucket's bound, 8 log2(t) being whole, and beyond the largest |e|. Elsewhere
-        `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
+        Exact where t is a bucket's bound, 8 log2(t) being whole, and beyond the largest |e|.
+        Elsewhere `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
         ValueError when t is NaN.
         """
         cdef State s = self.settled()

@@ -9,8 +9,8 @@ from edgemse.errors import CorruptStateError, UnsupportedVersionError
 
 from edgemse.stats._buckets cimport (
     LIMIT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, above_bounds, absolute_quantile, bound,
-    buckets_clear, buckets_copy, buckets_free, buckets_merge, buckets_total, count_one, fabs,
-    samples_above, same_buckets, signed_quantile, trim,
+    buckets_clear, buckets_copy, buckets_free, buckets_merge, buckets_total, checked_share,
+    count_one, fabs, samples_above, same_buckets, signed_quantile, trim,
 )
 from edgemse.stats._codec cimport (
     Reader, Writer, get_buckets, get_byte, put_buckets, put_byte, writer_close, writer_open,
@@ -26,12 +26,6 @@ cdef list counts_of(const Side *s, int *low):
     cdef int size, i
     trim(s, low, &size)
     return [s.counts[low[0] - s.low + i] for i in range(size)]
-
-
-cdef double checked_share(double q) except? -1.0:
-    if not 0.0 <= q <= 1.0:
-        raise ValueError(f"a quantile is asked for by a share from 0 to 1, not {q!r}")
-    return q
 
 
 cdef int check_first_byte(bytes raw) except -1:

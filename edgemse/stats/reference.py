@@ -23,7 +23,7 @@ from edgemse.stats._reference_bytes import (
     zigzag,
 )
 
-__all__ = ["ReferenceStats", "bucket_index"]
+__all__ = ["ReferenceStats", "bucket_index", "pair"]
 
 LIMIT = 2.0**200  # largest |error| and |y_true| that is folded in
 WEIGHT_LIMIT = 2.0**100  # weights lie between its reciprocal and itself
@@ -246,13 +246,11 @@ class ReferenceStats:
 
 
 def pair(x: Fraction) -> list[float]:
-    """The two doubles whose sum is nearest to x."""
-    hi = float(x)
-    lo = float(x - Fraction(hi))
-    # A rest just under half an ulp may round up to half, and hi + lo then be a tie that goes to
-    # the neighbour: that neighbour is the canonical hi.
-    top = hi + lo
-    return [top, lo - (top - hi)]
+    """Two doubles whose sum is nearest to x, the first being that sum rounded."""
+    high = float(x)
+    low = float(x - Fraction(high))
+    total = high + low  # another double where low was rounded to half an ulp
+    return [total, low - (total - high)]
 
 
 def _read(reader: ByteReader) -> ReferenceStats:

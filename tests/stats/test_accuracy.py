@@ -6,8 +6,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edgemse import ErrorStats, merge_all
 from stats.samples import (
     SEED,
     exact_figures,
@@ -18,6 +16,8 @@ from stats.samples import (
     ulps,
     worst_ulps,
 )
+
+from edgemse import ErrorStats, merge_all
 
 FAMILIES = families()
 LIMIT_ULPS = 8  # docs/numerics.md derives 4 for variance and mse; bias is bounded by its condition

@@ -6,10 +6,10 @@ import random
 import statistics
 
 import pytest
+from stats.samples import SEED
 
 from edgemse import ErrorStats
 from edgemse.stats import error_stats, histogram
-from stats.samples import SEED
 
 # Student's t, two-sided 95 % and 99 %, as any table has them.
 STUDENT = {19: (2.0930, 2.8609), 29: (2.0452, 2.7564), 119: (1.9801, 2.6178)}
@@ -57,9 +57,15 @@ def test_one_sample():
     s.update(3.0, 5.0)
     assert (s.mse, s.rmse, s.bias, s.error_variance, s.mae) == (4.0, 2.0, 2.0, 0.0, 2.0)
     assert (s.quantile(0.5), s.abs_quantile(0.3), s.min_error, s.max_error) == (2, 2, 2, 2)
-    for name in (
-        "skewness kurtosis r2 nrmse correlation calibration_slope mse_standard_error"
-    ).split():
+    for name in [
+        "skewness",
+        "kurtosis",
+        "r2",
+        "nrmse",
+        "correlation",
+        "calibration_slope",
+        "mse_standard_error",
+    ]:
         assert math.isnan(getattr(s, name)), name
 
 

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stats.samples import SEED
 
 from edgemse import ErrorStats, ResidualHistogram
 from edgemse.stats.reference import ReferenceStats, bucket_index
-from stats.samples import SEED
 
 POSITIVE = st.floats(min_value=5e-324, max_value=2.0**200)
 ERRORS = st.lists(

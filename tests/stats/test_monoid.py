@@ -8,10 +8,10 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stats.samples import SEED
 
 from edgemse import ErrorStats, ResidualHistogram, merge_all
 from edgemse.stats.reference import ReferenceStats
-from stats.samples import SEED
 
 NUMBERS = st.one_of(
     st.floats(-1e6, 1e6), st.floats(), st.sampled_from([0.0, -0.0, 1e-320, 1e300, math.nan])
@@ -114,10 +114,22 @@ def test_empty():
     s = ErrorStats()
     s.merge(ErrorStats())
     assert (s.count, s.weight, s.effective_count, s.nonfinite, s.out_of_range) == (0, 0, 0, 0, 0)
-    for name in (
-        "mse rmse bias error_variance skewness kurtosis mae r2 nrmse correlation "
-        "calibration_slope min_error max_error mse_standard_error"
-    ).split():
+    for name in [
+        "mse",
+        "rmse",
+        "bias",
+        "error_variance",
+        "skewness",
+        "kurtosis",
+        "mae",
+        "r2",
+        "nrmse",
+        "correlation",
+        "calibration_slope",
+        "min_error",
+        "max_error",
+        "mse_standard_error",
+    ]:
         assert math.isnan(getattr(s, name)), name
     figures = [
         s.quantile(0.5),

@@ -4,18 +4,19 @@ import json
 import math
 import pathlib
 import random
+import re
 import struct
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from stats.samples import SEED, in_batches, one_by_one
+from stats.test_monoid import SAMPLES, folded
 
 from edgemse import ErrorStats, ResidualHistogram
 from edgemse.errors import CorruptStateError, StateError, UnsupportedVersionError
 from edgemse.stats.moments import Moments
 from edgemse.stats.reference import ReferenceStats
-from stats.samples import SEED, in_batches, one_by_one
-from stats.test_monoid import SAMPLES, folded
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden_v1.json").read_text())
 
@@ -171,9 +172,28 @@ def test_moments_without_their_histogram():
         ErrorStats.from_moments(None, None)
     with pytest.raises((TypeError, ValueError)):
         ErrorStats.from_moments((1, 2), None)
-    assert Moments._fields == tuple(
-        "count weight weight_lo weight2 mean mean_lo m2 m2_lo m3 m4 abs_sum min_error max_error "
-        "y_mean y_mean_lo y_m2 y_m2_lo y_e y_e_lo nonfinite out_of_range".split()
+    assert Moments._fields == (
+        "count",
+        "weight",
+        "weight_lo",
+        "weight2",
+        "mean",
+        "mean_lo",
+        "m2",
+        "m2_lo",
+        "m3",
+        "m4",
+        "abs_sum",
+        "min_error",
+        "max_error",
+        "y_mean",
+        "y_mean_lo",
+        "y_m2",
+        "y_m2_lo",
+        "y_e",
+        "y_e_lo",
+        "nonfinite",
+        "out_of_range",
     )
 
 
@@ -205,3 +225,21 @@ def test_a_state_is_little_endian_doubles():
     s = ErrorStats()
     s.update(1.0, 3.5)
     assert s.to_bytes()[4:12] == struct.pack("<d", 2.5)
+
+
+VECTORS = {
+    "empty": [],
+    "refused": [(math.nan, 1.0), (0.0, 1e300)],
+    "one": [(1.0, 3.5)],
+    "three": [(10.0, 10.5), (10.0, 9.0), (11.0, 11.5)],
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_the_vectors_of_the_documentation(name):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+    block = re.search(rf"<!-- vector: state {name} -->\n```\n(.*?)```", text, re.DOTALL)
+    s = ErrorStats()
+    for y, p in VECTORS[name]:
+        s.update(y, p)
+    assert bytes.fromhex("".join(block[1].split())) == s.to_bytes()
