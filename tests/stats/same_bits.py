@@ -211,10 +211,24 @@ WAYS: dict[str, Callable[[Samples], ErrorStats]] = {
 
 # Those that take only + - * / and sqrt, which IEEE 754 rounds correctly everywhere. Intervals and
 # shares ask libm for exp and log, whose last bit is the C library's.
-FIGURES = (
-    "weight effective_count mse rmse bias error_variance skewness kurtosis mae min_error max_error "
-    "r2 nrmse correlation calibration_slope mse_standard_error"
-).split()
+FIGURES = [
+    "weight",
+    "effective_count",
+    "mse",
+    "rmse",
+    "bias",
+    "error_variance",
+    "skewness",
+    "kurtosis",
+    "mae",
+    "min_error",
+    "max_error",
+    "r2",
+    "nrmse",
+    "correlation",
+    "calibration_slope",
+    "mse_standard_error",
+]
 
 
 def digest(s: ErrorStats) -> str:

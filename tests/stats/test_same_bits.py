@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from stats import same_bits
 
 GOLDEN = json.loads(same_bits.FILE.read_text())
