@@ -31,6 +31,15 @@ cdef extern from "_buckets.h" nogil:
     int buckets_merge "edgemse_buckets_merge"(Buckets *a, const Buckets *b) noexcept
     int buckets_copy "edgemse_buckets_copy"(Buckets *to, const Buckets *source) noexcept
 
+cdef extern from "_tally.h" nogil:
+    ctypedef struct Tally "edgemse_tally":
+        pass
+
+    void tally_clear "edgemse_tally_clear"(Tally *t) noexcept
+    int tally_block "edgemse_tally_block"(
+        Tally *t, Buckets *b, const double *errors, Py_ssize_t n, double largest) noexcept
+    int tally_flush "edgemse_tally_flush"(Tally *t, Buckets *b) noexcept
+
 cdef extern from "math.h" nogil:
     double fabs(double x) noexcept
     double ldexp(double x, int exponent) noexcept
