@@ -1,11 +1,10 @@
 """How wrong the models of a fleet are: mergeable error statistics, and what carries them."""
 
-from typing import TYPE_CHECKING
-
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stats.histogram import ResidualHistogram
 
+TYPE_CHECKING = False  # not typing's: to import that costs as much as all the rest
 if TYPE_CHECKING:
     from edgemse.monitor import Monitor
     from edgemse.stats.loss_stats import LossStats
