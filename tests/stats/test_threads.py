@@ -202,7 +202,7 @@ assert told == "" or not {main_first} and "interpreter" in told, told
 @pytest.mark.parametrize("main_first", [True, False])
 def test_a_subinterpreter_gets_the_library_or_an_import_error(main_first):
     ran = subprocess.run(
-        [sys.executable, "-c", SUBINTERPRETER.format(main_first=main_first)],
+        [sys.executable, "-P", "-c", SUBINTERPRETER.format(main_first=main_first)],
         capture_output=True,
         text=True,
         timeout=60,
