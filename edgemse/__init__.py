@@ -8,14 +8,30 @@ from edgemse.stats.histogram import ResidualHistogram
 
 if TYPE_CHECKING:
     from edgemse.monitor import Monitor
+    from edgemse.stats.loss_stats import LossStats
+    from edgemse.stats.outputs import update_columns
 
-__all__ = ["Coverage", "ErrorStats", "Monitor", "ResidualHistogram", "merge_all"]
+__all__ = [
+    "Coverage",
+    "ErrorStats",
+    "LossStats",
+    "Monitor",
+    "ResidualHistogram",
+    "merge_all",
+    "update_columns",
+]
+
+LATER = {
+    "LossStats": "edgemse.stats.loss_stats",
+    "Monitor": "edgemse.monitor",
+    "update_columns": "edgemse.stats.outputs",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import Monitor when it is asked for: whoever only computes need not load its sockets."""
-    if name == "Monitor":
-        from edgemse.monitor import Monitor
+    """Import what not everybody needs when it is asked for: a device may only compute."""
+    if name in LATER:
+        from importlib import import_module
 
-        return Monitor
+        return getattr(import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

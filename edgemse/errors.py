@@ -4,6 +4,8 @@
     ├── StateError(ValueError)               the bytes of a state
     │   ├── CorruptStateError                  cut, altered, or never a state
     │   └── UnsupportedVersionError            written by a newer edgemse
+    ├── MergeError(ValueError)               states of different losses do not merge
+    ├── UnsupportedError(NotImplementedError)  what a state cannot do by its nature
     ├── WireError(ValueError)                a report, an ack, a collector's state
     ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
@@ -40,6 +42,7 @@ __all__ = [
     "LedgerError",
     "LedgerLockedError",
     "LineError",
+    "MergeError",
     "NotEnoughDataError",
     "PortInUseError",
     "SettingsError",
@@ -50,6 +53,7 @@ __all__ = [
     "StoreUnreachableError",
     "StoreVersionError",
     "UnacknowledgedError",
+    "UnsupportedError",
     "UnsupportedVersionError",
     "WireError",
 ]
@@ -73,6 +77,16 @@ class CorruptStateError(StateError):
 
 class UnsupportedVersionError(StateError):
     """The state was written by a newer edgemse."""
+
+
+class MergeError(EdgemseError, ValueError):
+    """Two states follow different losses, so that there is no state of both."""
+
+    exit_code = 65
+
+
+class UnsupportedError(EdgemseError, NotImplementedError):
+    """An adapter is asked for what a mergeable state cannot do, such as taking a sample back."""
 
 
 class WireError(EdgemseError, ValueError):

@@ -76,10 +76,10 @@ cdef inline int acquire(Column *c, object source, str name) except -1:
 
 
 cdef inline object as_doubles(object source, str name):
-    """A column of pandas, Polars or Arrow; else a sequence or iterable of numbers as array('d')."""
-    if hasattr(source, "to_numpy"):
+    """What a library's column or tensor shows; else a sequence or iterable as array('d')."""
+    if hasattr(source, "to_numpy") or hasattr(source, "numpy"):
         from edgemse.stats.columns import as_buffer
-        return as_buffer(source)
+        return as_buffer(source, name)
     from array import array
     try:
         return array("d", source)
