@@ -153,7 +153,9 @@ class Agent:
         """Expire, commit if it is time, and return the reports to publish now."""
         now = self._clock.monotonic()
         self.pairing.expire(self.elapsed_seconds)
-        if self._dirty_since is None and (self.windows.waits or self.pairing.changed):
+        if self._dirty_since is None and (
+            self.pairing.changed or self.windows.waits(self._clock.wall())
+        ):
             self._dirty_since = now
         after = self.settings.delivery.commit_seconds
         overdue = bool(self.relay.overdue(now, after))
@@ -197,11 +199,6 @@ class Agent:
         self.relay.durable([(r.cell.identity, r.cell.revision) for r in relayed])
         self._coarsen()
         return True
-
-    def close(self) -> None:
-        """Write everything and close the ledger; what the collector has not, waits in it."""
-        self.commit(everything=True)
-        self.ledger.close()
 
     def _ledger_failed(self, error: sqlite3.Error) -> None:
         self.health.count("commits_failed")

@@ -72,7 +72,6 @@ class Ledger:
         self.set_aside: Path | None = None
         self._lock: IO[bytes] | None = None
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path)
         try:
             self._database = self._opened_or_replaced(path, hardware)
@@ -245,7 +244,13 @@ class _UnfitError(Exception):
 
 
 def _locked(path: Path) -> IO[bytes]:
-    lock = Path(f"{path}.lock").open("ab")  # noqa: SIM115 - held for life
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Path(f"{path}.lock").open("ab")  # noqa: SIM115 - held for life
+    except OSError as error:
+        raise LedgerError(
+            f"ledger {path}: cannot be written: {error.strerror}; set another path (--ledger)"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -353,5 +358,5 @@ def _cell(row: tuple[object, ...]) -> SealedCell:
         Series(*series),  # type: ignore[arg-type]
         Window(start, width),  # type: ignore[arg-type]
         state,  # type: ignore[arg-type]
-        coverage,  # type: ignore[arg-type]
+        coverage,
     )

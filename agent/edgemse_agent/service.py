@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from edgemse.errors import LineError
+from edgemse.errors import LedgerError, LineError
 from edgemse.mqtt import Connection, Publication
 from edgemse.topics import Topics
 from edgemse.wire import State, encode_state
@@ -129,16 +129,27 @@ class Service:
         return sockets
 
     async def _farewell(self, sockets: SocketServer | None) -> None:
-        """Close all cells, give the collector a moment, and leave the rest in the ledger."""
-        self._agent.commit(everything=True)
-        self._intake.notify()
+        """Close all cells, give the collector a moment, and leave the rest in the ledger.
+
+        Raises LedgerError if the ledger did not take the last cells in that time.
+        """
         end = self._loop.time() + self._settings.delivery.farewell_seconds
-        while self._agent.waiting and self._loop.time() < end and self._agent.uplink.online:
-            self._tick()
+        written = self._agent.commit(everything=True)
+        self._intake.notify()
+        while self._loop.time() < end and not (
+            written and (self._agent.uplink.deserted or not self._agent.waiting)
+        ):
             await asyncio.sleep(TICK_SECONDS / 10)
+            written = written or self._agent.commit(everything=True)
+            self._tick()
         self._left = self._agent.waiting
         if sockets is not None:
             await sockets.close()
         farewell = Publication(self._topics.state(self._settings.device), self._offline, True)
         await asyncio.to_thread(self._connection.stop, farewell)
-        self._agent.close()
+        self._agent.ledger.close()
+        if not written:
+            raise LedgerError(
+                f"ledger {self._settings.ledger}: took nothing more, so what was measured since"
+                " its last commit is lost; make room on the disk"
+            )

@@ -67,6 +67,11 @@ class Uplink:
         return any(state.online for state in self._workers.values())
 
     @property
+    def deserted(self) -> bool:
+        """Whether the collectors that are known all say that they do not listen."""
+        return bool(self._workers) and not self.online
+
+    @property
     def in_flight(self) -> int:
         """Reports that wait for their ack."""
         return len(self._flights)

@@ -71,10 +71,11 @@ class Windows:
         """Return the coverage of the series' window, to be counted in at once."""
         return self._cell(series, time_seconds).coverage
 
-    @property
-    def waits(self) -> bool:
-        """Whether a cell has grown since the last settled commit."""
-        return bool(self._closed) or any(cell.grown for cell in self._open.values())
+    def waits(self, wall_seconds: float) -> bool:
+        """Whether a commit has something to write: a cell that grew, or whose window is over."""
+        return bool(self._closed) or any(
+            cell.grown or self._is_over(cell, wall_seconds) for cell in self._open.values()
+        )
 
     def sealed(self, wall_seconds: float, *, everything: bool = False) -> list[SealedCell]:
         """Return the next revision of every cell that has grown or whose window is over.
@@ -83,7 +84,7 @@ class Windows:
         """
         out = [self._seal(cell, final=True) for cell in self._closed]
         for cell in self._open.values():
-            final = everything or cell.window.end + self._grace_seconds <= wall_seconds
+            final = everything or self._is_over(cell, wall_seconds)
             if final or cell.grown:
                 out.append(self._seal(cell, final=final))
         return out
@@ -99,6 +100,9 @@ class Windows:
             cell.revision, cell.grown = written.revision, False
             if written.final:
                 del self._open[key]
+
+    def _is_over(self, cell: _Open, wall_seconds: float) -> bool:
+        return cell.window.end + self._grace_seconds <= wall_seconds
 
     def _seal(self, cell: _Open, *, final: bool) -> SealedCell:
         return SealedCell(

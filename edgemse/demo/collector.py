@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ class Collector:
         }
 
     def _get(self, path: str) -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection(self.address, timeout=ANSWER_SECONDS)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            content = response.read()
+            # An address that is none is for the collector to complain of.
+            connection = http.client.HTTPConnection(self.address, timeout=ANSWER_SECONDS)
+            with closing(connection):
+                connection.request("GET", path)
+                response = connection.getresponse()
+                content = response.read()
             return json.loads(content) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError):
             return None
-        finally:
-            connection.close()

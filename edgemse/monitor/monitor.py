@@ -100,9 +100,9 @@ class Monitor:
 
         NaN, infinite and huge values are counted as refused, as by ErrorStats.update.
         """
+        at = self._clock() if ts is None else ts
         with self._lock:
-            at = self._clock() if ts is None else ts
-            self._cells.stats(output, segment, at).update(y_true, y_pred, weight)
+            self._cells.add(output, segment, at, y_true, y_pred, weight)
 
     def predict(
         self,

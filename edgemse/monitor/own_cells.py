@@ -18,18 +18,21 @@ OVERFLOW = "(overflow)"
 class _Own:
     __slots__ = (
         "durable",
+        "end",
         "final",
         "grown",
         "revision",
         "sent",
         "sequence",
         "series",
+        "start",
         "stats",
         "window",
     )
 
     def __init__(self, sequence: int, series: Series, window: Window) -> None:
         self.sequence, self.series, self.window = sequence, series, window
+        self.start, self.end = window.start, window.end
         self.stats = ErrorStats()
         self.grown, self.final = True, False
         self.revision = self.sent = self.durable = 0
@@ -45,18 +48,34 @@ class OwnCells:
         self._model, self._version = model, version
         self._cells_max, self._series_max = cells_max, series_max
         self._open: dict[tuple[str, str, Window], _Own] = {}
+        self._latest: dict[tuple[str, str], _Own] = {}
+        """The cell that each output and segment used last: nearly always the next one's too."""
         self._held: dict[int, _Own] = {}
         self._known: set[tuple[str, str]] = set()
         self._next_sequence = 0
 
-    def stats(self, output: str, segment: str, time_seconds: float) -> ErrorStats:
-        """Return the statistics that a sample of that time is to be added to, at once."""
-        key = (output, segment, Window.at(time_seconds, self._width()))
-        cell = self._open.get(key)
-        if cell is None:
-            cell = self._opened(key)
+    def add(
+        self,
+        output: str,
+        segment: str,
+        time_seconds: float,
+        y_true: float,
+        y_pred: float,
+        weight: float = 1.0,
+    ) -> None:
+        """Add one sample of that time."""
+        cell = self._latest.get((output, segment))
+        if cell is None or cell.final or not cell.start <= time_seconds < cell.end:
+            cell = self._cell(output, segment, time_seconds)
+        cell.stats.update(y_true, y_pred, weight)
         cell.grown = True
-        return cell.stats
+
+    def _cell(self, output: str, segment: str, time_seconds: float) -> _Own:
+        key = (output, segment, Window.at(time_seconds, self._width()))
+        cell = self._open.get(key) or self._opened(key)
+        if (output, segment) in self._known:
+            self._latest[output, segment] = cell
+        return cell
 
     def _opened(self, key: tuple[str, str, Window]) -> _Own:
         output, segment, window = key

@@ -10,6 +10,8 @@
 
 #include <Python.h>
 
+#include "_lanes.h"
+
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
@@ -207,6 +209,13 @@ static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py
     return 0;
 }
 
+EDGEMSE_CLONES
+static void edgemse_add_counts(uint64_t *to, const uint64_t *from, int n)
+{
+    for (int i = 0; i < n; i++)
+        to[i] += from[i];
+}
+
 /* a += b. Returns 0, or -1 without memory (a is then unchanged but for room and top). */
 static inline int edgemse_buckets_merge(edgemse_buckets *a, const edgemse_buckets *b)
 {
@@ -229,10 +238,7 @@ static inline int edgemse_buckets_merge(edgemse_buckets *a, const edgemse_bucket
         for (; j < s->size && j < from[side]; j++)
             a->zero += s->counts[j];
         if (j < s->size) {
-            uint64_t *to = into->counts + (s->low + j - into->low);
-            const uint64_t *add = s->counts + j;
-            for (int k = 0; k < s->size - j; k++)
-                to[k] += add[k];
+            edgemse_add_counts(into->counts + (s->low + j - into->low), s->counts + j, s->size - j);
         }
     }
     return 0;

@@ -140,7 +140,8 @@ cdef inline void combine(State *a, const State *b) noexcept nogil:
         small = a
     cdef dd weight = add(a.weight, b.weight)
     cdef dd share = divide(small.weight, weight)
-    cdef dd factor = times(big.weight, share)
+    # Not big.weight * share: two divisions at a time are done sooner than one after the other.
+    cdef dd factor = divide(times(a.weight, b.weight), weight)
     cdef dd de = add(small.mean, negative(big.mean))
     cdef dd dy = add(small.y_mean, negative(big.y_mean))
     cdef dd m2 = add(add(a.m2, b.m2), times(times(de, de), factor))

@@ -22,7 +22,6 @@ cdef enum:
     FIRST_FIELD = 3   # the bit of `mean`; the other fields follow in their order
     FIELDS = 15
 
-
 cdef inline void list_fields(const State *s, const double **fields) noexcept nogil:
     """The numbers that are left out of the bytes when zero, in the order of their bits."""
     fields[0] = &s.mean.hi
@@ -119,15 +118,21 @@ cdef inline bint good_weights(const State *s) noexcept nogil:
 
 
 cdef inline bint good_state(const State *s) noexcept nogil:
-    """Inner consistency of the numbers; the slack is for their rounding."""
+    """Inner consistency of the numbers; the slack is for their rounding.
+
+    Sums of numbers near the smallest doubles have no digits left to be exact with: `underflow` is
+    far above what they can be off by (2^-1025, _block.h), and far below any label's unit.
+    """
     cdef double w = s.weight.hi
     cdef double range_ = s.high - s.low
     cdef double slack = 1.0 + 1e-6
+    cdef double underflow = 2.0 ** -1000
+    cdef double tiny = (<double> s.count + w) * underflow
     if s.count == 0 or s.count > MAX_COUNT or not good_weights(s):
         return False
     if not (good_number(s.low, LIMIT) and good_number(s.high, LIMIT) and s.low <= s.high):
         return False
-    if not (good_pair(s.mean, LIMIT) and s.low <= s.mean.hi <= s.high):
+    if not (good_pair(s.mean, LIMIT) and s.low - underflow <= s.mean.hi <= s.high + underflow):
         return False
     if not (good_pair(s.y_mean, LIMIT) and good_pair(s.m2, 2.0 ** 600)
             and good_pair(s.y_m2, 2.0 ** 600) and good_pair(s.y_e, 2.0 ** 600)
@@ -136,11 +141,11 @@ cdef inline bint good_state(const State *s) noexcept nogil:
         return False
     if s.m2.hi < 0.0 or s.y_m2.hi < 0.0 or s.m4 < 0.0 or s.abs_sum < 0.0:
         return False
-    if s.m2.hi > 0.25 * range_ * range_ * w * slack:  # Popoviciu
+    if s.m2.hi > 0.25 * range_ * range_ * w * slack + tiny:  # Popoviciu
         return False
-    if fabs(s.mean.hi) * w > s.abs_sum * slack:
+    if fabs(s.mean.hi) * w > s.abs_sum * slack + tiny:
         return False
-    return s.abs_sum <= (s.high if s.high > -s.low else -s.low) * w * slack
+    return s.abs_sum <= (s.high if s.high > -s.low else -s.low) * w * slack + tiny
 
 
 cdef inline bint good_end(const Side *s, double largest, int cut) noexcept nogil:

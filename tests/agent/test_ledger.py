@@ -130,6 +130,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         Ledger(path)
 
 
+def test_a_folder_that_cannot_be_made_is_told() -> None:
+    with pytest.raises(LedgerError, match=r"cannot be written: .*; set another path"):
+        Ledger(Path("/proc/nowhere/ledger"))
+
+
 def test_sessions_are_bounded_and_the_latest_stay(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
         for i in range(1_050):

@@ -175,6 +175,16 @@ def test_fleet_says_what_is_wrong_with_a_source(run: Run, store: Path, tmp_path:
     assert (done.code, done.err.count("\n")) == (70, 1)
 
 
+def test_an_interrupted_command_exits_as_shells_expect(
+    run: Run, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgemse.cli.evaluate.read_samples", interrupted)
+    assert run("evaluate", samples, "--y-true", "y", "--y-pred", "p") == (130, "", "")
+
+
 def test_missing_packages_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "edgemse.cli.app", None)
     monkeypatch.setattr(entry, "OPTIONAL", frozenset({"edgemse"}))

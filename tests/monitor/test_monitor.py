@@ -24,7 +24,7 @@ def own_cells(**bounds: int) -> OwnCells:
 
 def test_a_cell_is_sent_when_it_grew_and_kept_until_durable() -> None:
     cells = own_cells()
-    cells.stats("", "", 10.0).update(0.0, 1.0)
+    cells.add("", "", 10.0, 0.0, 1.0)
     (first,) = cells_of(cells.lines(again=False))
     assert (first["revision"], first["final"], first["window"]) == (1, False, [0, 60])
     assert cells.lines(again=False) == []
@@ -42,7 +42,7 @@ def test_a_cell_is_sent_when_it_grew_and_kept_until_durable() -> None:
 def test_windows_become_wider_while_nobody_takes_the_cells() -> None:
     cells = own_cells(cells_max=100)
     for minute in range(60 * 24 * 30):
-        cells.stats("", "", 60.0 * minute).update(0.0, 1.0)
+        cells.add("", "", 60.0 * minute, 0.0, 1.0)
         cells.close_ended(60.0 * minute)
     sent = cells_of(cells.lines(again=True))
     assert len(sent) < 130
@@ -52,7 +52,7 @@ def test_windows_become_wider_while_nobody_takes_the_cells() -> None:
 def test_too_many_segments_fold_into_the_overflow() -> None:
     cells = own_cells(series_max=3)
     for i in range(20):
-        cells.stats("", str(i), 10.0).update(0.0, 1.0)
+        cells.add("", str(i), 10.0, 0.0, 1.0)
     sent = cells_of(cells.lines(again=False))
     assert {cell["series"][3] for cell in sent} == {"0", "1", "2", OVERFLOW}
     assert cells.overflowed >= 1

@@ -124,7 +124,7 @@ class World:
             self.fed.append(error)
             kind = self.rng.randrange(3)
             if kind == 0:
-                self.monitor.stats("", self.rng.choice("ab"), now).update(0.0, error)
+                self.monitor.add("", self.rng.choice("ab"), now, 0.0, error)
             elif kind == 1:
                 self.lines.add({"y_true": 0.0, "y_pred": error, "ts": now})
             else:
@@ -222,7 +222,9 @@ class World:
             self.feed_labels()
             self.step()
             quiet = not (self.labels or self.monitor.undurable or len(self.lines))
-            if quiet and not (self.agent.waiting or self.agent.windows.waits or self.network):
+            if quiet and not (
+                self.agent.waiting or self.agent.windows.waits(self.clock.wall()) or self.network
+            ):
                 return
         raise AssertionError(f"something never arrives: {self.agent.waiting} cells wait")
 

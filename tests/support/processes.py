@@ -30,15 +30,15 @@ class CollectorProcess:
     def __init__(self, store: Path, broker: str, *options: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         self._log = store.with_suffix(".log")
-        self._command = [EDGEMSE, "collector", "--store", str(store), "--broker", broker]
-        self._command += ["--http", self.url.removeprefix("http://"), *options]
+        self._arguments = ["collector", "--store", str(store), "--broker", broker]
+        self._arguments += ["--http", self.url.removeprefix("http://"), *options]
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self, command: Sequence[str] = (EDGEMSE,)) -> None:
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        if wait:
-            eventually(self._ready)
+            arguments = [*command, *self._arguments]
+            self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        eventually(self._ready)
 
     def _ready(self) -> bool:
         assert self.process is not None
@@ -60,6 +60,10 @@ class CollectorProcess:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self.process is not None
         return self.process.wait(30)
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ def read_stdin(
         done.set()
 
     def read() -> None:
-        client = intake.join(_complain, "standard input")
+        client = intake.join(lambda _reply: None, "standard input")  # the log has complaints
         while data := os.read(sys.stdin.fileno(), READ_BYTES):
             done = threading.Event()
             soon(feed, client, data, done)
@@ -96,7 +96,3 @@ def read_stdin(
             soon(on_end)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
-
-
-def _complain(data: bytes) -> None:
-    sys.stderr.write(data.decode())
