@@ -1,6 +1,6 @@
 """Does the 95 % interval of a mean loss cover the truth 95 times in 100? Simulated, seeded.
 
-Target: 92.5 to 97 % at n = 200 and 2,000. The truth is the mean of 4 million samples.
+Target: 93.5 to 96.5 % at n = 200 and 2,000. The truth is the mean of 4 million samples.
 """
 
 import argparse
