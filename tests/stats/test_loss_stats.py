@@ -288,3 +288,12 @@ def write_golden() -> None:
             }
     path = pathlib.Path(__file__).parent / "golden_losses_v1.json"
     path.write_text(json.dumps(vectors, indent=1) + "\n")
+
+
+def test_a_cell_that_is_fed_with_losses_says_what_loss_stats_says() -> None:
+    losses, cell = LossStats("log_loss"), ErrorStats()
+    for y_true, y_pred in [(1.0, 0.8), (0.0, 0.1), (0.5, 0.5), (1.0, math.nan)]:
+        losses.update(y_true, y_pred)
+        cell.update(0.0, losses.loss_of(y_true, y_pred))
+    assert cell == losses.losses
+    assert (cell.bias, cell.out_of_range, cell.nonfinite) == (losses.mean, 1, 1)
