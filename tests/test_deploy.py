@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,12 +30,8 @@ def test_the_settings_are_read() -> None:
 
 
 @pytest.fixture
-def bound(needs_mosquitto: None, tmp_path: Path) -> Iterator[Mosquitto]:
-    access = (DEPLOY / "mosquitto" / "access").read_text()
-    broker = Mosquitto(tmp_path, dict(USERS), access=access)
-    broker.start()
-    yield broker
-    broker.stop()
+def bound(start_broker: Callable[..., Mosquitto]) -> Mosquitto:
+    return start_broker(USERS, access=(DEPLOY / "mosquitto" / "access").read_text())
 
 
 def test_a_device_reaches_its_own_topics_and_no_others(bound: Mosquitto) -> None:

@@ -71,14 +71,12 @@ def test_nobody_there_is_told_at_once(connect: Connect) -> None:
 
 
 def test_a_wrong_password_is_told_from_no_broker(
-    needs_mosquitto: None, tmp_path: Path, connect: Connect
+    start_broker: Callable[..., Mosquitto], connect: Connect
 ) -> None:
-    broker = Mosquitto(tmp_path, {"pi": "right"})
-    broker.start()
+    broker = start_broker({"pi": "right"})
     with pytest.raises(BrokerRefusedError, match=r"refuses the connection: .*check username"):
         connect(Broker.at(broker.address, username="pi", password="wrong"))
     assert connect(Broker.at(broker.address, username="pi", password="right")).up
-    broker.stop()
 
 
 def test_it_comes_back_and_holds_nothing_from_before(
@@ -131,7 +129,10 @@ def test_a_subscription_that_is_refused_is_told() -> None:
 # paho leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_tls_trusts_only_whom_it_was_told_to(
-    needs_mosquitto: None, tmp_path: Path, connect: Connect, inbox: queue.SimpleQueue
+    start_broker: Callable[..., Mosquitto],
+    tmp_path: Path,
+    connect: Connect,
+    inbox: queue.SimpleQueue,
 ) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     server = authority.issue_cert("localhost")
@@ -142,15 +143,13 @@ def test_tls_trusts_only_whom_it_was_told_to(
     stranger.cert_pem.write_to_path(files["stranger"])
     server.private_key_pem.write_to_path(files["key"])
     server.cert_chain_pems[0].write_to_path(files["certificate"])
-    broker = Mosquitto(tmp_path, tls=(files["certificate"], files["key"]))
-    broker.start()
+    broker = start_broker(tls=(files["certificate"], files["key"]))
     address = f"localhost:{broker.port}"
     connection = connect(Broker.at(address, tls=True, ca_file=str(files["authority"])), "a/#")
     connection.publish(Publication("a/b", b"x" * 200_000))
     assert inbox.get(timeout=20) == ("a/b", b"x" * 200_000)
     with pytest.raises(BrokerError, match="certificate"):
         connect(Broker.at(address, tls=True, ca_file=str(files["stranger"])))
-    broker.stop()
 
 
 @pytest.mark.parametrize("address", ["", "host:", "host:x", "host:0", "host:70000", ":1883"])
