@@ -39,5 +39,5 @@ def one_input(data: bytes) -> None:
             assert not accepted, f"the core reads what the reference does not: {error}"
 
 
-atheris.Setup(sys.argv, one_input)
+atheris.Setup([os.environ.get("FUZZ_TARGET", sys.argv[0]), *sys.argv[1:]], one_input)
 atheris.Fuzz()

@@ -48,5 +48,9 @@ unset CC CFLAGS
 PYTHONPATH=tests .venv/bin/python tests/fuzz/seeds.py lay-out $work/corpus
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=32
 export PYTHONMALLOC=malloc
+# libFuzzer starts itself anew by its own name when it merges corpora.
+printf '#!/bin/sh\nexec %s -P tests/fuzz/fuzz.py "$@"\n' $python > $work/target
+chmod +x $work/target
+export FUZZ_TARGET=$work/target
 LD_PRELOAD=$preload PYTHONPATH=tests $python -P tests/fuzz/fuzz.py "$@"
 [ -z "$keep" ] || PYTHONPATH=tests .venv/bin/python tests/fuzz/seeds.py keep $work/shortest
