@@ -19,7 +19,6 @@
 
 #define EDGEMSE_SPAN 512      /* buckets a sign, 64 octaves */
 #define EDGEMSE_NO_TOP INT_MIN
-#define EDGEMSE_LIMIT 0x1p200 /* largest |error| and |y| that is folded in: n d^4 stays finite */
 #define EDGEMSE_MAX_COUNT (UINT64_C(1) << 53) /* up to here every count is exact as a double */
 #define EDGEMSE_GROW 4        /* buckets by which a run grows: half a cache line */
 

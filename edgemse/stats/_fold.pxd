@@ -6,7 +6,7 @@ from edgemse.stats._buckets cimport LIMIT, Buckets, count_all
 from edgemse.stats._columns cimport Column, load
 from edgemse.stats._moments cimport (
     BLOCK, Block, State, add, block_sums, canonical, clear, dd, divide, fabs, from_block,
-    merge_states, negative, not_below_zero, pair, subtract, times, times_double, two_prod, two_sum,
+    merge_states, negative, not_below_zero, pair, times, times_double, two_prod, two_sum,
 )
 
 cdef enum:
@@ -42,26 +42,13 @@ cdef inline void refuse(State *s, int why) noexcept nogil:
         s.out_of_range += 1
 
 
-cdef inline void fold_sums(State *s, const double *y, double *errors, Py_ssize_t n,
-                           double largest_y, Block *b) noexcept nogil:
-    """Accepted samples of weight 1, their range known. `errors` has room for whole rows."""
-    cdef State fresh
-    block_sums(y, y, errors, n, largest_y, b)
-    from_block(&fresh, b, n)
-    merge_states(s, &fresh)
-
-
 cdef inline void fold_plain(State *s, const double *y, double *errors, Py_ssize_t n) noexcept nogil:
     """Accepted samples of weight 1, given as labels and errors."""
     cdef Block b
-    cdef double largest_y = 0.0
-    cdef Py_ssize_t i
-    b.low = b.high = errors[0]
-    for i in range(n):
-        b.low = errors[i] if errors[i] < b.low else b.low
-        b.high = errors[i] if errors[i] > b.high else b.high
-        largest_y = fabs(y[i]) if fabs(y[i]) > largest_y else largest_y
-    fold_sums(s, y, errors, n, largest_y, &b)
+    cdef State fresh
+    block_sums(y, NULL, errors, n, &b)
+    from_block(&fresh, &b, n)
+    merge_states(s, &fresh)
 
 
 cdef inline dd weighted_mean(const double *x, const double *w, Py_ssize_t n, dd weight,
@@ -121,7 +108,7 @@ cdef inline void fold_weighted(State *s, const double *y, const double *errors, 
 cdef inline int fold_checked(State *s, Buckets *buckets, const double *y, const double *pred,
                              const double *weights, double *errors, Py_ssize_t n) noexcept nogil:
     """One block, sample by sample: what must be refused is. 0, or -1 without memory."""
-    cdef double kept_y[1024 + 8]
+    cdef double kept_y[1024]
     cdef double kept_w[1024]
     cdef Py_ssize_t kept = 0
     cdef Py_ssize_t i
@@ -152,15 +139,12 @@ cdef inline int fold_checked(State *s, Buckets *buckets, const double *y, const 
 cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const double *pred,
                            const double *weights, Py_ssize_t n) noexcept nogil:
     """One block of at most BLOCK samples; weights NULL: all 1. 0, or -1 without memory."""
-    cdef double errors[1024 + 8]
-    cdef double largest_y
+    cdef double errors[1024]
     cdef Block b
     cdef State fresh
     if weights != NULL:
         return fold_checked(s, buckets, y, pred, weights, errors, n)
-    subtract(y, pred, errors, n, &b, &largest_y)
-    if not (b.low >= -LIMIT and b.high <= LIMIT and largest_y <= LIMIT) or not block_sums(
-            y, pred, errors, n, largest_y, &b):
+    if not block_sums(y, pred, errors, n, &b):
         return fold_checked(s, buckets, y, pred, NULL, errors, n)
     if count_all(buckets, errors, n):
         return -1

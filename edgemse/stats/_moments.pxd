@@ -13,15 +13,16 @@ cdef extern from "_block.h" nogil:
 
     ctypedef struct Block "edgemse_block":
         dd e
-        dd y
+        double pivot_y
+        double shift_y
         double low
         double high
         double abs_sum
         dd d2
-        dd g2
-        dd dg
         double d3
         double d4
+        double g2
+        double dg
 
     const Py_ssize_t BLOCK "EDGEMSE_BLOCK"
     const Py_ssize_t LANES "EDGEMSE_LANES"
@@ -32,12 +33,8 @@ cdef extern from "_block.h" nogil:
     dd times "edgemse_times"(dd a, dd b) noexcept
     dd times_double "edgemse_times_double"(dd a, double b) noexcept
     dd divide "edgemse_divide"(dd a, dd b) noexcept
-    void subtract "edgemse_subtract"(
-        const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out,
-        double *largest_y) noexcept
     int block_sums "edgemse_sums"(
-        const double *y, const double *pred, double *errors, Py_ssize_t n, double largest_y,
-        Block *out) noexcept
+        const double *y, const double *pred, double *errors, Py_ssize_t n, Block *out) noexcept
 
 cdef extern from "math.h" nogil:
     double fabs(double x) noexcept
@@ -206,10 +203,10 @@ cdef inline void from_block(State *s, const Block *b, Py_ssize_t samples) noexce
     s.weight = pair(n)
     s.weight2 = n
     s.mean = b.e
-    s.y_mean = b.y
+    s.y_mean = two_sum(b.pivot_y, b.shift_y)
     s.m2 = not_below_zero(about_mean(b.d2, n, h, h))
-    s.y_m2 = not_below_zero(about_mean(b.g2, n, b.y.lo, b.y.lo))
-    s.y_e = about_mean(b.dg, n, h, b.y.lo)
+    s.y_m2 = not_below_zero(about_mean(pair(b.g2), n, b.shift_y, b.shift_y))
+    s.y_e = about_mean(pair(b.dg), n, h, b.shift_y)
     s.m3 = b.d3 - 3.0 * h * b.d2.hi + 2.0 * n * (h * h * h)
     s.m4 = b.d4 - 4.0 * h * b.d3 + 6.0 * (h * h) * b.d2.hi - 3.0 * n * ((h * h) * (h * h))
     if s.m4 < 0.0:

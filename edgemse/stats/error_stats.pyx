@@ -118,13 +118,11 @@ cdef class ErrorStats:
         return 0
 
     cdef void fold_waiting(self, State *into) noexcept nogil:
-        cdef double errors[WAITING]
         if self.waiting_weighted:
             fold_weighted(into, self.room, self.room + WAITING_WEIGHTED,
                           self.room + 2 * WAITING_WEIGHTED, self.waiting)
         elif self.waiting:
-            memcpy(errors, self.room + WAITING, sizeof(errors))
-            fold_plain(into, self.room, errors, self.waiting)
+            fold_plain(into, self.room, self.room + WAITING, self.waiting)
 
     cdef void flush(self) noexcept nogil:
         """The waiting samples, in the state."""
