@@ -73,20 +73,22 @@ see_to_wheels() {
     cp tests/arm/wheels.txt "$wheels/complete"
 }
 
+# The sdist and the tests of it, taken together: a run lasts long enough for the sources to change.
 make_sdist() {
-    rm -rf "$cache/sdist"
+    rm -rf "$cache/sdist" "$cache/tested"
     $python -m build --quiet --sdist --outdir "$cache/sdist" . > "$cache/sdist.log" 2>&1 ||
         { cat "$cache/sdist.log"; stop "cannot build the sdist"; }
+    mkdir "$cache/tested"
+    # pytest's settings and the vectors of the documentation, but not the packages' sources
+    cp -r "$cache"/sdist/*.tar.gz tests/arm/inside.sh tests/arm/wheels.txt tests docs pyproject.toml \
+        "$cache/tested"
 }
 
 # Its own mounts and processes, so that nothing is left mounted or running, however this ends.
 run_inside() {
     root="$cache/$1/root"
     rm -rf "$root/edgemse"
-    mkdir -p "$root/edgemse"
-    cp "$cache"/sdist/*.tar.gz tests/arm/inside.sh tests/arm/wheels.txt "$root/edgemse"
-    # pytest's settings and the vectors of the documentation, but not the packages' sources
-    cp -r tests docs pyproject.toml "$root/edgemse"
+    cp -r "$cache/tested" "$root/edgemse"
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
         unshare --mount --pid --fork --mount-proc="$root/proc" \
         chroot "$root" /bin/sh /edgemse/inside.sh "$1"
