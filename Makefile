@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml $(shell find edgemse/stats -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-arm test-sanitize fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/edgemse demo $(ARGS)
@@ -12,6 +12,15 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp
 	sh tests/system_parts.sh
 	$(BIN)/python -m pytest $(ARGS)
+
+test-arm: $(VENV)/dev.stamp
+	tests/arm/run.sh $(ARGS)
+
+test-sanitize: $(VENV)/dev.stamp
+	tests/sanitize.sh $(ARGS)
+
+fuzz: $(VENV)/dev.stamp
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tests/fuzz/run.sh $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

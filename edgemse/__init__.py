@@ -4,7 +4,7 @@ from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stats.histogram import ResidualHistogram
 
-TYPE_CHECKING = False  # not typing's: to import that costs as much as all the rest
+TYPE_CHECKING = False  # typing's own costs more to import than all that stands above
 if TYPE_CHECKING:
     from edgemse.monitor import Monitor
     from edgemse.stats.loss_stats import LossStats

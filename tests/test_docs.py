@@ -5,12 +5,15 @@ examples run.
 from __future__ import annotations
 
 import doctest
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import edgemse_agent
 import msgspec
 import pytest
 import typer
@@ -18,6 +21,7 @@ from edgemse_agent import health
 from edgemse_agent.command import _parser
 from edgemse_agent.settings import AgentSettings
 
+import edgemse
 from edgemse import errors, wire
 from edgemse.cli.app import app
 from edgemse.collector import CollectorSettings
@@ -26,6 +30,11 @@ from edgemse.topics import Topics
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted(
+    name
+    for package in (edgemse, edgemse_agent)
+    for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+)
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
@@ -59,6 +68,11 @@ def keys(kind: type) -> Iterator[str]:
 def test_the_examples_run(page: Path) -> None:
     found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -78,11 +78,13 @@ def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
         broker = Amqtt(tmp_path)
         broker.start()
     running = Fleet(broker, tmp_path)
-    running.collector.start()
-    running.agent.start()
-    yield running
-    running.close()
-    broker.stop()
+    try:
+        running.collector.start()
+        running.agent.start()
+        yield running
+    finally:
+        running.close()
+        broker.stop()
 
 
 def test_everything_arrives(fleet: Fleet) -> None:
@@ -91,9 +93,10 @@ def test_everything_arrives(fleet: Fleet) -> None:
     fleet.check()
 
 
-def test_acks_that_are_lost_come_again(needs_mosquitto: None, tmp_path: Path) -> None:
-    broker = Mosquitto(tmp_path, access="topic deny edgemse/v1/+/ack\ntopic readwrite #\n")
-    broker.start()
+def test_acks_that_are_lost_come_again(
+    start_broker: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = start_broker(access="topic deny edgemse/v1/+/ack\ntopic readwrite #\n")
     with closing(Fleet(broker, tmp_path)) as fleet:
         fleet.collector.start()
         fleet.agent.start()
@@ -107,7 +110,6 @@ def test_acks_that_are_lost_come_again(needs_mosquitto: None, tmp_path: Path) ->
         broker.reload("topic readwrite #\n")
         fleet.settle()
         fleet.check()
-    broker.stop()
 
 
 def test_the_broker_dies_and_forgets(fleet: Fleet) -> None:

@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-# cython: embedsignature=True
+# cython: embedsignature=True, freethreading_compatible=True
 """`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
 
 Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
@@ -397,7 +397,8 @@ cdef class ErrorStats:
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.
         """
-        cdef State s = self.settled()
+        cdef State room
+        cdef State s = self.view(&room)[0]
         cdef double low, high
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"a confidence lies between 0 and 1, not {confidence!r}")
@@ -416,7 +417,8 @@ cdef class ErrorStats:
         Less than 9.1 % (one bucket, 2^(1/8) - 1) from the sample of that rank, usually under 1 %;
         exact at 0 and 1. Counts samples, not weights. ValueError unless 0 <= q <= 1.
         """
-        cdef State s = self.settled()
+        cdef State room
+        cdef State s = self.view(&room)[0]
         cdef double found = signed_quantile(&self.buckets, checked_share(q))
         if q == 0.0 or q == 1.0:
             found = s.low if q == 0.0 else s.high
@@ -425,7 +427,8 @@ cdef class ErrorStats:
     @cython.critical_section
     def abs_quantile(self, double q):
         """The q-quantile of |e|; see `quantile`. Exact at 1."""
-        cdef State s = self.settled()
+        cdef State room
+        cdef State s = self.view(&room)[0]
         cdef double found = absolute_quantile(&self.buckets, checked_share(q))
         cdef double largest
         largest = max(s.high, -s.low)
@@ -441,7 +444,8 @@ cdef class ErrorStats:
         Elsewhere `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
         ValueError when t is NaN.
         """
-        cdef State s = self.settled()
+        cdef State room
+        cdef State s = self.view(&room)[0]
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
         if s.count and t >= max(s.high, -s.low):

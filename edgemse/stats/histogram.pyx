@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-# cython: embedsignature=True
+# cython: embedsignature=True, freethreading_compatible=True
 """The signed exponential histogram of errors, by itself."""
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -91,7 +91,8 @@ cdef class ResidualHistogram:
     @property
     def count(self):
         """How many errors were counted."""
-        return self.buckets.total
+        with cython.critical_section(self):
+            return self.buckets.total
 
     @property
     def zero_count(self):

@@ -112,6 +112,20 @@ class LossStats:
             y_true, y_pred = array("d", sample)
         self._losses.update(0.0, self._measure(y_true, y_pred), weight)
 
+    def loss_of(self, y_true: float, y_pred: float) -> float:
+        """Return the loss of one sample, without folding it in, for a fleet to follow.
+
+        `monitor.observe(0.0, losses.loss_of(y_true, y_pred), output="huber")` makes cells whose
+        error is the loss. NaN where an input is not finite and 2^201 where there is no such loss:
+        `ErrorStats` counts these in `nonfinite` and `out_of_range`, as this class does.
+
+        Examples:
+            >>> LossStats("mape", floor=0.5).loss_of(10.0, 11.0)
+            0.1
+        """
+        measured: float = self._measure(y_true, y_pred)
+        return measured
+
     def update_many(self, y_true: Any, y_pred: Any, weight: Any = None) -> None:
         """Fold a batch in; columns and errors are those of `ErrorStats.update_many`.
 

@@ -232,19 +232,14 @@ def test_wrong_use_of_the_collector(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in done.stderr
 
 
-def test_a_wrong_password_is_said_so(needs_mosquitto: None, tmp_path: Path) -> None:
-    broker = Mosquitto(tmp_path, {"ann": "right"})
-    broker.start()
-    try:
-        (tmp_path / "password").write_text("wrong\n")
-        options = ("--username", "ann", "--password-file", tmp_path / "password")
-        common = ("--broker", broker.address, "--http", "127.0.0.1:0")
-        for protocol in ("5", "3.1.1"):
-            done = edgemse(
-                *("collector", "--store", tmp_path / "fleet.duckdb", *common, *options),
-                *("--protocol", protocol),
-            )
-            assert (done.returncode, done.stderr.count("\n")) == (77, 1), done
-            assert "password" in done.stderr
-    finally:
-        broker.stop()
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_wrong_password_is_said_so(
+    protocol: str, start_broker: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = start_broker({"ann": "right"})
+    (tmp_path / "password").write_text("wrong\n")
+    options = ("--username", "ann", "--password-file", tmp_path / "password")
+    where = ("--store", tmp_path / "fleet.duckdb", "--broker", broker.address)
+    done = edgemse("collector", *where, *options, "--http", "127.0.0.1:0", "--protocol", protocol)
+    assert (done.returncode, done.stderr.count("\n")) == (77, 1), done
+    assert "password" in done.stderr

@@ -58,7 +58,8 @@ def test_what_is_counted_is_exact_in_any_order(a, b, c):
             assert getattr(other, name) == pytest.approx(
                 getattr(left, name), abs=0, rel=0, nan_ok=True
             )
-        assert math.isclose(other.mse, left.mse, rel_tol=1e-15) or not left.count
+        # Twice the bound of docs/numerics.md, which holds while squares do not underflow.
+        assert math.isclose(other.mse, left.mse, rel_tol=2e-15, abs_tol=2.0**-900) or not left.count
 
 
 @given(SAMPLES, SAMPLES)

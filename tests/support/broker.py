@@ -35,13 +35,19 @@ class Mosquitto:
     Args:
         directory: Where its files go.
         passwords: User names and passwords; empty: everybody may come in.
+        tls: Its certificate and key, if it encrypts.
         access: Lines of an access list; `reload` takes new ones.
     """
 
     protocol = "5"
 
     def __init__(
-        self, directory: Path, passwords: dict[str, str] | None = None, *, access: str = ""
+        self,
+        directory: Path,
+        passwords: dict[str, str] | None = None,
+        *,
+        access: str = "",
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -60,6 +66,8 @@ class Mosquitto:
             lines += ["allow_anonymous false", f"password_file {path}"]
         else:
             lines.append("allow_anonymous true")
+        if tls is not None:
+            lines += [f"certfile {tls[0]}", f"keyfile {tls[1]}"]
         self._access = directory / "access"
         if access:
             self._access.write_text(access)

@@ -1,0 +1,106 @@
+"""What holds for any bytes: a typed error, or a whole object that writes the same bytes again."""
+
+from __future__ import annotations
+
+from edgemse import ErrorStats, ResidualHistogram
+from edgemse.cells import unseal
+from edgemse.errors import StateError, WireError
+from edgemse.wire import decode_ack, decode_report, encode_ack, encode_report
+
+FIGURES = tuple(
+    name
+    for name in dir(ErrorStats)
+    if not name.startswith("_") and not callable(getattr(ErrorStats, name))
+)
+SHARES = (0.0, 0.01, 0.5, 0.95, 1.0)
+TOLERANCES = (-1.0, 0.0, 5e-324, 0.3, 1.0, 2.0**200, float("inf"))
+MAX_COUNT = 2**53
+CELL_ERRORS = (StateError, WireError)
+
+
+def check(data: bytes) -> None:
+    """Raise nothing but AssertionError, and that only for a fault of ours."""
+    check_state(data)
+    check_histogram(data)
+    check_report(data)
+    check_ack(data)
+
+
+def check_state(data: bytes) -> None:
+    try:
+        s = ErrorStats.from_bytes(data)
+    except StateError:
+        return
+    assert s.to_bytes() == data
+    assert ErrorStats.from_moments(s.moments(), s.histogram) == s
+    read_all(s)
+    assert s.histogram.count == s.count
+    for other in (s, ErrorStats.from_bytes(data), ErrorStats()):
+        merged = s.copy()
+        total = s.count + other.count
+        if total > MAX_COUNT:
+            continue
+        merged.merge(other)
+        assert merged.count == total
+        read_all(merged)
+    s.update(1.0, 2.0**200)
+    s.update_many([0.0, 1.0], [-1e-300, 3.0])
+    read_all(s)
+
+
+def read_all(s: ErrorStats) -> None:
+    """Every figure can be read, however odd the state."""
+    for name in FIGURES:
+        getattr(s, name)
+    s.mse_interval()
+    s.rmse_interval(0.9999)
+    for q in SHARES:
+        s.quantile(q)
+        s.abs_quantile(q)
+    for t in TOLERANCES:
+        s.share_above(t)
+    repr(s)
+
+
+def check_histogram(data: bytes) -> None:
+    try:
+        h = ResidualHistogram.from_bytes(data)
+    except StateError:
+        return
+    assert h.to_bytes() == data
+    counts = [h.zero_count, *h.positive()[1], *h.negative()[1]]
+    assert sum(counts) == h.count
+    for q in SHARES:
+        h.quantile(q)
+        h.abs_quantile(q)
+    for t in TOLERANCES:
+        h.share_above(t)
+        h.share_above_bounds(t)
+    twice = h.copy()
+    twice.merge(h)
+    assert twice.count == 2 * h.count
+    twice.update(2.0**200)
+    twice.update(-5e-324)
+    assert twice.count == 2 * h.count + 2
+
+
+def check_report(data: bytes) -> None:
+    try:
+        report = decode_report(data)
+    except WireError:
+        return
+    assert decode_report(encode_report(report)) == report
+    for sealed in report.cells:
+        try:
+            cell = unseal(sealed, report.device)
+        except CELL_ERRORS:
+            continue
+        assert cell.stats.to_bytes() == sealed.state
+
+
+def check_ack(data: bytes) -> None:
+    try:
+        ack = decode_ack(data)
+    except WireError:
+        return
+    assert decode_ack(encode_ack(ack)) == ack
