@@ -8,7 +8,9 @@ import sysconfig
 
 import pytest
 
-HEADERS = pathlib.Path(__file__).parents[2] / "edgemse" / "stats"
+from edgemse import stats
+
+HEADERS = pathlib.Path(stats.__file__).parent  # the installed ones: wheels carry them
 CC = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
 VERSION = CC and subprocess.run([CC, "--version"], capture_output=True, text=True).stdout
 WIDTHS = [1, 2, 4, 8] if platform.machine() == "x86_64" else [1]
