@@ -1,6 +1,7 @@
 """What does a batch cost? Against numpy's MSE, and the same figures in numpy."""
 
 import numpy as np
+from apart import compiled
 from measuring import Table, missing, options, per_item_ns
 
 from edgemse import ErrorStats
@@ -37,13 +38,24 @@ def main() -> None:
     p = y + rng.normal(0.1, 1, N)
     s = ErrorStats()
     peer = "numpy ((p - t)**2).mean()"
-    table = Table("1e6 float64 pairs, ns a pair", peer, "at most 2.5 x")
+    target = "at most 2.5 x; without the histogram less than 1 x; 4 x faster than the same figures"
+    table = Table("1e6 float64 pairs, ns a pair", peer, target)
     table.add(peer, per_item_ns(lambda: ((p - y) ** 2).mean(), N, args.rounds), "ns")
     table.add(
         "edgemse update_many, everything",
         per_item_ns(lambda: s.update_many(y, p), N, args.rounds),
         "ns",
     )
+    try:
+        moments = compiled().moments
+    except ImportError as error:
+        print(f"the moments apart are not measured: {error}")
+    else:
+        table.add(
+            "edgemse, the same without the histogram (apart.pyx)",
+            per_item_ns(lambda: moments(y, p), N, args.rounds),
+            "ns",
+        )
     table.add(
         "numpy, the same figures",
         per_item_ns(lambda: everything(y, p), N, min(args.rounds, 3)),
@@ -64,6 +76,16 @@ def main() -> None:
         kll = datasketches.kll_doubles_sketch(200)
         table.add(
             "datasketches KLL update(e) alone", per_item_ns(lambda: kll.update(p - y), N, 3), "ns"
+        )
+    if not missing("torchmetrics"):
+        import torch
+        from torchmetrics import MeanSquaredError
+
+        metric, ty, tp = MeanSquaredError(), torch.from_numpy(y), torch.from_numpy(p)
+        table.add(
+            "torchmetrics MeanSquaredError.update",
+            per_item_ns(lambda: metric.update(tp, ty), N, args.rounds),
+            "ns",
         )
     table.print(args.json)
 

@@ -13,7 +13,10 @@ from importlib import metadata
 
 __all__ = ["Table", "missing", "options", "per_item_ns"]
 
-PEERS = ("numpy", "river", "runstats", "boost-histogram", "datasketches", "opentelemetry-sdk")
+PEERS = (
+    *("numpy", "river", "runstats", "boost-histogram", "datasketches", "opentelemetry-sdk"),
+    *("torchmetrics", "torch"),
+)
 
 
 def options(description: str | None) -> argparse.Namespace:
@@ -79,4 +82,4 @@ class Table:
         print(f"  target: {self.target}; ratio: to '{self.peer}'")
         for row in self.rows:
             times = f"{row['ratio']:>7.2f} x" if row["ratio"] else ""
-            print(f"  {row['what']:<46} {row['value']:>10.2f} {row['unit']:<8} {times}")
+            print(f"  {row['what']:<52} {row['value']:>10.2f} {row['unit']:<8} {times}")

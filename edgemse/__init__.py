@@ -1,11 +1,10 @@
 """How wrong the models of a fleet are: mergeable error statistics, and what carries them."""
 
-from typing import TYPE_CHECKING
-
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stats.histogram import ResidualHistogram
 
+TYPE_CHECKING = False  # typing's own costs more to import than all that stands above
 if TYPE_CHECKING:
     from edgemse.monitor import Monitor
     from edgemse.stats.loss_stats import LossStats

@@ -76,11 +76,14 @@ class Pairing:
         self._waiting: dict[str, Entry] = {}
         self._matched: dict[str, Entry] = {}
         self._changed: set[str] = set()
+        self._stored: set[str] = set()
+        """Ids that the ledger has: one that it never had need not be deleted there."""
 
     def restore(self, entries: Iterable[tuple[str, Entry]]) -> None:
         """Take the entries that an earlier run left in the ledger."""
         for key, entry in sorted(entries, key=lambda item: item[1].born):
             (self._waiting if entry.pending or entry.early else self._matched)[key] = entry
+            self._stored.add(key)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -137,6 +140,11 @@ class Pairing:
 
     def settle(self) -> None:
         """Take the changes as written."""
+        for key in self._changed:
+            if key in self._waiting or key in self._matched:
+                self._stored.add(key)
+            else:
+                self._stored.discard(key)
         self._changed.clear()
 
     def _entry(self, key: str, now: float) -> Entry:
@@ -159,7 +167,10 @@ class Pairing:
 
     def _let_go(self, key: str, entries: dict[str, Entry]) -> None:
         entry = entries.pop(key)
-        self._changed.add(key)
+        if key in self._stored:
+            self._changed.add(key)
+        else:
+            self._changed.discard(key)
         for series, prediction in entry.pending:
             self._windows.coverage(series, prediction.time).expired += 1
         for label in entry.early:

@@ -15,6 +15,10 @@ OVERFLOW = "(overflow)"
 """The segment, or past twice the bound the model, that counts what series_max turned away."""
 
 
+WIDER_SECONDS = (3_600, 86_400)
+"""Widths for when half as many, and as many, cells as may be open wait for a ledger that fails."""
+
+
 class _Open:
     """A cell that may still grow; `grown` since its last sealed revision."""
 
@@ -117,7 +121,7 @@ class Windows:
 
     def _cell(self, series: Series, time_seconds: float) -> _Open:
         series = self._admitted(series)
-        key = (series, Window.at(time_seconds, self.width_seconds))
+        key = (series, Window.at(time_seconds, self._width()))
         cell = self._open.get(key)
         if cell is None:
             if len(self._open) >= self._open_cells_max:
@@ -127,6 +131,14 @@ class Windows:
             self._open[key] = cell
         cell.grown = True
         return cell
+
+    def _width(self) -> int:
+        """Return the width of a new window: wider while the ledger takes nothing for long."""
+        width = self.width_seconds
+        for share, wider in enumerate(WIDER_SECONDS, 1):
+            if len(self._closed) > share * self._open_cells_max // 2:
+                width = max(width, wider)
+        return width
 
     def _admitted(self, series: Series) -> Series:
         """Return the series itself, or the overflow series once series_max are known."""

@@ -20,15 +20,16 @@
 #define EDGEMSE_SPAN 512      /* buckets a sign, 64 octaves */
 #define EDGEMSE_NO_TOP INT_MIN
 #define EDGEMSE_MAX_COUNT (UINT64_C(1) << 53) /* up to here every count is exact as a double */
-#define EDGEMSE_GROW 4        /* buckets by which a run grows: half a cache line */
+#define EDGEMSE_GROW 8        /* buckets by which a run grows: half a cache line */
 
+/* Counts have 32 bits while all of them together fit (total <= UINT32_MAX), from then on 64. */
 typedef struct {
-    uint64_t *counts; /* counts[j] is bucket low + j */
-    int low, size, room;
+    void *counts; /* the j-th is that of bucket low + j */
+    int low, size, room, wide;
 } edgemse_side;
 
 typedef struct {
-    uint64_t zero;
+    uint64_t zero, total; /* zero bucket; all buckets */
     int top;
     edgemse_side sides[2]; /* positive errors, negative errors */
 } edgemse_buckets;
@@ -85,6 +86,53 @@ static inline void edgemse_buckets_free(edgemse_buckets *b)
     edgemse_buckets_clear(b);
 }
 
+static inline uint64_t edgemse_get(const edgemse_side *s, int j)
+{
+    return s->wide ? ((const uint64_t *)s->counts)[j] : ((const uint32_t *)s->counts)[j];
+}
+
+static inline void edgemse_gain(edgemse_side *s, int j, uint64_t n)
+{
+    if (s->wide)
+        ((uint64_t *)s->counts)[j] += n;
+    else
+        ((uint32_t *)s->counts)[j] += (uint32_t)n;
+}
+
+static inline size_t edgemse_bytes(const edgemse_side *s, int buckets)
+{
+    return (size_t)buckets << (s->wide ? 3 : 2);
+}
+
+static inline char *edgemse_place(const edgemse_side *s, int j)
+{
+    return (char *)s->counts + edgemse_bytes(s, j);
+}
+
+/* Makes room for `more` samples: 64 bits a count if they will need it. Returns 0, or -1 without
+   memory. */
+static int edgemse_expect(edgemse_buckets *b, uint64_t more)
+{
+    if (b->total + more <= UINT32_MAX)
+        return 0;
+    for (int side = 0; side < 2; side++) {
+        edgemse_side *s = &b->sides[side], wide = *s;
+        wide.wide = 1;
+        if (s->wide || s->room == 0) {
+            s->wide = 1;
+            continue;
+        }
+        wide.counts = PyMem_RawMalloc(edgemse_bytes(&wide, wide.room));
+        if (!wide.counts)
+            return -1;
+        for (int j = 0; j < s->size; j++)
+            ((uint64_t *)wide.counts)[j] = edgemse_get(s, j);
+        PyMem_RawFree(s->counts);
+        *s = wide;
+    }
+    return 0;
+}
+
 /* Everything at or below `cut` goes into the zero bucket. */
 static inline void edgemse_side_cut(edgemse_side *s, int cut, uint64_t *zero)
 {
@@ -94,10 +142,10 @@ static inline void edgemse_side_cut(edgemse_side *s, int cut, uint64_t *zero)
     if (drop > s->size)
         drop = s->size;
     for (int j = 0; j < drop; j++)
-        *zero += s->counts[j];
+        *zero += edgemse_get(s, j);
     s->size -= drop;
     s->low += drop;
-    memmove(s->counts, s->counts + drop, (size_t)s->size * sizeof *s->counts);
+    memmove(s->counts, edgemse_place(s, drop), edgemse_bytes(s, s->size));
 }
 
 static inline void edgemse_raise_top(edgemse_buckets *b, int top)
@@ -111,7 +159,7 @@ static inline void edgemse_raise_top(edgemse_buckets *b, int top)
 
 /* Makes the run cover low..high, both inside (top - 512, top]. Returns 0, or -1 without memory.
    It never reaches above `high`: a count there would raise top. */
-static inline int edgemse_side_cover(edgemse_side *s, int low, int high, int floor)
+static int edgemse_side_cover(edgemse_side *s, int low, int high, int floor)
 {
     int end, size, shift;
     if (s->size == 0)
@@ -126,7 +174,7 @@ static inline int edgemse_side_cover(edgemse_side *s, int low, int high, int flo
     size = end - low;
     if (size > s->room) {
         int room = (size + EDGEMSE_GROW - 1) / EDGEMSE_GROW * EDGEMSE_GROW;
-        uint64_t *counts = PyMem_RawRealloc(s->counts, (size_t)room * sizeof *counts);
+        void *counts = PyMem_RawRealloc(s->counts, edgemse_bytes(s, room));
         if (!counts)
             return -1;
         s->counts = counts;
@@ -134,26 +182,13 @@ static inline int edgemse_side_cover(edgemse_side *s, int low, int high, int flo
     }
     shift = s->size ? s->low - low : 0;
     if (shift > 0) {
-        memmove(s->counts + shift, s->counts, (size_t)s->size * sizeof *s->counts);
-        memset(s->counts, 0, (size_t)shift * sizeof *s->counts);
+        memmove(edgemse_place(s, shift), s->counts, edgemse_bytes(s, s->size));
+        memset(s->counts, 0, edgemse_bytes(s, shift));
     }
-    memset(s->counts + shift + s->size, 0, (size_t)(size - shift - s->size) * sizeof *s->counts);
+    shift += s->size;
+    memset(edgemse_place(s, shift), 0, edgemse_bytes(s, size - shift));
     s->low = low;
     s->size = size;
-    return 0;
-}
-
-/* The slow half of counting: a bucket that its run does not cover yet. */
-static inline int edgemse_count_new(edgemse_buckets *b, edgemse_side *s, int index)
-{
-    edgemse_raise_top(b, index);
-    if (index <= b->top - EDGEMSE_SPAN) {
-        b->zero++;
-        return 0;
-    }
-    if (edgemse_side_cover(s, index, index, b->top - EDGEMSE_SPAN + 1))
-        return -1;
-    s->counts[index - s->low]++;
     return 0;
 }
 
@@ -163,35 +198,47 @@ static inline int edgemse_count(edgemse_buckets *b, double e)
     edgemse_side *s = &b->sides[e < 0.0];
     double a = fabs(e);
     int index;
-    unsigned at;
+    if (b->total >= UINT32_MAX && edgemse_expect(b, 1))
+        return -1;
     if (a == 0.0) {
         b->zero++;
+        b->total++;
         return 0;
     }
     index = edgemse_index(a);
-    at = (unsigned)index - (unsigned)s->low;
-    if (at < (unsigned)s->size) {
-        s->counts[at]++;
-        return 0;
+    if ((unsigned)index - (unsigned)s->low >= (unsigned)s->size) { /* not covered yet */
+        edgemse_raise_top(b, index);
+        if (index <= b->top - EDGEMSE_SPAN) {
+            b->zero++;
+            b->total++;
+            return 0;
+        }
+        if (edgemse_side_cover(s, index, index, b->top - EDGEMSE_SPAN + 1))
+            return -1;
     }
-    return edgemse_count_new(b, s, index);
+    edgemse_gain(s, index - s->low, 1);
+    b->total++;
+    return 0;
 }
 
 /* Counts n finite errors. Returns 0, or -1 without memory. The runs are kept in local variables: a
    compiler must otherwise fear that counting changes them. */
 static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py_ssize_t n)
 {
-    uint64_t *counts[2];
+    uint32_t *counts[2];
     unsigned low[2], size[2];
-    Py_ssize_t i = 0;
+    Py_ssize_t i = 0, from;
+    if (edgemse_expect(b, (uint64_t)n))
+        return -1;
     while (i < n) {
         for (int side = 0; side < 2; side++) {
-            counts[side] = b->sides[side].counts;
+            const edgemse_side *s = &b->sides[side];
+            counts[side] = s->counts;
             /* in keys: 8 * 1023 above the bucket; zeros and subnormals have none that is covered */
-            low[side] = (unsigned)(b->sides[side].low + 8 * 1023);
-            size[side] = b->sides[side].low > -8 * 1022 ? (unsigned)b->sides[side].size : 0;
+            low[side] = (unsigned)(s->low + 8 * 1023);
+            size[side] = s->low > -8 * 1022 && !s->wide ? (unsigned)s->size : 0;
         }
-        for (; i < n; i++) {
+        for (from = i; i < n; i++) {
             uint64_t raw, bits;
             unsigned side, at;
             memcpy(&raw, errors + i, sizeof raw);
@@ -202,6 +249,7 @@ static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py
                 break;
             counts[side][at]++;
         }
+        b->total += (uint64_t)(i - from);
         if (i < n && edgemse_count(b, errors[i++]))
             return -1;
     }
@@ -209,36 +257,76 @@ static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py
 }
 
 EDGEMSE_CLONES
-static void edgemse_add_counts(uint64_t *to, const uint64_t *from, int n)
+static void edgemse_add_narrow(uint32_t *to, const uint32_t *from, int n)
 {
     for (int i = 0; i < n; i++)
         to[i] += from[i];
 }
 
-/* a += b. Returns 0, or -1 without memory (a is then unchanged but for room and top). */
+/* to[at ...] += from[skip ...] */
+static inline void edgemse_add_counts(edgemse_side *to, int at, const edgemse_side *from, int skip)
+{
+    int n = from->size - skip;
+    if (!to->wide)
+        edgemse_add_narrow((uint32_t *)to->counts + at, (uint32_t *)from->counts + skip, n);
+    else
+        for (int j = 0; j < n; j++)
+            edgemse_gain(to, at + j, edgemse_get(from, skip + j));
+}
+
+/* a += b. Returns 0, or -1 without memory (a is then unchanged but for width, room and top). */
 static inline int edgemse_buckets_merge(edgemse_buckets *a, const edgemse_buckets *b)
 {
-    int cut, from[2];
+    int cut, skip[2];
+    if (edgemse_expect(a, b->total))
+        return -1;
     if (b->top != EDGEMSE_NO_TOP)
         edgemse_raise_top(a, b->top);
     cut = a->top == EDGEMSE_NO_TOP ? INT_MIN : a->top - EDGEMSE_SPAN;
     for (int side = 0; side < 2; side++) {
         const edgemse_side *s = &b->sides[side];
-        from[side] = s->size && s->low <= cut ? cut + 1 - s->low : 0;
-        if (from[side] < s->size &&
-            edgemse_side_cover(&a->sides[side], s->low + from[side], s->low + s->size - 1, cut + 1))
+        edgemse_side *into = &a->sides[side];
+        int low, high = s->low + s->size - 1;
+        skip[side] = s->size && s->low <= cut ? cut + 1 - s->low : 0;
+        low = s->low + skip[side];
+        if (low > high || (low >= into->low && high < into->low + into->size))
+            continue;
+        if (edgemse_side_cover(into, low, high, cut + 1))
             return -1;
     }
     a->zero += b->zero;
+    a->total += b->total;
     for (int side = 0; side < 2; side++) {
         const edgemse_side *s = &b->sides[side];
         edgemse_side *into = &a->sides[side];
-        int j = 0;
-        for (; j < s->size && j < from[side]; j++)
-            a->zero += s->counts[j];
-        if (j < s->size) {
-            edgemse_add_counts(into->counts + (s->low + j - into->low), s->counts + j, s->size - j);
+        for (int j = 0; j < s->size && j < skip[side]; j++)
+            a->zero += edgemse_get(s, j);
+        if (skip[side] < s->size)
+            edgemse_add_counts(into, s->low + skip[side] - into->low, s, skip[side]);
+    }
+    return 0;
+}
+
+/* A histogram whose zero bucket and top are set gets its runs: both signs' counts, one after the
+   other. Returns 0, or -1 without memory. */
+static inline int edgemse_fill(edgemse_buckets *b, const uint64_t *counts, uint64_t total,
+                               const int *low, const int *size)
+{
+    if (edgemse_expect(b, total))
+        return -1;
+    b->total = total;
+    for (int side = 0; side < 2; counts += size[side++]) {
+        edgemse_side *s = &b->sides[side];
+        if (size[side] == 0)
+            continue;
+        if (edgemse_side_cover(s, low[side], low[side] + size[side] - 1, low[side]))
+            return -1;
+        if (s->wide) {
+            memcpy(s->counts, counts, edgemse_bytes(s, size[side]));
+            continue;
         }
+        for (int j = 0; j < size[side]; j++)
+            ((uint32_t *)s->counts)[j] = (uint32_t)counts[j];
     }
     return 0;
 }

@@ -4,13 +4,13 @@ from libc.stdint cimport uint64_t
 
 cdef extern from "_buckets.h" nogil:
     ctypedef struct Side "edgemse_side":
-        uint64_t *counts
         int low
         int size
         int room
 
     ctypedef struct Buckets "edgemse_buckets":
         uint64_t zero
+        uint64_t total
         int top
         Side sides[2]
 
@@ -21,11 +21,24 @@ cdef extern from "_buckets.h" nogil:
     int bucket_index "edgemse_index"(double magnitude) noexcept
     void buckets_clear "edgemse_buckets_clear"(Buckets *b) noexcept
     void buckets_free "edgemse_buckets_free"(Buckets *b) noexcept
-    int buckets_cover "edgemse_side_cover"(Side *s, int low, int high, int floor) noexcept
+    uint64_t get "edgemse_get"(const Side *s, int j) noexcept
+    size_t side_bytes "edgemse_bytes"(const Side *s, int buckets) noexcept
+    int buckets_fill "edgemse_fill"(
+        Buckets *b, const uint64_t *counts, uint64_t total, const int *low,
+        const int *size) noexcept
     int count_one "edgemse_count"(Buckets *b, double e) noexcept
     int count_all "edgemse_count_all"(Buckets *b, const double *errors, Py_ssize_t n) noexcept
     int buckets_merge "edgemse_buckets_merge"(Buckets *a, const Buckets *b) noexcept
     int buckets_copy "edgemse_buckets_copy"(Buckets *to, const Buckets *source) noexcept
+
+cdef extern from "_tally.h" nogil:
+    ctypedef struct Tally "edgemse_tally":
+        pass
+
+    void tally_clear "edgemse_tally_clear"(Tally *t) noexcept
+    int tally_block "edgemse_tally_block"(
+        Tally *t, Buckets *b, const double *errors, Py_ssize_t n, double largest) noexcept
+    int tally_flush "edgemse_tally_flush"(Tally *t, Buckets *b) noexcept
 
 cdef extern from "math.h" nogil:
     double fabs(double x) noexcept
@@ -63,28 +76,30 @@ cdef inline uint64_t side_total(const Side *s) noexcept nogil:
     cdef uint64_t total = 0
     cdef int j
     for j in range(s.size):
-        total += s.counts[j]
+        total += get(s, j)
     return total
 
 
-cdef inline uint64_t buckets_total(const Buckets *b) noexcept nogil:
-    return b.zero + side_total(&b.sides[POSITIVE]) + side_total(&b.sides[NEGATIVE])
+cdef inline size_t buckets_bytes(const Buckets *b) noexcept nogil:
+    """What the counts take of memory."""
+    return (side_bytes(&b.sides[POSITIVE], b.sides[POSITIVE].room)
+            + side_bytes(&b.sides[NEGATIVE], b.sides[NEGATIVE].room))
 
 
 cdef inline uint64_t at(const Side *s, int index) noexcept nogil:
     """The count of one bucket; 0 outside the run."""
     if index < s.low or index >= s.low + s.size:
         return 0
-    return s.counts[index - s.low]
+    return get(s, index - s.low)
 
 
 cdef inline void trim(const Side *s, int *low, int *size) noexcept nogil:
     """The run without empty ends."""
     cdef int first = 0
     cdef int last = s.size
-    while first < last and s.counts[first] == 0:
+    while first < last and get(s, first) == 0:
         first += 1
-    while last > first and s.counts[last - 1] == 0:
+    while last > first and get(s, last - 1) == 0:
         last -= 1
     low[0] = s.low + first if last > first else 0
     size[0] = last - first
@@ -135,7 +150,7 @@ cdef inline double magnitude_at(const Side *a, const Side *b, uint64_t zero,
 cdef inline double signed_quantile(const Buckets *b, double q) noexcept nogil:
     """Of e. NaN when empty."""
     cdef Side none
-    cdef double total = <double> buckets_total(b)
+    cdef double total = <double> b.total
     cdef double below = <double> side_total(&b.sides[NEGATIVE])
     cdef double rank = q * total
     none.size = none.low = 0
@@ -148,7 +163,7 @@ cdef inline double signed_quantile(const Buckets *b, double q) noexcept nogil:
 
 cdef inline double absolute_quantile(const Buckets *b, double q) noexcept nogil:
     """Of |e|. NaN when empty."""
-    cdef double total = <double> buckets_total(b)
+    cdef double total = <double> b.total
     if total == 0.0:
         return NAN
     return magnitude_at(&b.sides[POSITIVE], &b.sides[NEGATIVE], b.zero, q * total)
@@ -162,7 +177,7 @@ cdef inline uint64_t above(const Buckets *b, int index) noexcept nogil:
     for side in range(2):
         s = &b.sides[side]
         for j in range(max(0, index + 1 - s.low), s.size):
-            total += s.counts[j]
+            total += get(s, j)
     return total
 
 
@@ -171,7 +186,7 @@ cdef inline void above_bounds(const Buckets *b, double t, double *low, double *h
     cdef int cut = b.top - SPAN if b.top != NO_TOP else NO_TOP
     cdef int index
     if t < 0.0 or b.top == NO_TOP:
-        low[0] = high[0] = <double> buckets_total(b) if t < 0.0 else 0.0
+        low[0] = high[0] = <double> b.total if t < 0.0 else 0.0
         return
     index = bucket_index(t) if t > 0.0 else LOWEST
     low[0] = high[0] = <double> above(b, max(index, cut))
@@ -216,8 +231,8 @@ cdef inline double power_mean(const Buckets *b, int p, double unit) noexcept nog
             power = 1.0
             for i in range(p):
                 power *= x
-            total += <double> s.counts[j] * power
-            samples += <double> s.counts[j]
+            total += <double> get(s, j) * power
+            samples += <double> get(s, j)
     return total * (rp - 1.0) / ((p + 1) * (r - 1.0)) / samples
 
 

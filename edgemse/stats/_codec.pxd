@@ -5,11 +5,19 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from edgemse.stats._buckets cimport (
-    LOWEST, MAX_COUNT, SPAN, Buckets, Side, at, buckets_clear, buckets_cover, trim,
+    LOWEST, MAX_COUNT, SPAN, Buckets, Side, buckets_clear, buckets_fill, get, trim,
 )
 
 cdef extern from *:
     int leading_zeros "__builtin_clzll"(unsigned long long v) noexcept nogil
+
+cdef extern from *:
+    """
+    static const signed char edgemse_seen_bits[16] = {
+        0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
+    };
+    """
+    const signed char seen_bits "edgemse_seen_bits"[16]  # the highest bit of 1..15
 
 cdef enum:
     ESCAPE = 20           # unary quotients from here on are written as Elias-gamma numbers
@@ -143,7 +151,7 @@ cdef inline void put_gamma(Writer *w, uint64_t v) noexcept nogil:
 
 cdef inline int rice_bits(const Rice *r) noexcept nogil:
     """The least k with seen 2^k >= total; k low bits are written plainly (as in JPEG-LS, T.87)."""
-    cdef int k = max(width(r.total) - width(r.seen), 0)
+    cdef int k = max(63 - leading_zeros(r.total | 1) - seen_bits[r.seen], 0)
     return k + <int> (r.seen << k < r.total)  # no branch: it would be guessed wrong half the time
 
 
@@ -170,22 +178,22 @@ cdef inline void put_rice(Writer *w, Rice *r, uint64_t v) noexcept nogil:
     put_long(w, v, k)
 
 
-cdef inline void put_run(Writer *w, Rice *r, const Side *s, int low, int size) noexcept nogil:
+cdef inline void put_run(Writer *w, Rice *r, const Side *s, int first, int size) noexcept nogil:
     """Differences of neighbours; a zero is followed by the length of its run."""
     cdef int64_t last = 0
     cdef int64_t here
-    cdef int i = low
+    cdef int j = first
     cdef int start
-    while i < low + size:
-        here = <int64_t> at(s, i)
+    while j < first + size:
+        here = <int64_t> get(s, j)
         put_rice(w, r, <uint64_t> here - 1 if last == 0 else zigzag(here - last))
         last = here
-        start = i
-        i += 1
+        start = j
+        j += 1
         if here == 0:
-            while at(s, i) == 0:
-                i += 1
-            put_gamma(w, i - start)
+            while get(s, j) == 0:  # the last bucket is not empty
+                j += 1
+            put_gamma(w, j - start)
 
 
 cdef inline void put_buckets(Writer *w, const Buckets *b) noexcept nogil:
@@ -202,7 +210,7 @@ cdef inline void put_buckets(Writer *w, const Buckets *b) noexcept nogil:
         if size[side]:
             put_varint(w, zigzag(low[side]))
     for side in range(2):
-        put_run(w, &rice, &b.sides[side], low[side], size[side])
+        put_run(w, &rice, &b.sides[side], low[side] - b.sides[side].low, size[side])
     put_padding(w)
 
 
@@ -309,40 +317,60 @@ cdef inline uint64_t get_gamma(Reader *r) noexcept nogil:
     return 1ULL << zeros | get_long(r, zeros)
 
 
-cdef inline uint64_t get_rice(Reader *r, Rice *rice) noexcept nogil:
-    cdef int k = rice_bits(rice)
+cdef inline uint64_t get_long_rice(Reader *r, int k) noexcept nogil:
+    """One that is escaped, or whose end may lie beyond what is in hand."""
     cdef uint64_t q = get_ones(r)
     if q == ESCAPE:
         q += get_gamma(r) - 1
     if q >> (55 - k):
         r.failed = True
         return 0
-    q = q << k | get_long(r, k)
-    rice_learn(rice, q)
-    return q
+    return q << k | get_long(r, k)
 
 
-cdef inline uint64_t get_run(Reader *r, Rice *rice, Side *s) noexcept nogil:
-    """Fills a covered run; returns the sum of its counts."""
+cdef inline uint64_t get_run(Reader *reader, Rice *model, uint64_t *counts,
+                             int size) noexcept nogil:
+    """Fills in a run; returns the sum of its counts."""
+    # Structs whose address goes nowhere live in registers; what is called takes a copy.
+    cdef Reader r = reader[0]
+    cdef Rice rice = model[0]
+    cdef Reader lent
     cdef int64_t last = 0
     cdef uint64_t total = 0
     cdef uint64_t coded, zeros
     cdef int j = 0
-    while j < s.size:
-        coded = get_rice(r, rice)
+    cdef int k, ones
+    while j < size and not r.failed:
+        k = rice_bits(&rice)
+        fill(&r)
+        ones = ESCAPE
+        if r.bits >= 32 and k < 32 - ESCAPE:
+            ones = leading_zeros(~(r.held << (64 - r.bits)) | 1)
+        if ones < ESCAPE:
+            r.bits -= ones + 1 + k
+            coded = <uint64_t> ones << k | (r.held >> r.bits & ((1ULL << k) - 1))
+        else:
+            lent = r
+            coded = get_long_rice(&lent, k)
+            r = lent
+        rice_learn(&rice, coded)
         last = <int64_t> coded + 1 if last == 0 else last + unzigzag(coded)
-        if r.failed or last < 0 or total + <uint64_t> last > MAX_COUNT:
-            r.failed = True
-            return 0
-        s.counts[j] = <uint64_t> last
         total += <uint64_t> last
+        if last < 0 or total > MAX_COUNT:
+            r.failed = True
+        counts[j] = <uint64_t> last
         j += 1
         if last == 0:
-            zeros = get_gamma(r)
-            if zeros > <uint64_t> (s.size - j):  # the last bucket is never empty
+            lent = r
+            zeros = get_gamma(&lent)
+            r = lent
+            if zeros > <uint64_t> (size - j):  # the last bucket is never empty
                 r.failed = True
-                return 0
+                break
+            memset(counts + j, 0, <size_t> (zeros - 1) * sizeof(uint64_t))
             j += <int> zeros - 1
+    reader[0] = r
+    model[0] = rice
     return total
 
 
@@ -362,10 +390,11 @@ cdef inline bint get_side(Reader *r, int *low, int *size) noexcept nogil:
 
 cdef inline int get_buckets(Reader *r, Buckets *b) noexcept nogil:
     """0; -1 without memory; 1 if the bytes are no histogram. `b` is to be freed in every case."""
+    cdef uint64_t counts[1024]
     cdef Rice rice
     cdef int low[2]
     cdef int size[2]
-    cdef int side
+    cdef int side, from_ = 0
     cdef uint64_t total
     rice.total = 0
     rice.seen = 1
@@ -384,12 +413,10 @@ cdef inline int get_buckets(Reader *r, Buckets *b) noexcept nogil:
             continue
         if low[side] <= b.top - SPAN:
             return 1
-        if buckets_cover(&b.sides[side], low[side], low[side] + size[side] - 1,
-                         b.top - SPAN + 1):
-            return -1
-        total += get_run(r, &rice, &b.sides[side])
-        if b.sides[side].counts[0] == 0 or total > MAX_COUNT:
+        total += get_run(r, &rice, counts + from_, size[side])
+        if r.failed or counts[from_] == 0 or total > MAX_COUNT:
             return 1
+        from_ += size[side]
     if r.failed or r.bits > 7 or r.held & ((1ULL << r.bits) - 1):
         return 1  # cut short, or something follows
-    return 0
+    return buckets_fill(b, counts, total, low, size)

@@ -2,7 +2,9 @@
 """Samples into a state: blocks of weight 1 by the vector kernel, weighted ones by a plain loop."""
 from libc.math cimport isfinite
 
-from edgemse.stats._buckets cimport LIMIT, Buckets, count_all
+from edgemse.stats._buckets cimport (
+    LIMIT, Buckets, Tally, count_all, tally_block, tally_clear, tally_flush,
+)
 from edgemse.stats._columns cimport Column, load
 from edgemse.stats._moments cimport (
     BLOCK, Block, State, add, block_sums, canonical, clear, dd, divide, fabs, from_block,
@@ -15,6 +17,9 @@ cdef enum:
     OUT_OF_RANGE = 2
     WEIGHTLESS = 3
     NEGATIVE_WEIGHT = 4
+
+cdef enum:
+    TALLY_FROM = 4096  # samples of a batch from which on clearing and adding a tally pays
 
 
 cdef inline int judge(double y, double pred) noexcept nogil:
@@ -136,8 +141,8 @@ cdef inline int fold_checked(State *s, Buckets *buckets, const double *y, const 
     return 0
 
 
-cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const double *pred,
-                           const double *weights, Py_ssize_t n) noexcept nogil:
+cdef inline int fold_block(State *s, Buckets *buckets, Tally *tally, const double *y,
+                           const double *pred, const double *weights, Py_ssize_t n) noexcept nogil:
     """One block of at most BLOCK samples; weights NULL: all 1. 0, or -1 without memory."""
     cdef double errors[1024]
     cdef Block b
@@ -146,7 +151,10 @@ cdef inline int fold_block(State *s, Buckets *buckets, const double *y, const do
         return fold_checked(s, buckets, y, pred, weights, errors, n)
     if not block_sums(y, pred, errors, n, &b):
         return fold_checked(s, buckets, y, pred, NULL, errors, n)
-    if count_all(buckets, errors, n):
+    if tally == NULL:
+        if count_all(buckets, errors, n):
+            return -1
+    elif tally_block(tally, buckets, errors, n, max(b.high, -b.low)):
         return -1
     from_block(&fresh, &b, n)
     merge_states(s, &fresh)
@@ -169,17 +177,24 @@ cdef inline int check_weights(Column *weights) except -1:
 
 
 cdef inline int fold_columns(State *s, Buckets *buckets, const Column *y, const Column *pred,
-                      const Column *weights) noexcept nogil:
+                             const Column *weights) noexcept nogil:
     cdef double room_y[1024]
     cdef double room_pred[1024]
     cdef double room_w[1024]
     cdef const double *w = NULL
+    cdef const double *labels
+    cdef Tally tally
+    cdef bint long_ = y.n >= TALLY_FROM
     cdef Py_ssize_t start = 0, n
+    if long_:
+        tally_clear(&tally)
     while start < y.n:
         n = min(BLOCK, y.n - start)
         if weights.held:
             w = load(weights, start, n, room_w)
-        if fold_block(s, buckets, load(y, start, n, room_y), load(pred, start, n, room_pred), w, n):
+        labels = load(y, start, n, room_y)
+        if fold_block(s, buckets, &tally if long_ else NULL, labels,
+                      load(pred, start, n, room_pred), w, n):
             return -1
         start += n
-    return 0
+    return tally_flush(&tally, buckets) if long_ else 0

@@ -206,11 +206,11 @@ EDGEMSE_INLINE void NAME(second_pass)(const double *y, const double *errors, ptr
     const ptrdiff_t whole = n - n % EDGEMSE_LANES, group = 8 * EDGEMSE_LANES;
     const double pe = out->e.hi, py = out->pivot_y, reach = fmax(out->high - pe, pe - out->low);
     const double preset = edgemse_preset(2.0 * (double)(n + 1) * (reach * reach));
-    const V pivot_e = ALL(pe), pivot_y = ALL(py);
+    const V pivot_e = ALL(pe), pivot_y = ALL(py), zero = {0};
     double lanes[7][EDGEMSE_LANES];
     for (int lane = 0; lane < EDGEMSE_LANES; lane += EDGEMSE_WIDTH) {
-        POWERS s = {ALL(preset), {0}, {0}, {0}, {0}, {0}};
-        V rest = {0};
+        POWERS s = {ALL(preset), zero, zero, zero, zero, zero};
+        V rest = zero;
         ptrdiff_t i = lane;
         for (; i + group <= whole + lane; i += group) {
             for (int row = 0; row < 8 && lane == 0; row++) /* memory works while arithmetic does */

@@ -5,8 +5,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, buckets_total,
-    trim,
+    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, trim,
 )
 from edgemse.stats._codec cimport (
     Reader, Writer, get_byte, get_buckets, get_double, get_varint, put_buckets, put_byte,
@@ -166,7 +165,7 @@ cdef inline bint good_buckets(const Buckets *b, const State *s) noexcept nogil:
     if s.low < 0.0:
         top = max(top, bucket_index(-s.low))
     cut = top - SPAN if top != NO_TOP else NO_TOP
-    return (b.top == top and buckets_total(b) == s.count
+    return (b.top == top and b.total == s.count
             and good_end(&b.sides[POSITIVE], s.high, cut)
             and good_end(&b.sides[NEGATIVE], -s.low, cut))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from edgemse.errors import CorruptStateError
 from edgemse.stats.histogram import ResidualHistogram
 
@@ -12,7 +10,7 @@ __all__ = ["Coverage", "CoverageRow"]
 COUNTERS = ("predictions", "matched", "expired", "orphan", "duplicate", "conflicting")
 COUNT_MAX = 2**63 - 1
 
-CoverageRow: TypeAlias = tuple[int, int, int, int, int, int, int, int, bytes]
+CoverageRow = tuple[int, int, int, int, int, int, int, int, bytes]
 """The six counts, lag sum and maximum in milliseconds, and the lag histogram's bytes."""
 
 

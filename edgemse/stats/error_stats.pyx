@@ -13,8 +13,9 @@ from libc.string cimport memcpy
 
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_clear, buckets_copy, buckets_free,
-    buckets_merge, checked_share, count_one, same_buckets, samples_above, signed_quantile,
+    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_bytes, buckets_clear, buckets_copy,
+    buckets_free, buckets_merge, checked_share, count_one, same_buckets, samples_above,
+    signed_quantile,
 )
 from edgemse.stats._codec cimport Writer, writer_close, writer_open
 from edgemse.stats._columns cimport Column, acquire, release
@@ -480,8 +481,7 @@ cdef class ErrorStats:
         return f"ErrorStats(n={self.count}, rmse={self.rmse:.6g})"
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + 8 * (
-            self.buckets.sides[0].room + self.buckets.sides[1].room)
+        return object.__sizeof__(self) + buckets_bytes(&self.buckets)
 
 
 def merge_all(states):

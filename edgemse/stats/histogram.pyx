@@ -9,8 +9,8 @@ from edgemse.errors import CorruptStateError, UnsupportedVersionError
 
 from edgemse.stats._buckets cimport (
     LIMIT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, above_bounds, absolute_quantile, bound,
-    buckets_clear, buckets_copy, buckets_free, buckets_merge, buckets_total, checked_share,
-    count_one, fabs, samples_above, same_buckets, signed_quantile, trim,
+    buckets_bytes, buckets_clear, buckets_copy, buckets_free, buckets_merge, checked_share,
+    count_one, fabs, get, samples_above, same_buckets, signed_quantile, trim,
 )
 from edgemse.stats._codec cimport (
     Reader, Writer, get_buckets, get_byte, put_buckets, put_byte, writer_close, writer_open,
@@ -25,7 +25,7 @@ cdef enum:
 cdef list counts_of(const Side *s, int *low):
     cdef int size, i
     trim(s, low, &size)
-    return [s.counts[low[0] - s.low + i] for i in range(size)]
+    return [get(s, low[0] - s.low + i) for i in range(size)]
 
 
 cdef int check_first_byte(bytes raw) except -1:
@@ -92,7 +92,7 @@ cdef class ResidualHistogram:
     def count(self):
         """How many errors were counted."""
         with cython.critical_section(self):
-            return buckets_total(&self.buckets)
+            return self.buckets.total
 
     @property
     def zero_count(self):
@@ -147,12 +147,12 @@ cdef class ResidualHistogram:
         """
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
-        return samples_above(&self.buckets, t) / <double> buckets_total(&self.buckets)
+        return samples_above(&self.buckets, t) / <double> self.buckets.total
 
     @cython.critical_section
     def share_above_bounds(self, double t):
         """(low, high) between which the share of errors with |e| > t lies for certain."""
-        cdef double low, high, total = <double> buckets_total(&self.buckets)
+        cdef double low, high, total = <double> self.buckets.total
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
         above_bounds(&self.buckets, t, &low, &high)
@@ -218,5 +218,4 @@ cdef class ResidualHistogram:
         return f"ResidualHistogram(n={self.count}, zero={self.zero_count})"
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + 8 * (
-            self.buckets.sides[POSITIVE].room + self.buckets.sides[NEGATIVE].room)
+        return object.__sizeof__(self) + buckets_bytes(&self.buckets)

@@ -159,3 +159,17 @@ def test_every_prediction_ends_somewhere() -> None:
     _, coverage = bench.counted()
     assert coverage.predictions == 500 == coverage.matched + coverage.expired
     assert len(bench.pairing) == 0
+
+
+def test_ids_that_came_and_went_between_two_commits_leave_nothing() -> None:
+    bench = Bench(pending_max=10, matched_max=10)
+    bench.predict("stored", 1.0)
+    bench.pairing.settle()
+    for i in range(1_000):
+        bench.predict(str(i), 1.0)
+        bench.label(str(i), 1.0)
+    for i in range(1_000):
+        bench.predict(f"waits {i}", 1.0)
+    changes = bench.pairing.changes()
+    assert len(changes) <= 10 + 10 + 1
+    assert changes["stored"] is None

@@ -59,11 +59,13 @@ def test_too_many_series_fold_into_the_overflow_and_none_is_lost() -> None:
 def test_too_many_open_cells_are_closed_early_and_none_is_lost() -> None:
     health = Health()
     windows = Windows(health, width_seconds=60, open_cells_max=5)
+    cells = []
     for i in range(20):
         windows.sample(A, 60.0 * i, 0.0, 1.0, 1.0)
-    cells = settled(windows, 0.0)
+        cells += [cell for cell in settled(windows, 0.0) if cell.final]
+    assert len(cells) == 15 == health["cells_closed_early"]
+    cells += windows.sealed(0.0, everything=True)
     assert sum(unseal(cell, "").stats.count for cell in cells) == 20
-    assert sum(cell.final for cell in cells) == 15 == health["cells_closed_early"]
     assert len({cell.identity for cell in cells}) == 20
 
 
@@ -78,3 +80,17 @@ def test_coarsening_keeps_every_sample() -> None:
     assert [(c.window.start, c.stats.count) for c in opened] == [(0, 60), (3_600, 40)]
     assert sum(c.coverage.predictions for c in opened) == 100
     assert {i for _, gone in wide for i in gone} == {cell.identity for cell in narrow}
+
+
+def test_windows_become_wider_while_the_ledger_takes_nothing() -> None:
+    windows = Windows(Health(), width_seconds=60, open_cells_max=100)
+    minutes = 60 * 24 * 60
+    for minute in range(minutes):
+        windows.sample(A, 60.0 * minute, 0.0, 1.0, 1.0)
+    cells = windows.sealed(0.0)
+    assert sum(unseal(cell, "").stats.count for cell in cells) == minutes
+    assert len(cells) < 400
+    assert {cell.window.width for cell in cells} == {60, 3_600, 86_400}
+    windows.settle(cells)
+    windows.sample(A, 60.0 * minutes, 0.0, 1.0, 1.0)
+    assert windows.sealed(0.0)[-1].window.width == 60

@@ -119,17 +119,34 @@ def test_refused_errors():
     assert repr(h) == "ResidualHistogram(n=0, zero=0)"
 
 
-def test_batches_count_what_single_updates_count():
+def uneven(rng, i):
+    return rng.choice(
+        (0.0, -0.0, 1e-310, rng.gauss(0, 1), rng.gauss(0, 1) * 10 ** rng.uniform(-30, 30))
+    )
+
+
+BATCHES = {
+    "uneven": uneven,
+    "normal": lambda rng, _: rng.gauss(0, 1),
+    "growing": lambda rng, i: rng.gauss(0, 1) * 1.01**i,
+    "shrinking": lambda rng, i: rng.gauss(0, 1) * 0.99**i,
+    "bounds": lambda rng, _: rng.choice((1, -1)) * math.ldexp(1.0, rng.randrange(-70, 5)),
+    "zeros, then ones": lambda _, i: float(i > 3000),
+    "subnormal": lambda rng, _: 5e-324 * rng.randrange(-9, 9),
+    "subnormal and not": lambda rng, _: rng.choice((5e-324, -(2.0**-1000), 2.0**-1022)),
+}
+
+
+@pytest.mark.parametrize("draw", BATCHES.values(), ids=BATCHES)
+@pytest.mark.parametrize("n", [1000, 5003, 20_000])
+def test_batches_count_what_single_updates_count(draw, n):
     rng = random.Random(SEED)
-    errors = [
-        rng.choice(
-            (0.0, -0.0, 1e-310, rng.gauss(0, 1), rng.gauss(0, 1) * 10 ** rng.uniform(-30, 30))
-        )
-        for _ in range(5000)
-    ]
+    errors = [draw(rng, i) for i in range(n)]
+    errors = [e for e in errors if abs(e) <= 2.0**200]
     s = ErrorStats()
     s.update_many([0.0] * len(errors), errors)
     assert s.histogram == counted(errors)
+    assert s.histogram.to_bytes() == counted(errors).to_bytes()
 
 
 @given(ERRORS.filter(bool), st.floats(0, 1))
