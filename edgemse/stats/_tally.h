@@ -66,6 +66,8 @@ static int edgemse_tally_flush(edgemse_tally *t, edgemse_buckets *b)
 {
     edgemse_buckets view;
     int failed;
+    if (t->samples == 0)
+        return 0;
     edgemse_buckets_clear(&view);
     view.top = t->top;
     view.total = t->samples;
@@ -81,9 +83,9 @@ static int edgemse_tally_flush(edgemse_tally *t, edgemse_buckets *b)
         view.sides[side].low = t->top - EDGEMSE_SPAN + first;
         view.sides[side].size = end - first;
     }
-    failed = t->samples && edgemse_buckets_merge(b, &view);
+    failed = edgemse_buckets_merge(b, &view);
     edgemse_tally_clear(t);
-    return failed ? -1 : 0;
+    return failed;
 }
 
 /* Counts one block of errors, the largest magnitude of which is `largest`. */

@@ -113,6 +113,9 @@ cpu() {
 }
 
 see_to_tools
+mkdir -p "$cache"
+exec 9> "$cache/lock"
+flock --nonblock 9 || { echo "another run uses $cache; waiting for it"; flock 9; }
 [ $# -gt 0 ] || test_other_clones
 [ $# -gt 0 ] || set -- armhf arm64
 make_sdist
