@@ -1,6 +1,7 @@
 """Cells: the statistics of one series in one window, as one producer saw them.
 
-The one rule of everything that holds cells: keep the highest revision of each identity.
+The one rule of everything that holds cells: keep the highest revision of each identity. Whom a cell
+came from is not part of it: a device may be renamed, a cell may not.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgemse.errors import CorruptStateError
-from edgemse.stats.coverage import Coverage, CoverageRow
+from edgemse.errors import CellError
+from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
 
 __all__ = [
     "LEVELS_SECONDS",
+    "OVERFLOW",
     "PRODUCER_BYTES",
     "Cell",
     "Identity",
     "SealedCell",
     "Series",
     "Window",
+    "check",
     "new_producer",
     "newest",
     "seal",
@@ -37,6 +40,9 @@ LEVELS_SECONDS = (10, 60, 300, 3_600, 86_400)
 START_SECONDS_MAX = 2**33
 """Windows start before the year 2242; what claims more has a broken clock."""
 
+OVERFLOW = "(overflow)"
+"""The name that counts, exactly once, what a bound on the number of series turned away."""
+
 
 class Identity(NamedTuple):
     """What a cell is called, everywhere: its producer's 16 bytes and a sequence number."""
@@ -46,12 +52,18 @@ class Identity(NamedTuple):
 
 
 class Series(NamedTuple):
-    """What is being measured; `output` names a column of a multi-output model."""
+    """What is being measured, and the number that is followed of it.
+
+    `output` names a column of a multi-output model or a forecast horizon. `measure` is empty for
+    the error y_pred - y_true; any other name (`loss:huber(delta=1)`, `latency`) is any number a
+    sample, in the same algebra, and never merged with errors or with another measure.
+    """
 
     model: str
     version: str = ""
     output: str = ""
     segment: str = ""
+    measure: str = ""
 
 
 class Window(NamedTuple):
@@ -87,7 +99,6 @@ class Cell:
     identity: Identity
     revision: int
     final: bool
-    device: str
     series: Series
     window: Window
     stats: ErrorStats
@@ -103,7 +114,8 @@ class SealedCell(NamedTuple):
     series: Series
     window: Window
     state: bytes
-    coverage: CoverageRow | None
+    coverage: bytes | None
+    """`Coverage.to_bytes()`; None where samples came whole and there is nothing to say."""
 
 
 def seal(cell: Cell) -> SealedCell:
@@ -115,31 +127,34 @@ def seal(cell: Cell) -> SealedCell:
         cell.series,
         cell.window,
         cell.stats.to_bytes(),
-        cell.coverage.to_row() if cell.coverage else None,
+        cell.coverage.to_bytes() or None,
     )
 
 
-def unseal(sealed: SealedCell, device: str) -> Cell:
-    """Return the cell, or raise CorruptStateError (UnsupportedVersionError) with the reason."""
+def check(sealed: SealedCell) -> None:
+    """Raise CellError or another StateError, with the reason, unless the cell is sound."""
+    unseal(sealed)
+
+
+def unseal(sealed: SealedCell) -> Cell:
+    """Return the cell, or raise CellError or another StateError with the reason."""
     start, width = sealed.window
     if width not in LEVELS_SECONDS or start % width or not 0 <= start < START_SECONDS_MAX:
-        raise CorruptStateError(
+        raise CellError(
+            "window",
             f"window [{start}, +{width}): wanted a width of {LEVELS_SECONDS} seconds"
-            f" and a start from 0 to {START_SECONDS_MAX} on its multiples"
+            f" and a start from 0 to {START_SECONDS_MAX} on its multiples",
         )
     if not sealed.series.model:
-        raise CorruptStateError("a series without a model; wanted its name")
-    stats = ErrorStats.from_bytes(sealed.state)
-    coverage = Coverage() if sealed.coverage is None else Coverage.from_row(sealed.coverage)
+        raise CellError("name", "a series without a model; wanted its name")
     return Cell(
         sealed.identity,
         sealed.revision,
         sealed.final,
-        device,
         sealed.series,
         sealed.window,
-        stats,
-        coverage,
+        ErrorStats.from_bytes(sealed.state),
+        Coverage.from_bytes(sealed.coverage or b""),
     )
 
 

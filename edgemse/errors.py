@@ -3,10 +3,11 @@
     EdgemseError
     ├── StateError(ValueError)               the bytes of a state
     │   ├── CorruptStateError                  cut, altered, or never a state
-    │   └── UnsupportedVersionError            written by a newer edgemse
+    │   ├── UnsupportedVersionError            written by a newer edgemse
+    │   └── CellError                          a cell that no store takes, with a code
     ├── MergeError(ValueError)               states of different losses do not merge
     ├── UnsupportedError(NotImplementedError)  what a state cannot do by its nature
-    ├── WireError(ValueError)                a report, an ack, a collector's state
+    ├── WireError(ValueError)                a report, an ack, a presence
     ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
     ├── InputError(ValueError)               a file of samples
@@ -33,6 +34,7 @@ with; a class that sets none inherits its parent's.
 __all__ = [
     "BrokerError",
     "BrokerRefusedError",
+    "CellError",
     "ColumnError",
     "CorruptStateError",
     "DemoError",
@@ -69,6 +71,8 @@ class StateError(EdgemseError, ValueError):
     """Bytes that are not a readable state."""
 
     exit_code = 65
+    code = "corrupt"
+    """What a refusal calls it; docs/wire.md lists the codes."""
 
 
 class CorruptStateError(StateError):
@@ -77,6 +81,16 @@ class CorruptStateError(StateError):
 
 class UnsupportedVersionError(StateError):
     """The state was written by a newer edgemse."""
+
+    code = "version"
+
+
+class CellError(StateError):
+    """A cell whose window, names or counts nobody may store; `code` says which."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class MergeError(EdgemseError, ValueError):

@@ -1,14 +1,18 @@
 """Every MQTT topic that edgemse uses.
 
-    edgemse/v1/<device>/report      up: cells                       docs/wire.md, "Report"
-    edgemse/v1/<device>/ack         down: what is committed         "Ack"
-    edgemse/v1/<device>/state       up, retained: birth, last will  "States"
-    edgemse/v1/<device>/label       down: labels                    "Labels"
-    edgemse/v1/collector/<worker>   retained: birth, last will      "States"
+    edgemse/v1/<device>/report      up: cells                              docs/wire.md, "Report"
+    edgemse/v1/<device>/ack         down: what is committed                "Ack"
+    edgemse/v1/<device>/presence    up, retained: birth and last will      "Presence"
+    edgemse/v1/<device>/label       down: labels                           "Labels"
+    edgemse/v1/<device>/label/ack   up: which labels are durable           "Labels"
+    edgemse/v1/<device>/config      down, retained: settings of a device   "Settings"
+    edgemse/v1/group/<name>/config  down, retained: settings of a group    "Settings"
+    edgemse/v1/collector/<worker>   retained: birth and last will          "Presence"
+    edgemse/v1/fleet/<model>/<version>/<segment>/<output>/<measure>        "Figures"
+    edgemse/v1/alert/<objective>    retained: an objective's state         "Figures"
 
 The device's name stands third, so that one line of a broker's access list binds each device to its
-own topics: `pattern readwrite edgemse/v1/%u/#`. A device cannot be called `collector`, `fleet` or
-`alert`: those third levels are taken.
+own topics: `pattern readwrite edgemse/v1/%u/#`. The third levels that are no devices are RESERVED.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from edgemse.errors import SettingsError
 __all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
 
 DEFAULT_PREFIX = "edgemse/v1"
-RESERVED = frozenset({"collector", "fleet", "alert"})
+RESERVED = frozenset({"collector", "fleet", "alert", "group"})
+EMPTY = "%"
+"""Stands for an empty name in a topic: MQTT levels may be empty, but few tools show it."""
 NAME_BYTES_MAX = 256
 
 
@@ -59,7 +65,7 @@ class Topics:
             )
         self.prefix = prefix
         self.any_report = f"{prefix}/+/report"
-        self.any_device_state = f"{prefix}/+/state"
+        self.any_presence = f"{prefix}/+/presence"
         self.any_collector = f"{prefix}/collector/+"
 
     def report(self, device: str) -> str:
@@ -70,17 +76,38 @@ class Topics:
         """What the collector has committed, to the device."""
         return f"{self.prefix}/{escape(device)}/ack"
 
-    def state(self, device: str) -> str:
+    def presence(self, device: str) -> str:
         """The device's retained birth and last will."""
-        return f"{self.prefix}/{escape(device)}/state"
+        return f"{self.prefix}/{escape(device)}/presence"
 
     def label(self, device: str) -> str:
         """Labels, to the device."""
         return f"{self.prefix}/{escape(device)}/label"
 
+    def label_ack(self, device: str) -> str:
+        """Which labels the device holds durably, to whoever sent them."""
+        return f"{self.prefix}/{escape(device)}/label/ack"
+
+    def config(self, device: str) -> str:
+        """Retained settings, to the device."""
+        return f"{self.prefix}/{escape(device)}/config"
+
+    def group_config(self, group: str) -> str:
+        """Retained settings, to every device of a group."""
+        return f"{self.prefix}/group/{escape(group)}/config"
+
     def collector(self, worker: str) -> str:
         """A collector's retained birth and last will."""
         return f"{self.prefix}/collector/{escape(worker)}"
+
+    def fleet(self, model: str, version: str, segment: str, output: str, measure: str) -> str:
+        """The retained figures of one series, merged over the fleet."""
+        names = (model, version, segment, output, measure)
+        return f"{self.prefix}/fleet/{'/'.join(escape(name) or EMPTY for name in names)}"
+
+    def alert(self, objective: str) -> str:
+        """The retained state of an objective."""
+        return f"{self.prefix}/alert/{escape(objective)}"
 
     def name_in(self, topic: str, leaf: str) -> str | None:
         """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None."""

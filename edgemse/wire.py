@@ -1,4 +1,4 @@
-"""Reports, acks, births and last wills, to bytes and back; docs/wire.md has the byte table.
+"""Reports and acks, to bytes and back; docs/wire.md has the byte table.
 
 What arrives is untrusted: a decoder returns a whole message or raises WireError, nothing else. The
 statistics inside a report's cells are opened later, one by one (`edgemse.cells.unseal`), so that
@@ -8,6 +8,7 @@ one bad cell does not take its neighbours with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -15,21 +16,18 @@ from msgspec import Meta
 
 from edgemse.cells import PRODUCER_BYTES, Identity, SealedCell, Series, Window
 from edgemse.errors import WireError
-from edgemse.stats.coverage import CoverageRow
 
 __all__ = [
     "PROTOCOL_VERSION",
     "REPORT_BYTES_MAX",
     "Ack",
+    "Code",
     "Refusal",
     "Report",
-    "State",
     "decode_ack",
     "decode_report",
-    "decode_state",
     "encode_ack",
     "encode_report",
-    "encode_state",
     "refusals",
     "sealed_size",
 ]
@@ -44,6 +42,23 @@ Revision = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Meta(max_length=256)]
 Producer = Annotated[bytes, Meta(min_length=PRODUCER_BYTES, max_length=PRODUCER_BYTES)]
 StateBytes = Annotated[bytes, Meta(max_length=16_384)]
+Run = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+More = Annotated[dict[str, Any], Meta(max_length=64)]
+"""What later versions add; keys that are not known are ignored."""
+
+
+class Code(StrEnum):
+    """Why a cell is refused, for programs; the words beside it are for people."""
+
+    CORRUPT = "corrupt"
+    VERSION = "version"
+    WINDOW = "window"
+    FUTURE = "future"
+    NAME = "name"
+    COUNT = "count"
+    DEVICE = "device"
+    LIMIT = "limit"
+    DEFECT = "defect"
 
 
 class _Cell(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +70,8 @@ class _Cell(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     start: Annotated[int, Meta(ge=-(2**62), le=2**62)]
     width: Annotated[int, Meta(ge=1, le=2**31)]
     state: StateBytes
-    coverage: tuple[Count, Count, Count, Count, Count, Count, Count, Count, StateBytes] | None
+    coverage: StateBytes | None
+    more: More
 
 
 class _Report(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -64,69 +80,69 @@ class _Report(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     time_ms: Annotated[int, Meta(ge=-(2**62), le=2**62)]
     clock_synchronised: bool
     producers: Annotated[tuple[Producer, ...], Meta(max_length=4_096)]
-    series: Annotated[tuple[tuple[Name, Name, Name, Name], ...], Meta(max_length=4_096)]
+    series: Annotated[tuple[tuple[Name, Name, Name, Name, Name], ...], Meta(max_length=4_096)]
     cells: Annotated[tuple[_Cell, ...], Meta(max_length=4_096)]
     health: Annotated[dict[Name, Count], Meta(max_length=256)]
+    run: Run
+    more: More
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One message from a device: its header and the cells that changed."""
+    """One message from a device: its header and the cells that changed.
+
+    `run` is that of the presence; two boards of one name have two.
+    """
 
     device: str
     time_ms: int
     clock_synchronised: bool
     cells: tuple[SealedCell, ...]
     health: Mapping[str, int]
+    run: str = ""
 
 
-class Refusal(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Refusal(msgspec.Struct, frozen=True):
     """A cell that the collector will not take, and why."""
 
-    producer: Producer
-    sequence: Count
-    revision: Revision
+    producer: bytes
+    sequence: int
+    revision: int
+    code: Code
+    reason: str
+
+
+class _Refused(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    code: Name
     reason: Annotated[str, Meta(max_length=1_024)]
+    cells: tuple[tuple[Producer, tuple[tuple[Count, Revision], ...]], ...]
 
 
 class _Ack(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
     worker: Name
+    store: Annotated[str, Meta(max_length=64)]
     committed: tuple[tuple[Producer, tuple[tuple[Count, Revision], ...]], ...]
-    refused: tuple[Refusal, ...]
+    refused: tuple[_Refused, ...]
+    more: More
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """What the collector's store holds now, by cell, and what it refuses."""
+    """What the collector's store (by its id) holds now, by cell, and what it refuses."""
 
     worker: str
     committed: Mapping[Identity, int]
     refused: tuple[Refusal, ...] = ()
-
-
-class State(msgspec.Struct, frozen=True):
-    """The retained JSON of a device or a collector: `online` now, or the last will that it is not.
-
-    `run` is drawn at each start, so that the last will of an earlier run cannot take the present
-    one for dead.
-    """
-
-    online: bool
-    software: Annotated[str, Meta(max_length=64)]
-    run: Annotated[str, Meta(max_length=64)]
-    protocol: int = PROTOCOL_VERSION
-    attributes: Annotated[dict[Name, Name], Meta(max_length=64)] = {}
+    store: str = ""
 
 
 _report_decoder = msgspec.msgpack.Decoder(_Report)
 _ack_decoder = msgspec.msgpack.Decoder(_Ack)
-_state_decoder = msgspec.json.Decoder(State)
 
 
 def sealed_size(cell: SealedCell) -> int:
     """Bytes that the cell takes in a report at most, names included."""
     names = sum(len(name.encode()) + 3 for name in cell.series)
-    coverage = 0 if cell.coverage is None else len(cell.coverage[-1]) + 9 * 8
-    return CELL_OVERHEAD_BYTES + names + len(cell.state) + coverage
+    return CELL_OVERHEAD_BYTES + names + len(cell.state) + len(cell.coverage or b"")
 
 
 def encode_report(report: Report) -> bytes:
@@ -144,6 +160,7 @@ def encode_report(report: Report) -> bytes:
             cell.window.width,
             cell.state,
             cell.coverage,
+            {},
         )
         for cell in report.cells
     )
@@ -156,6 +173,8 @@ def encode_report(report: Report) -> bytes:
         tuple(series),
         cells,
         dict(report.health),
+        report.run,
+        {},
     )
     data = msgspec.msgpack.encode(message)
     assert len(data) <= REPORT_BYTES_MAX, len(data)
@@ -175,12 +194,16 @@ def decode_report(data: bytes) -> Report:
             f" or a series beyond its {len(message.series)}"
         ) from None
     return Report(
-        message.device, message.time_ms, message.clock_synchronised, cells, message.health
+        message.device,
+        message.time_ms,
+        message.clock_synchronised,
+        cells,
+        message.health,
+        str(message.run),
     )
 
 
 def _opened(cell: _Cell, message: _Report) -> SealedCell:
-    coverage: CoverageRow | None = cell.coverage
     return SealedCell(
         Identity(message.producers[cell.producer], cell.sequence),
         cell.revision,
@@ -188,47 +211,62 @@ def _opened(cell: _Cell, message: _Report) -> SealedCell:
         Series(*message.series[cell.series]),
         Window(cell.start, cell.width),
         cell.state,
-        coverage,
+        cell.coverage,
     )
 
 
 def encode_ack(ack: Ack) -> bytes:
-    """Return the ack's bytes; each producer stands once."""
+    """Return the ack's bytes; each producer stands once, and each reason."""
+    reasons: dict[tuple[Code, str], dict[Identity, int]] = {}
+    for refusal in ack.refused:
+        cells = reasons.setdefault((refusal.code, refusal.reason[:1024]), {})
+        cells[Identity(refusal.producer, refusal.sequence)] = refusal.revision
+    refused = tuple(_Refused(*why, _grouped(cells)) for why, cells in reasons.items())
+    message = _Ack(PROTOCOL_VERSION, ack.worker, ack.store, _grouped(ack.committed), refused, {})
+    return msgspec.msgpack.encode(message)
+
+
+_Grouped = tuple[tuple[bytes, tuple[tuple[int, int], ...]], ...]
+
+
+def _grouped(cells: Mapping[Identity, int]) -> _Grouped:
     producers: dict[bytes, list[tuple[int, int]]] = {}
-    for (producer, sequence), revision in ack.committed.items():
+    for (producer, sequence), revision in cells.items():
         producers.setdefault(producer, []).append((sequence, revision))
-    committed = tuple((producer, tuple(cells)) for producer, cells in producers.items())
-    return msgspec.msgpack.encode(_Ack(PROTOCOL_VERSION, ack.worker, committed, ack.refused))
+    return tuple((producer, tuple(pairs)) for producer, pairs in producers.items())
+
+
+def _by_identity(grouped: _Grouped) -> dict[Identity, int]:
+    cells: dict[Identity, int] = {}
+    for producer, pairs in grouped:
+        for sequence, revision in pairs:
+            identity = Identity(producer, sequence)
+            cells[identity] = max(revision, cells.get(identity, 0))
+    return cells
 
 
 def decode_ack(data: bytes) -> Ack:
-    """Return the ack, or raise WireError with what is wrong with it."""
+    """Return the ack, or raise WireError with what is wrong with it.
+
+    A refusal whose code is not known reads as `Code.DEFECT`; its words tell more.
+    """
     message = _decode(_ack_decoder, data, "ack")
-    committed: dict[Identity, int] = {}
-    for producer, cells in message.committed:
-        for sequence, revision in cells:
-            identity = Identity(producer, sequence)
-            committed[identity] = max(revision, committed.get(identity, 0))
-    return Ack(message.worker, committed, message.refused)
+    refused = tuple(
+        Refusal(producer, sequence, revision, _code(group.code), group.reason)
+        for group in message.refused
+        for (producer, sequence), revision in _by_identity(group.cells).items()
+    )
+    return Ack(message.worker, _by_identity(message.committed), refused, message.store)
 
 
-def encode_state(state: State) -> bytes:
-    """Return the state's JSON."""
-    return msgspec.json.encode(state)
+def _code(text: str) -> Code:
+    return Code(text) if text in Code.__members__.values() else Code.DEFECT
 
 
-def decode_state(data: bytes) -> State:
-    """Return the state, or raise WireError with what is wrong with it."""
-    try:
-        return _state_decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(f"not a state: {error}") from None
-
-
-def refusals(cells: Iterable[SealedCell], reason: str) -> tuple[Refusal, ...]:
+def refusals(cells: Iterable[SealedCell], code: Code, reason: str) -> tuple[Refusal, ...]:
     """Return one refusal of each of the cells, all for the same reason."""
     return tuple(
-        Refusal(cell.identity.producer, cell.identity.sequence, cell.revision, reason[:1024])
+        Refusal(cell.identity.producer, cell.identity.sequence, cell.revision, code, reason[:1024])
         for cell in cells
     )
 
