@@ -12,11 +12,12 @@ from edgemse.collector.acks import acks
 from edgemse.collector.counters import Counters
 from edgemse.collector.inbox import Inbox, Message
 from edgemse.collector.quarantine import Quarantine
-from edgemse.errors import SettingsError, StateError, StoreError, WireError
+from edgemse.errors import CellError, SettingsError, StateError, StoreError, WireError
 from edgemse.mqtt import Publication
-from edgemse.stores import Batch, DeviceReport, DeviceState, Store
+from edgemse.presence import decode_presence
+from edgemse.stores import Batch, DevicePresence, DeviceReport, Store
 from edgemse.topics import Topics, checked_device
-from edgemse.wire import Refusal, decode_report, decode_state, refusals
+from edgemse.wire import Code, Refusal, decode_report, refusals
 
 __all__ = ["Ingest"]
 
@@ -83,7 +84,9 @@ class Ingest:
                 # A defect of ours must not let one device's message stop the whole fleet.
                 log.exception("a message on %s cannot be handled", message.topic)
                 self._counters.internal_errors += 1
-                self._refuse("", message.payload, f"defect in edgemse: {error!r}", intake)
+                self._refuse(
+                    "", message.payload, Code.DEFECT, f"defect in edgemse: {error!r}", intake
+                )
         held = self._commit(intake.batch, stopping) if intake.batch else {}
         for device in intake.offered.keys() | intake.refused.keys():
             committed = {identity: held[identity] for identity in intake.offered.get(device, ())}
@@ -121,9 +124,9 @@ class Ingest:
         if device is not None:
             self._examine_report(device, message.payload, intake)
             return
-        device = self._topics.name_in(message.topic, "state")
+        device = self._topics.name_in(message.topic, "presence")
         if device is not None:
-            self._examine_state(device, message.payload, intake)
+            self._examine_presence(device, message.payload, intake)
 
     def _examine_report(self, device: str, data: bytes, intake: _Intake) -> None:
         try:
@@ -131,13 +134,13 @@ class Ingest:
             report = decode_report(data)
         except (WireError, SettingsError) as error:
             self._counters.reports_malformed += 1
-            self._refuse(device, data, str(error), intake)
+            self._refuse(device, data, Code.CORRUPT, str(error), intake)
             return
         self._counters.reports += 1
         self._counters.cells += len(report.cells)
         if report.device != device:
             reason = f"a report of device {report.device!r} on the topic of {device!r}"
-            self._refuse(device, data, reason, intake, report.cells)
+            self._refuse(device, data, Code.DEVICE, reason, intake, report.cells)
             return
         intake.batch.reports.append(
             DeviceReport(
@@ -150,59 +153,54 @@ class Ingest:
         )
         for sealed in report.cells:
             try:
-                cell = self._checked(unseal(sealed, device))
+                cell = self._checked(unseal(sealed))
             except StateError as error:
-                self._refuse(device, sealed.state, str(error), intake, (sealed,))
+                self._refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
             else:
-                intake.batch.cells.append(cell)
+                intake.batch.cells.append((device, cell))
                 intake.offered.setdefault(device, set()).add(cell.identity)
 
     def _checked(self, cell: Cell) -> Cell:
         ahead = cell.window.start - self._now()
         if ahead > FUTURE_SECONDS_MAX:
-            raise StateError(
+            raise CellError(
+                "future",
                 f"a window that starts {ahead:.0f} seconds in the future;"
-                f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock"
+                f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock",
             )
         *counts, _lag_sum, _lag_max, _histogram = cell.coverage.to_row()
         if (
             max(cell.stats.count, cell.stats.nonfinite, cell.stats.out_of_range, *counts)
             > COUNT_MAX
         ):
-            raise StateError(f"more than {COUNT_MAX} samples in a window; no device has so many")
+            raise CellError(
+                "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
+            )
         if any("\0" in name for name in cell.series):
-            raise StateError(f"a name with a NUL character in {tuple(cell.series)!r:.200}")
+            raise CellError("name", f"a name with a NUL character in {tuple(cell.series)!r:.200}")
         return cell
 
-    def _examine_state(self, device: str, data: bytes, intake: _Intake) -> None:
+    def _examine_presence(self, device: str, data: bytes, intake: _Intake) -> None:
         if not data:
             return  # an empty retained message: somebody has cleared the topic
         try:
             checked_device(device)
-            state = decode_state(data)
-            if "\0" in "".join(
-                [state.software, state.run, *state.attributes, *state.attributes.values()]
-            ):
-                raise WireError("a state with a NUL character")
+            presence = decode_presence(data)
+            values = [each.value for each in presence.attributes.values()]
+            if "\0" in "".join([presence.software, presence.run, *presence.attributes, *values]):
+                raise WireError("a presence with a NUL character")
         except (WireError, SettingsError) as error:
             self._counters.reports_malformed += 1
-            self._refuse(device, data, str(error), intake)
+            self._refuse(device, data, Code.CORRUPT, str(error), intake)
             return
-        intake.batch.states.append(
-            DeviceState(
-                device,
-                int(self._now() * 1000),
-                state.online,
-                state.software,
-                state.run,
-                state.attributes,
-            )
-        )
+        received_ms = int(self._now() * 1000)
+        intake.batch.presences.append(DevicePresence(device, received_ms, presence))
 
     def _refuse(
         self,
         device: str,
         data: bytes,
+        code: Code,
         reason: str,
         intake: _Intake,
         cells: Sequence[SealedCell] = (),
@@ -210,4 +208,4 @@ class Ingest:
         intake.batch.quarantined += self._quarantine.row(device, data, reason)
         if cells:
             self._counters.cells_refused += len(cells)
-            intake.refused.setdefault(device, []).extend(refusals(cells, reason))
+            intake.refused.setdefault(device, []).extend(refusals(cells, code, reason))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,9 +16,9 @@ from edgemse.collector.ingest import Ingest
 from edgemse.collector.settings import CollectorSettings
 from edgemse.errors import WireError
 from edgemse.mqtt import Connection, Publication
+from edgemse.presence import Presence, decode_presence, encode_presence, new_run
 from edgemse.stores import Store
 from edgemse.topics import Topics
-from edgemse.wire import State, decode_state, encode_state
 
 __all__ = ["Collector"]
 
@@ -47,7 +46,7 @@ class Collector:
         topics = Topics(settings.broker.prefix)
         self._topic = topics.collector(settings.worker)
         self._worker = settings.worker
-        self._state = State(online=True, software=_software(), run=secrets.token_hex(8))
+        self._presence = Presence(online=True, software=_software(), run=new_run())
         self._inbox = Inbox(self.counters)
         self._connection = Connection(
             settings.broker.broker(),
@@ -55,7 +54,7 @@ class Collector:
             subscriptions=(
                 _shared(topics.any_report, settings.shared_group),
                 # A shared subscription gets no retained messages: every worker notes every state.
-                topics.any_device_state,
+                topics.any_presence,
                 self._topic,
             ),
             on_message=self._received,
@@ -116,8 +115,8 @@ class Collector:
             self._over.set()
 
     def _publication(self, *, online: bool) -> Publication:
-        state = msgspec.structs.replace(self._state, online=online)
-        return Publication(self._topic, encode_state(state), retain=True)
+        state = msgspec.structs.replace(self._presence, online=online)
+        return Publication(self._topic, encode_presence(state), retain=True)
 
     def _received(self, topic: str, payload: bytes) -> None:
         if topic == self._topic:
@@ -128,10 +127,10 @@ class Collector:
     def _heard_of_namesake(self, payload: bytes) -> None:
         """Correct the retained state if an earlier run's last will has come after our birth."""
         try:
-            state = decode_state(payload)
+            state = decode_presence(payload)
         except WireError:
             return
-        if state.run == self._state.run or self._stopping.is_set():
+        if state.run == self._presence.run or self._stopping.is_set():
             return
         if state.online:
             log.warning(

@@ -20,6 +20,7 @@ CREATE TABLE cells (
     version TEXT NOT NULL,
     output TEXT NOT NULL,
     segment TEXT NOT NULL,
+    measure TEXT NOT NULL,
     window_start_seconds BIGINT NOT NULL,
     window_width_seconds BIGINT NOT NULL,
     count BIGINT NOT NULL,
@@ -43,7 +44,7 @@ CREATE TABLE cells (
     y_e_lo DOUBLE PRECISION NOT NULL,
     nonfinite BIGINT NOT NULL,
     out_of_range BIGINT NOT NULL,
-    histogram BYTEA NOT NULL,
+    histogram BYTEA, -- null: the state has none, and quantiles are null
     predictions BIGINT NOT NULL,
     matched BIGINT NOT NULL,
     expired BIGINT NOT NULL,
@@ -63,18 +64,23 @@ CREATE TABLE devices (
     report_sent_ms BIGINT,
     clock_synchronised BOOLEAN,
     health TEXT,
-    state_received_ms BIGINT,
+    presence_received_ms BIGINT,
     online BOOLEAN,
     software TEXT,
     run TEXT
 );
 
--- The attributes of each device (site, hardware, firmware...), to group and filter by.
+-- The attributes of each device (site, hardware, firmware...), to group and filter by, with their
+-- history: a value holds for windows that start in [since_seconds, until_seconds). The first one
+-- that is known holds from 0; a change counts from a whole UTC hour; the present one has
+-- until_seconds 2^62.
 CREATE TABLE attributes (
     device TEXT NOT NULL,
     name TEXT NOT NULL,
     value TEXT NOT NULL,
-    PRIMARY KEY (device, name)
+    since_seconds BIGINT NOT NULL,
+    until_seconds BIGINT NOT NULL,
+    PRIMARY KEY (device, name, since_seconds)
 );
 
 -- Messages and cells that were refused: why, and how they begin. Bounded in rows and bytes.

@@ -1,14 +1,25 @@
 """Where the collector keeps cells: one protocol, one database behind it at a time."""
 
-from edgemse.stores.base import Batch, DeviceReport, DeviceState, Quarantined, Query, Store
+from edgemse.stores.base import (
+    Batch,
+    DevicePresence,
+    DeviceReport,
+    Quarantined,
+    Reading,
+    Rows,
+    Selection,
+    Store,
+)
 from edgemse.stores.opening import open_store
 
 __all__ = [
     "Batch",
+    "DevicePresence",
     "DeviceReport",
-    "DeviceState",
     "Quarantined",
-    "Query",
+    "Reading",
+    "Rows",
+    "Selection",
     "Store",
     "open_store",
 ]

@@ -2,17 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Cell, Identity
+from edgemse.presence import Presence
+from edgemse.stats.histogram import ResidualHistogram
 
-__all__ = ["Batch", "DeviceReport", "DeviceState", "Quarantined", "Query", "Store"]
+__all__ = [
+    "Batch",
+    "DevicePresence",
+    "DeviceReport",
+    "Key",
+    "Quarantined",
+    "Reading",
+    "Rows",
+    "Selection",
+    "Store",
+]
 
-Query: TypeAlias = Callable[[str, Sequence[object]], Iterator[tuple[Any, ...]]]
-"""Runs one SELECT with `?` for parameters and yields its rows."""
+Key: TypeAlias = tuple[Any, ...]
+"""The values of the columns that a selection is grouped by."""
+
+
+class Selection(NamedTuple):
+    """A SELECT of cells: its group columns g1 ... g<keys>, then all columns of `cells`."""
+
+    sql: str
+    parameters: tuple[object, ...]
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All rows of one SELECT, with the names of its columns."""
+
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def named(self) -> Iterator[dict[str, Any]]:
+        """Yield each row by column name."""
+        return (dict(zip(self.names, row, strict=True)) for row in self.rows)
+
+
+class Reading(Protocol):
+    """One consistent view of a store: every question inside sees the same commits."""
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one SELECT, `?` for parameters, and return all its rows: for what is grouped."""
+        ...
+
+    def histograms(
+        self, selection: Selection, column: str = "histogram"
+    ) -> Mapping[Key, ResidualHistogram | None]:
+        """Merge a histogram column of the selected cells by group, in the engine's best way.
+
+        None where a cell with samples has no histogram. `column` may be `lag_histogram`.
+        """
+        ...
 
 
 class DeviceReport(NamedTuple):
@@ -25,15 +80,12 @@ class DeviceReport(NamedTuple):
     health: Mapping[str, int]
 
 
-class DeviceState(NamedTuple):
+class DevicePresence(NamedTuple):
     """A device's birth or last will, and when the collector received it."""
 
     device: str
     received_ms: int
-    online: bool
-    software: str
-    run: str
-    attributes: Mapping[str, str]
+    presence: Presence
 
 
 class Quarantined(NamedTuple):
@@ -50,14 +102,15 @@ class Quarantined(NamedTuple):
 class Batch:
     """What one transaction writes; each list in the order of arrival."""
 
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[tuple[str, Cell]] = field(default_factory=list)
+    """Each with the device whose report it came in."""
     reports: list[DeviceReport] = field(default_factory=list)
-    states: list[DeviceState] = field(default_factory=list)
+    presences: list[DevicePresence] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.cells or self.reports or self.states or self.quarantined)
+        return bool(self.cells or self.reports or self.presences or self.quarantined)
 
 
 class Store(Protocol):
@@ -75,8 +128,8 @@ class Store(Protocol):
         """
         ...
 
-    def reading(self) -> AbstractContextManager[Query]:
-        """Open one consistent view: every query inside sees the same commits."""
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Open one consistent view."""
         ...
 
     def close(self) -> None:

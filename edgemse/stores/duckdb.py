@@ -22,8 +22,10 @@ from edgemse.errors import (
     StoreUnreachableError,
     StoreVersionError,
 )
+from edgemse.presence import HOUR_SECONDS, counts
+from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import migrations, rows
-from edgemse.stores.base import Batch, DeviceState, Query
+from edgemse.stores.base import Batch, DevicePresence, Key, Reading, Rows, Selection
 
 __all__ = ["DuckDBStore"]
 
@@ -31,7 +33,7 @@ QUARANTINE_ROWS_MAX = 10_000
 QUARANTINE_ROWS_MAX_PER_DEVICE = 200
 QUARANTINE_BYTES_MAX = 16 * 2**20
 """Bounds of the quarantine; the oldest rows go first, and are counted."""
-FETCH_ROWS = 4_096
+FOR_EVER_SECONDS = 2**62
 
 
 class DuckDBStore:
@@ -72,19 +74,13 @@ class DuckDBStore:
         return held
 
     @contextmanager
-    def reading(self) -> Iterator[Query]:
+    def reading(self) -> Iterator[Reading]:
         """Open one consistent view; see Store.reading."""
         with self._failing("cannot be read"):
             cursor = self._connection.cursor()
             try:
                 cursor.begin()
-
-                def query(sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-                    result = cursor.execute(sql, parameters)
-                    while found := result.fetchmany(FETCH_ROWS):
-                        yield from found
-
-                yield query
+                yield _DuckDBReading(cursor)
             finally:
                 cursor.close()
 
@@ -123,7 +119,7 @@ class DuckDBStore:
                 )
                 self._connection.commit()
 
-    def _put_cells(self, cells: dict[Identity, Cell]) -> dict[Identity, int]:
+    def _put_cells(self, cells: dict[Identity, tuple[str, Cell]]) -> dict[Identity, int]:
         if not cells:
             return {}
         now_ms = self._now_ms()
@@ -131,7 +127,7 @@ class DuckDBStore:
         self._put(rows.PRODUCERS, [(p, now_ms) for p in producers], "DO NOTHING")
         written = self._put(
             rows.CELLS,
-            [rows.cell_row(cell) for cell in cells.values()],
+            [rows.cell_row(device, cell) for device, cell in cells.values()],
             f"DO UPDATE SET {_excluded(rows.CELLS)} WHERE excluded.revision > cells.revision"
             " RETURNING producer, sequence, revision",
         )
@@ -154,25 +150,50 @@ class DuckDBStore:
     def _put_devices(self, batch: Batch) -> None:
         reports = {report.device: rows.report_row(report) for report in batch.reports}
         self._put(rows.REPORTS, reports.values(), f"DO UPDATE SET {_excluded(rows.REPORTS)}")
-        states = _present_of_each(batch.states)
-        self._put(
-            rows.STATES,
-            [rows.state_row(state) for state in states.values()],
-            f"DO UPDATE SET {_excluded(rows.STATES)} WHERE excluded.online"
-            " OR devices.run IS NULL OR devices.run = excluded.run",
-        )
-        # A last will carries no attributes: those of the birth stay.
-        born = [state for state in states.values() if state.online]
-        for state in born:
+        self._put_presences(batch.presences)
+
+    def _put_presences(self, heard: list[DevicePresence]) -> None:
+        runs = dict(
             self._connection.execute(
-                "DELETE FROM attributes WHERE device = ? AND NOT list_contains(?::TEXT[], name)",
-                [state.device, list(state.attributes)],
-            )
-        self._put(
-            rows.ATTRIBUTES,
-            [row for state in born for row in rows.attribute_rows(state)],
-            f"DO UPDATE SET {_excluded(rows.ATTRIBUTES)}",
+                "SELECT device, run FROM devices WHERE list_contains(?::TEXT[], device)",
+                [[each.device for each in heard]],
+            ).fetchall()
         )
+        kept: dict[str, DevicePresence] = {}
+        for each in heard:
+            if counts(runs.get(each.device), each.presence):
+                runs[each.device] = each.presence.run
+                kept[each.device] = each
+                self._put_attributes(each)
+        self._put(
+            rows.PRESENCES,
+            [rows.presence_row(each) for each in kept.values()],
+            f"DO UPDATE SET {_excluded(rows.PRESENCES)}",
+        )
+
+    def _put_attributes(self, heard: DevicePresence) -> None:
+        for name, attribute in heard.presence.attributes.items():
+            held = self._connection.execute(
+                "SELECT value, since_seconds FROM attributes"
+                " WHERE device = ? AND name = ? AND until_seconds = ?",
+                [heard.device, name, FOR_EVER_SECONDS],
+            ).fetchone()
+            said = heard.received_ms // 1000 if attribute.since is None else attribute.since
+            since = 0 if held is None else -(-said // HOUR_SECONDS) * HOUR_SECONDS
+            if held is None or (held[0] != attribute.value and since > held[1]):
+                self._connection.execute(
+                    "UPDATE attributes SET until_seconds = ?"
+                    " WHERE device = ? AND name = ? AND until_seconds = ?",
+                    [since, heard.device, name, FOR_EVER_SECONDS],
+                )
+                row = (heard.device, name, attribute.value, since, FOR_EVER_SECONDS)
+                self._put(rows.ATTRIBUTES, [row])
+            elif held[0] != attribute.value and since == held[1]:
+                self._connection.execute(
+                    "UPDATE attributes SET value = ?"
+                    " WHERE device = ? AND name = ? AND until_seconds = ?",
+                    [attribute.value, heard.device, name, FOR_EVER_SECONDS],
+                )
 
     def _put_quarantined(self, batch: Batch) -> None:
         self._put(rows.QUARANTINE, [rows.quarantine_row(each) for each in batch.quarantined])
@@ -216,6 +237,29 @@ class DuckDBStore:
             raise StoreError(f"store {self.path} {what}: {_first_line(error)}") from error
 
 
+class _DuckDBReading:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        result = self._cursor.execute(sql, parameters)
+        return Rows(tuple(column[0] for column in result.description), result.fetchall())
+
+    def histograms(
+        self, selection: Selection, column: str = "histogram"
+    ) -> dict[Key, ResidualHistogram | None]:
+        keys = "".join(f"g{place}, " for place in range(1, selection.keys + 1))
+        merged: dict[Key, ResidualHistogram | None] = {}
+        chosen = f"SELECT {keys}{column}, count FROM ({selection.sql}) AS chosen"  # noqa: S608
+        for *key, data, count in self.rows(chosen, selection.parameters):
+            held = merged.setdefault(tuple(key), ResidualHistogram())
+            if data is None and count:
+                merged[tuple(key)] = None
+            elif held is not None and data is not None:
+                held.merge(ResidualHistogram.from_bytes(data))
+        return merged
+
+
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if read_only and not path.exists():
         raise StoreUnreachableError(
@@ -239,22 +283,12 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise StoreUnreachableError(f"store {path} cannot be opened: {text}") from None
 
 
-def _newest_of_each(cells: Iterable[Cell]) -> dict[Identity, Cell]:
-    found: dict[Identity, Cell] = {}
-    for cell in cells:
+def _newest_of_each(cells: Iterable[tuple[str, Cell]]) -> dict[Identity, tuple[str, Cell]]:
+    found: dict[Identity, tuple[str, Cell]] = {}
+    for device, cell in cells:
         held = found.get(cell.identity)
-        if newest(held.revision if held else None, cell.revision):
-            found[cell.identity] = cell
-    return found
-
-
-def _present_of_each(states: Iterable[DeviceState]) -> dict[str, DeviceState]:
-    """Return each device's last state, but for the last wills of runs that are over already."""
-    found: dict[str, DeviceState] = {}
-    for state in states:
-        held = found.get(state.device)
-        if held is None or state.online or held.run == state.run:
-            found[state.device] = state
+        if newest(held[1].revision if held else None, cell.revision):
+            found[cell.identity] = device, cell
     return found
 
 

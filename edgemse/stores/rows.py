@@ -7,22 +7,21 @@ from typing import NamedTuple
 
 from edgemse.cells import Cell
 from edgemse.stats.moments import Moments
-from edgemse.stores.base import DeviceReport, DeviceState, Quarantined
+from edgemse.stores.base import DevicePresence, DeviceReport, Quarantined
 
 __all__ = [
     "ATTRIBUTES",
     "CELLS",
+    "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
     "REPORTS",
-    "STATES",
     "Row",
     "Table",
-    "attribute_rows",
     "cell_row",
+    "presence_row",
     "quarantine_row",
     "report_row",
-    "state_row",
 ]
 
 Row = tuple[object, ...]
@@ -36,6 +35,7 @@ NAME_COLUMNS = {
     "version": "TEXT",
     "output": "TEXT",
     "segment": "TEXT",
+    "measure": "TEXT",
     "window_start_seconds": "BIGINT",
     "window_width_seconds": "BIGINT",
 }
@@ -81,11 +81,11 @@ REPORTS = Table(
     },
     ("device",),
 )
-STATES = Table(
+PRESENCES = Table(
     "devices",
     {
         "device": "TEXT",
-        "state_received_ms": "BIGINT",
+        "presence_received_ms": "BIGINT",
         "online": "BOOLEAN",
         "software": "TEXT",
         "run": "TEXT",
@@ -93,7 +93,15 @@ STATES = Table(
     ("device",),
 )
 ATTRIBUTES = Table(
-    "attributes", {"device": "TEXT", "name": "TEXT", "value": "TEXT"}, ("device", "name")
+    "attributes",
+    {
+        "device": "TEXT",
+        "name": "TEXT",
+        "value": "TEXT",
+        "since_seconds": "BIGINT",
+        "until_seconds": "BIGINT",
+    },
+    ("device", "name", "since_seconds"),
 )
 QUARANTINE = Table(
     "quarantine",
@@ -107,14 +115,14 @@ QUARANTINE = Table(
 )
 
 
-def cell_row(cell: Cell) -> Row:
+def cell_row(device: str, cell: Cell) -> Row:
     """Return the cell in the order of CELLS."""
     stats = cell.stats
     return (
         *cell.identity,
         cell.revision,
         cell.final,
-        cell.device,
+        device,
         *cell.series,
         *cell.window,
         *stats.moments(),
@@ -135,14 +143,10 @@ def report_row(report: DeviceReport) -> Row:
     )
 
 
-def state_row(state: DeviceState) -> Row:
-    """Return the state in the order of STATES."""
-    return (state.device, state.received_ms, state.online, state.software, state.run)
-
-
-def attribute_rows(state: DeviceState) -> list[Row]:
-    """Return the state's attributes in the order of ATTRIBUTES."""
-    return [(state.device, name, value) for name, value in state.attributes.items()]
+def presence_row(heard: DevicePresence) -> Row:
+    """Return the presence in the order of PRESENCES."""
+    said = heard.presence
+    return (heard.device, heard.received_ms, said.online, said.software, said.run)
 
 
 def quarantine_row(quarantined: Quarantined) -> Row:
