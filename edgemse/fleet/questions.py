@@ -21,6 +21,8 @@ __all__ = ["NAMES", "Question", "answer", "find", "questions"]
 NAMES = (
     "devices",
     "variance",
+    "segments",
+    "trend",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 
