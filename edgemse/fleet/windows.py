@@ -63,15 +63,15 @@ class Windows:
 
 
 def windows_of(
-    reading: Reading, asked: Asked, groups: int
+    reading: Reading, asked: Asked, groups: int, step_seconds: int | None = None
 ) -> tuple[int, Mapping[tuple[str, ...], Windows]]:
     """Return the width of a step, and by group its steps that hold a sample.
 
-    A step is as wide as most windows are, or wider, so that there are at
+    Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
     most 720 of them a group and a million in all. No sample: width 0 and no group.
     """
     most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
-    step = usual_step(reading, asked, most)
+    step = step_seconds or usual_step(reading, asked, most)
     if not step:
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
