@@ -102,7 +102,8 @@ class DevicesAnswer(Answer):
 
 def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     """List the devices: last report, clock, windows, samples, error, coverage."""
-    groups = {group.by["device"]: group for group in merged(reading, asked, by=["device"])}
+    found = merged(reading, asked, by=["device"], histograms=False)
+    groups = {group.by["device"]: group for group in found}
     selection = select(reading, asked, by=["device"])
     rows = reading.rows(WINDOWS.format(selection.sql), selection.parameters)
     windows: dict[str, int] = dict(rows)
