@@ -10,9 +10,8 @@ from typing import Any, SupportsFloat, SupportsIndex, final
 
 from edgemse.errors import CorruptStateError, MergeError, UnsupportedVersionError
 from edgemse.stats.columns import as_doubles
-from edgemse.stats.error_stats import ErrorStats
+from edgemse.stats.error_stats import ErrorStats, t_quantile
 from edgemse.stats.losses import LOSSES
-from edgemse.stats.student import t_quantile
 
 __all__ = ["LossStats"]
 
