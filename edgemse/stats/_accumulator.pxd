@@ -50,7 +50,7 @@ cdef inline void acc_fold(const Accumulator *a, State *into) noexcept nogil:
         fold_weighted(into, a.room, a.room + WAITING_WEIGHTED, a.room + 2 * WAITING_WEIGHTED,
                       a.waiting)
     elif a.waiting:
-        fold_plain(into, a.room, <double *> a.room + WAITING, a.waiting)
+        fold_plain(into, a.room, <double *> &a.room[WAITING], a.waiting)
 
 
 cdef inline void acc_flush(Accumulator *a) noexcept nogil:
@@ -127,11 +127,13 @@ cdef inline int acc_copy(Accumulator *to, const Accumulator *source) noexcept no
 cdef inline bytes acc_to_bytes(const Accumulator *a, bint histogram):
     cdef State room
     cdef Writer w
-    cdef bint bare = a.detour & BARE or not histogram
+    cdef const Buckets *counts = NULL
+    if histogram and not a.detour & BARE:
+        counts = &a.buckets
     if writer_open(&w):
         raise MemoryError
     try:
-        put_state(&w, acc_view(a, &room), NULL if bare else &a.buckets)
+        put_state(&w, acc_view(a, &room), counts)
         if w.failed:
             raise MemoryError
         return PyBytes_FromStringAndSize(<char *> w.data, w.size)

@@ -283,11 +283,17 @@ static void edgemse_side_add_narrow(uint32_t *to, const uint32_t *from, int n)
 static inline void edgemse_side_add(edgemse_side *to, int at, const edgemse_side *from, int skip)
 {
     int n = from->size - skip;
-    if (!to->wide && !from->wide)
+    if (!to->wide && !from->wide) {
         edgemse_side_add_narrow((uint32_t *)to->counts + at, (uint32_t *)from->counts + skip, n);
-    else
+    } else if (!to->wide) { /* wide by nature, not by need: fresh from its bytes */
+        uint32_t *into = (uint32_t *)to->counts + at;
+        const uint64_t *some = (const uint64_t *)from->counts + skip;
+        for (int j = 0; j < n; j++)
+            into[j] += (uint32_t)some[j];
+    } else {
         for (int j = 0; j < n; j++)
             edgemse_side_gain(to, at + j, edgemse_side_get(from, skip + j));
+    }
 }
 
 /* a += b. Returns 0, or -1 without memory (a is then unchanged but for width, room and top). */
