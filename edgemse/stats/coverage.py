@@ -62,6 +62,12 @@ class Coverage:
         self.lag_ms_max = max(self.lag_ms_max, other.lag_ms_max)
         self.lag_histogram.merge(other.lag_histogram)
 
+    def copy(self) -> Coverage:
+        """Return an independent object with the same counts."""
+        new = Coverage()
+        new.merge(self)
+        return new
+
     @property
     def lag_mean_seconds(self) -> float:
         """Mean label lag in seconds; NaN when nothing matched."""
@@ -81,6 +87,36 @@ class Coverage:
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={getattr(self, name)}" for name in COUNTERS)
         return f"Coverage({counts}, lag_mean_seconds={self.lag_mean_seconds:.6g})"
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes: equal coverages, equal bytes; b"" when nothing was counted.
+
+        docs/wire.md, "The coverage", has the byte table. `split_coverage` makes columns of them.
+        """
+        from edgemse.stats.parts import join_coverage  # not before: who only computes needs none
+
+        return join_coverage(self.to_row())
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Coverage:
+        """Return the coverage that `to_bytes` wrote.
+
+        Raises:
+            CorruptStateError: the bytes were cut or altered, do not fit each other, or are
+                something else.
+            TypeError: `data` has no buffer.
+        """
+        from edgemse.stats.parts import split_coverage
+
+        coverage = cls()
+        *numbers, histogram = split_coverage(data)
+        for name, number in zip((*COUNTERS, "lag_ms_sum", "lag_ms_max"), numbers, strict=True):
+            setattr(coverage, name, number)
+        coverage.lag_histogram = ResidualHistogram.from_bytes(histogram)
+        return coverage
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Coverage.from_bytes, (self.to_bytes(),)
 
     def to_row(self) -> CoverageRow:
         """Return the six counts, lag sum and maximum (milliseconds) and the histogram's bytes."""
