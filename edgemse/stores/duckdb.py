@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import duckdb
 
@@ -22,16 +21,14 @@ from edgemse.errors import (
     StoreUnreachableError,
     StoreVersionError,
 )
+from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
-from edgemse.stores import histograms, statements
+from edgemse.stores import statements
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
 from edgemse.stores.tables import Row, Table
 
 __all__ = ["DuckDBStore"]
-
-STREAM_ROWS = 2_048
-"""Rows taken at once from a stream: DuckDB's own vector size."""
 
 
 class DuckDBStore(Engine):
@@ -117,13 +114,17 @@ class _Cursor:
     def histograms(
         self, selection: Selection, column: str = "histogram"
     ) -> dict[Key, ResidualHistogram | None]:
-        sql = histograms.streamed(selection, column)
-        return histograms.merged(self._stream(sql, selection.parameters))
-
-    def _stream(self, sql: str, parameters: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        result = self._cursor.execute(sql, parameters)
-        while rows := result.fetchmany(STREAM_ROWS):
-            yield from rows
+        sql = statements.numbered_histograms(selection, column)
+        keys: list[Key] = [()]
+        parameters = list(selection.parameters)
+        if selection.keys:
+            keys = self.rows(statements.group_keys(selection), parameters).rows
+            parameters *= 2
+        try:
+            merged = merge_histograms(self._cursor.sql(sql, params=parameters))
+        except RuntimeError as error:
+            raise StoreError(f"the histograms of a store cannot be read: {error}") from error
+        return {keys[number]: each for number, each in merged.items()}
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

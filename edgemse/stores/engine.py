@@ -119,7 +119,7 @@ def _put_presences(writing: Writing, heard: list[DevicePresence]) -> None:
     if not heard:
         return
     devices = list({each.device for each in heard})
-    runs = dict(writing.rows(statements.RUNS, (devices,)))
+    runs: dict[str, str] = dict(writing.rows(statements.RUNS, (devices,)))
     history = History(writing.rows(statements.PRESENT_ATTRIBUTES, (FOR_EVER_SECONDS, devices)))
     kept: dict[str, DevicePresence] = {}
     for each in heard:

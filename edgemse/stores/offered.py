@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgemse.cells import SealedCell, check_place
-from edgemse.stats.coverage import Coverage, CoverageRow
-from edgemse.stats.error_stats import ErrorStats
+from edgemse.stats.coverage import CoverageRow
 from edgemse.stats.moments import Moments
+from edgemse.stats.parts import split_coverage, split_state
 from edgemse.stores.tables import Row
 
 __all__ = ["Offered", "opened"]
-
-NO_COVERAGE = Coverage().to_row()
 
 
 class Offered(NamedTuple):
@@ -49,6 +47,5 @@ class Offered(NamedTuple):
 def opened(device: str, cell: SealedCell) -> Offered:
     """Take a cell apart, or raise CellError or another StateError with what is wrong with it."""
     check_place(cell)
-    stats = ErrorStats.from_bytes(cell.state)
-    coverage = Coverage.from_bytes(cell.coverage).to_row() if cell.coverage else NO_COVERAGE
-    return Offered(device, cell, stats.moments(), stats.histogram.to_bytes(), coverage)
+    moments, histogram = split_state(cell.state)
+    return Offered(device, cell, moments, histogram or None, split_coverage(cell.coverage or b""))

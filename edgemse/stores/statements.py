@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgemse.stores.base import Selection
 from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "TAKE_LEASE",
     "TRIM_QUARANTINE",
     "VERSION",
+    "group_keys",
     "insert",
+    "numbered_histograms",
 ]
 
 
@@ -31,6 +34,32 @@ def insert(table: Table, source: str, on_conflict: str = "") -> str:
     names = ", ".join(table.columns)
     conflict = f" ON CONFLICT ({', '.join(table.key)}) {on_conflict}" if on_conflict else ""
     return f"INSERT INTO {table.name} ({names}) {source}{conflict}"
+
+
+def group_keys(selection: Selection) -> str:
+    """Return the SELECT of the keys of all groups of a selection, each once and in order."""
+    keys = _keys(selection)
+    return f"SELECT DISTINCT {keys} FROM ({selection.sql}) AS chosen ORDER BY {keys}"
+
+
+def numbered_histograms(selection: Selection, column: str) -> str:
+    """Return the SELECT of the number of each cell's group, from 0 as `group_keys` orders them,
+    and a histogram column; its parameters are the selection's, twice (once without keys).
+    """
+    assert column in ("histogram", "lag_histogram"), column
+    if not selection.keys:
+        return f"SELECT CAST(0 AS BIGINT) AS number, {column} FROM ({selection.sql}) AS chosen"
+    keys = _keys(selection)
+    return (
+        f"SELECT number, {column} FROM ({selection.sql}) AS chosen JOIN"
+        f" (SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS number"
+        f"  FROM (SELECT DISTINCT {keys} FROM ({selection.sql}) AS every) AS each) AS numbered"
+        f" USING ({keys})"
+    )
+
+
+def _keys(selection: Selection) -> str:
+    return ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
 
 
 def _replaced(table: Table) -> str:

@@ -23,7 +23,7 @@ class Told:
             presence = Presence(online, "edgemse 1", "run", attributes=attributes)
             history.hear("pi-1", presence, at)
         for row in history.changes():
-            self._rows[row[:2] + (row[3],)] = row
+            self._rows[(*row[:2], row[3])] = row
 
     @property
     def spans(self) -> list[tuple[object, ...]]:

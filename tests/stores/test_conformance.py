@@ -227,7 +227,7 @@ def test_histograms_are_merged_by_group(store: Store) -> None:
     store.commit(batch(*mine))
     store.commit(batch(*theirs, device="pi-2"))
 
-    def merged(cells: list[Cell]) -> ResidualHistogram:
+    def merged(cells: list[Cell]) -> ResidualHistogram | None:
         return merge_all(each.stats for each in cells).histogram
 
     with store.reading() as reading:
@@ -236,11 +236,15 @@ def test_histograms_are_merged_by_group(store: Store) -> None:
         lags = reading.histograms(by_device(), "lag_histogram")
         assert lags == {("pi-1",): ResidualHistogram(), ("pi-2",): ResidualHistogram()}
         assert reading.histograms(by_device("cells WHERE device = 'pi-3'")) == {}
+        of_one = Selection("SELECT cells.* FROM cells WHERE device = ?", ("pi-2",), 0)
+        assert reading.histograms(of_one) == {(): merged(theirs)}
+        known = Selection("SELECT device AS g1, cells.* FROM cells WHERE device = ?", ("pi-1",), 1)
+        assert reading.histograms(known) == {("pi-1",): merged(mine)}
 
 
 def test_a_group_with_a_cell_without_a_histogram_has_none(store: Store) -> None:
     bare = offered(cell(1, 1))._replace(histogram=None)
-    empty = offered(cell(2, 0, stats=ErrorStats()), "pi-2")._replace(histogram=None)
+    empty = offered(cell(2, 0, stats=ErrorStats()), "pi-2")
     whole = offered(cell(2, 1), "pi-2")
     store.commit(Batch(cells=[offered(cell(1, 0)), bare, empty, whole]))
     with store.reading() as reading:
@@ -258,12 +262,18 @@ def test_what_is_written_is_there_whole_or_not_at_all(store: Store) -> None:
         changed = "UPDATE quarantine SET reason = ? WHERE device = ?"
         assert writing.execute(changed, ("why", "a")) == 2
         assert writing.rows("SELECT reason FROM quarantine").rows == [("why",)] * 2
-    with pytest.raises(ZeroDivisionError), store.writing() as writing:
-        note(writing, "b")
-        raise ZeroDivisionError
+
+    def fail(sql: str) -> None:
+        with store.writing() as writing:
+            note(writing, "b")
+            writing.execute(sql)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail("DELETE FROM quarantine")
+    with pytest.raises(StoreError, match="cannot be written"):
+        fail("INSERT INTO nowhere VALUES (1)")
     assert rows(store, "SELECT DISTINCT device FROM quarantine") == [("a",)]
-    with pytest.raises(StoreError, match="cannot be written"), store.writing() as writing:
-        writing.execute("INSERT INTO nowhere VALUES (1)")
 
 
 def test_one_thread_writes_at_a_time(store: Store) -> None:
