@@ -13,11 +13,12 @@ import typer
 
 from edgemse.broker import PASSWORD_VARIABLE
 from edgemse.collector import Collector, CollectorSettings
-from edgemse.collector.counters import MEANINGS
+from edgemse.collector.counters import PREFIX
+from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
-from edgemse.export.prometheus import exposition
+from edgemse.jobs import Job, Jobs
 from edgemse.settings import load, read_toml
-from edgemse.stores import open_store
+from edgemse.stores import Store, open_store
 
 __all__ = ["command", "run"]
 
@@ -56,6 +57,10 @@ def command(
         str | None, typer.Option(metavar="FILE", help="Certificates to trust with --tls.")
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="MQTT 5 or 3.1.1 [5].")] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Take the topic prefix from another store's collectors."),
+    ] = False,
 ) -> None:
     """Take the devices' reports from the broker into the store, and serve the fleet over HTTP."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -70,14 +75,15 @@ def command(
         _override(table, {"ca_file": ca_file, "protocol": protocol})
     if "store" not in values:
         raise SettingsError('no store: give --store PATH, or store = "PATH" in the --config file')
-    run(load(CollectorSettings, values, str(config) if config else "options"))
+    settings = load(CollectorSettings, values, str(config) if config else "options")
+    run(settings, take_over=take_over)
 
 
 def _override(values: dict[str, Any], options: dict[str, Any]) -> None:
     values.update({name: value for name, value in options.items() if value is not None})
 
 
-def run(settings: CollectorSettings) -> None:
+def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
     """Run until SIGTERM or SIGINT, then commit and acknowledge what is queued."""
     from edgemse.web import Server, create_app
 
@@ -90,16 +96,34 @@ def run(settings: CollectorSettings) -> None:
         stack.callback(server.close)
         store = open_store(settings.store)
         stack.callback(store.close)
-        collector = Collector(settings, store, over=over)
+        collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
+        jobs = _jobs(settings.worker, store, collector)
+        jobs.start()
+        stack.callback(jobs.stop)
+
+        def problems() -> list[str]:
+            return collector.problems() + jobs.problems()
 
         def metrics() -> bytes:
-            return exposition(MEANINGS, collector.counters.values(), collector.gauges())
+            return (collector.metrics() + jobs.exposition(PREFIX)).encode()
 
-        server.start(create_app(store, problems=collector.problems, metrics=metrics))
+        server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)
         log.info("collecting from %s into %s", settings.broker.address, settings.store)
         log.info("serving on http://%s", server.address)
         over.wait()
         log.info("stopping")
+        jobs.stop()
         collector.stop()
+
+
+def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:
+    """Return what is done every so often: a further job is one line here."""
+    return Jobs(
+        [
+            Job("presence", 60, collector.announce, shared=False),
+            Job("quarantine", 60, lambda _stopping: trim(store)),
+        ],
+        lease=lambda name, seconds: store.lease(f"job:{name}", worker, seconds),
+    )

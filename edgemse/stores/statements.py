@@ -6,6 +6,7 @@ from edgemse.stores.base import Selection
 from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
+    "COUNT_DEVICES",
     "COUNT_DROPPED",
     "CREATE_VERSIONS",
     "KEEP",
@@ -82,6 +83,7 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
+COUNT_DEVICES = "SELECT count(*) FROM devices"
 RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
