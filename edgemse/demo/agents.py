@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Agent", "Status"]
+__all__ = ["DemoAgent", "Status"]
 
 SETTINGS = """\
 device = {device}
@@ -47,7 +47,7 @@ class Status:
     health: Mapping[str, int]
 
 
-class Agent:
+class DemoAgent:
     """One `edgemse-agent` of the demo, with a ledger and a socket of its own."""
 
     def __init__(self, folder: Path, device: str, signal: str) -> None:

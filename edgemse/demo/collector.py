@@ -11,13 +11,13 @@ from typing import Any
 
 from edgemse.demo.device import MODEL
 
-__all__ = ["Collector"]
+__all__ = ["DemoCollector"]
 
 ANSWER_SECONDS = 5.0
 VARIANCE = f"/api/v1/variance?by=device&by=version&model={MODEL}"
 
 
-class Collector:
+class DemoCollector:
     """The one `edgemse collector` of the demo, with a DuckDB file of its own."""
 
     def __init__(self, folder: Path, address: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from edgemse.demo import broker
-from edgemse.demo.agents import Agent, Status
-from edgemse.demo.collector import Collector
+from edgemse.demo.agents import DemoAgent, Status
+from edgemse.demo.collector import DemoCollector
 from edgemse.demo.interrupt import Interrupts
 from edgemse.demo.models import versions
 from edgemse.demo.plan import Device, Plan, devices
@@ -80,7 +80,7 @@ class _Demo:
         self._interrupts, self._processes, self._display = interrupts, processes, display
         self._devices = devices(plan.devices, signals())
         self._agents = [_agent(folder, device) for device in self._devices]
-        self._collector = Collector(folder, plan.http or _free_address())
+        self._collector = DemoCollector(folder, plan.http or _free_address())
         self._broker = _free_address()
         self._protocol = broker.PROTOCOLS[plan.broker]
         self._samples = folder / "samples"
@@ -201,7 +201,7 @@ class _Demo:
         self._looked = time.monotonic()
         self._display.show(View(self._news, self._looked - self._began, rows))
 
-    def _row(self, agent: Agent, rmse: dict[tuple[str, str], float]) -> Row:
+    def _row(self, agent: DemoAgent, rmse: dict[tuple[str, str], float]) -> Row:
         status = self._statuses.get(agent.device, Status(False, 0, 0, {}))
         own = {
             version: value for (device, version), value in rmse.items() if device == agent.device
@@ -218,8 +218,8 @@ class _Demo:
         )
 
 
-def _agent(folder: Path, device: Device) -> Agent:
-    agent = Agent(folder, device.name, device.signal.meaning)
+def _agent(folder: Path, device: Device) -> DemoAgent:
+    agent = DemoAgent(folder, device.name, device.signal.meaning)
     if len(bytes(agent.socket)) > SOCKET_BYTES_MAX:
         raise SettingsError(
             f"the temporary folder {folder} has too long a path for a socket; set TMPDIR to another"
