@@ -5,35 +5,19 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Callable
 from typing import Any, SupportsFloat, SupportsIndex, final
 
 from edgemse.errors import CorruptStateError, MergeError, UnsupportedVersionError
 from edgemse.stats.columns import as_doubles
 from edgemse.stats.error_stats import ErrorStats
-from edgemse.stats.losses import LOSSES
+from edgemse.stats.losses import LOSSES, followed
 from edgemse.stats.student import t_quantile
 
 __all__ = ["LossStats"]
 
 VERSION = 0x81
 """The first byte: 0x80 for a loss, and version 1 (docs/wire.md)."""
-LIMIT = 2.0**200  # ErrorStats' limit of |e|, |y_true| and so of a loss
-REFUSED = 2.0**201  # stands for a loss that there is not: ErrorStats counts it as out of range
 ENOUGH = 20  # accepted samples below which no interval is given, as in ErrorStats
-
-
-def _measure_of(function: Callable[..., float], parameters: tuple[float, ...]) -> Any:
-    """(y_true, y_pred) -> the loss, NaN for a sample that is not finite, else REFUSED."""
-
-    def measure(y_true: float, y_pred: float) -> float:
-        if not (abs(y_pred - y_true) <= LIMIT and abs(y_true) <= LIMIT):
-            finite = math.isfinite(y_true) and math.isfinite(y_pred)
-            return REFUSED if finite else math.nan
-        loss = function(y_true, y_pred, *parameters)
-        return loss if loss <= LIMIT else REFUSED
-
-    return measure
 
 
 @final
@@ -66,7 +50,7 @@ class LossStats:
         (0.125, 2.5)
     """
 
-    __slots__ = ("_losses", "_measure", "_parameters", "loss")
+    __slots__ = ("_losses", "_measure", "_parameters", "loss", "measure")
 
     def __init__(self, loss: str, **parameters: float) -> None:
         kind = LOSSES.get(loss)
@@ -76,16 +60,10 @@ class LossStats:
         if unknown or (kind.parameter and math.isnan(kind.default) and not parameters):
             wanted = f"the parameter {kind.parameter!r}" if kind.parameter else "no parameter"
             raise ValueError(f"{loss} takes {wanted}, not {sorted(parameters) or 'none'}")
-        self.loss = loss
-        self._parameters: tuple[float, ...] = ()
-        if kind.parameter:
-            given = float(parameters.get(kind.parameter, kind.default))
-            if not 0.0 < given < kind.below:
-                raise ValueError(
-                    f"{kind.parameter} of {loss} lies between 0 and {kind.below:g}, not {given!r}"
-                )
-            self._parameters = (given,)
-        self._measure = _measure_of(kind.function, self._parameters)
+        given = "".join(f"({name}={float(value)!r})" for name, value in parameters.items())
+        found = followed(loss + given)
+        self.loss, self._parameters, self.measure = found.name, found.parameters, found.measure
+        self._measure = found.of
         self._losses = ErrorStats()
 
     def update(
@@ -113,10 +91,9 @@ class LossStats:
         self._losses.update(0.0, self._measure(y_true, y_pred), weight)
 
     def loss_of(self, y_true: float, y_pred: float) -> float:
-        """Return the loss of one sample, without folding it in, for a fleet to follow.
+        """Return the loss of one sample, without folding it in.
 
-        `monitor.observe(0.0, losses.loss_of(y_true, y_pred), output="huber")` makes cells whose
-        error is the loss. NaN where an input is not finite and 2^201 where there is no such loss:
+        NaN where an input is not finite and 2^201 where there is no such loss:
         `ErrorStats` counts these in `nonfinite` and `out_of_range`, as this class does.
 
         Examples:
