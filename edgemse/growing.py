@@ -193,13 +193,21 @@ class Growing:
         cell = self._open.get(key)
         if cell is None:
             if len(self._held) >= 2 * self._cells_max:
-                self._counters.count("windows_refused")
-                return None
+                return self._narrower(admitted, time_seconds)
             cell = OpenCell(self.next_identity().sequence, *key)
             self._open[key] = self._held[cell.sequence] = cell
         if admitted is series:
             self._latest[series] = cell
         return cell
+
+    def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
+        """Return a cell of that time that was opened before windows became wider, or count."""
+        for width in (self.width_seconds, *WIDER_SECONDS):
+            cell = self._open.get((series, Window.at(time_seconds, width)))
+            if cell is not None:
+                return cell
+        self._counters.count("windows_refused")
+        return None
 
     def _width(self) -> int:
         width = self.width_seconds

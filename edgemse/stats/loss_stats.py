@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from collections.abc import Callable
 from typing import Any, SupportsFloat, SupportsIndex, final
 
 from edgemse.errors import CorruptStateError, MergeError, UnsupportedVersionError
@@ -63,7 +64,7 @@ class LossStats:
         given = "".join(f"({name}={float(value)!r})" for name, value in parameters.items())
         found = followed(loss + given)
         self.loss, self._parameters, self.measure = found.name, found.parameters, found.measure
-        self._measure = found.of
+        self._measure: Callable[[Any, Any], float] = found.of
         self._losses = ErrorStats()
 
     def update(

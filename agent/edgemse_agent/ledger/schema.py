@@ -63,5 +63,5 @@ UPDATE meta SET
     relayed = (SELECT count(*) FROM cells WHERE relayed),
     waiting = (SELECT count(*) FROM cells WHERE {WAITING}),
     parked = (SELECT count(*) FROM cells WHERE code IS NOT NULL)
-"""
+"""  # noqa: S608 - constants
 """Sets the numbers right, whatever they were."""

@@ -39,6 +39,8 @@ _INSERT = (
     " WHERE excluded.revision > revision"
 )
 
+_EXPOSE = "UPDATE cells SET exposed = max(exposed, ?) WHERE producer = ? AND sequence = ?"
+
 
 class Refused(NamedTuple):
     """A revision that is to be parked, and why."""
@@ -64,11 +66,17 @@ class Ledger:
             self._database = self._opened_or_replaced(hardware)
             with self._reading() as database:
                 row = database.execute("SELECT id, elapsed, store FROM meta").fetchone()
+                self.waiting, self.parked_now = self._numbers(database)
         except LedgerError:
             if self._lock is not None:
                 self._lock.close()
             raise
         self.id, self.elapsed_seconds, self.store = str(row[0]), float(row[1]), str(row[2])
+
+    waiting: int
+    """Cells that the collector has not committed and may still take."""
+    parked_now: int
+    """Cells that are parked."""
 
     def _opened_or_replaced(self, hardware: str) -> sqlite3.Connection:
         try:
@@ -88,8 +96,11 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as database, database:
-            yield database
+        with self._reading() as database:
+            with database:
+                yield database
+                numbers = self._numbers(database)
+            self.waiting, self.parked_now = numbers
 
     def close(self) -> None:
         """Close the file and give up the lock."""
@@ -100,20 +111,10 @@ class Ledger:
             if self._lock is not None:
                 self._lock.close()
 
-    @property
-    def waiting(self) -> int:
-        """Cells that the collector has not committed and may still take."""
-        return self._number("waiting")
-
-    @property
-    def parked_now(self) -> int:
-        """Cells that are parked."""
-        return self._number("parked")
-
-    def _number(self, name: str) -> int:
-        with self._reading() as database:
-            (number,) = database.execute(f"SELECT {name} FROM meta").fetchone()  # noqa: S608
-        return int(number)
+    @staticmethod
+    def _numbers(database: sqlite3.Connection) -> tuple[int, int]:
+        waiting, parked = database.execute("SELECT waiting, parked FROM meta").fetchone()
+        return int(waiting), int(parked)
 
     def commit(
         self,
@@ -178,23 +179,25 @@ class Ledger:
     def expose(self, revisions: Mapping[Identity, int]) -> None:
         """Mark revisions as perhaps handed to the broker, before they are."""
         with self._transaction() as transaction:
-            transaction.executemany(
-                "UPDATE cells SET exposed = max(exposed, ?) WHERE producer = ? AND sequence = ?",
-                [(revision, *identity) for identity, revision in revisions.items()],
-            )
+            transaction.executemany(_EXPOSE, [(r, *name) for name, r in revisions.items()])
 
-    def acked(self, committed: Mapping[Identity, int]) -> int:
+    def acked(
+        self, committed: Mapping[Identity, int], handed_over: Mapping[Identity, int] = {}
+    ) -> int:
         """Take what the collector holds; a final cell (a relayed one, any) is then forgotten.
 
-        Counted is at most the revision that was handed over. Return of how many cells the ack
-        says more than that, which a forged ack does.
+        Counted is at most the revision that was handed over, from here or, as `handed_over` says,
+        from memory. Returns of how many own cells the
+        ack says more than that, which only a forged one does (of a Monitor's cell the store may
+        hold a later revision than the ledger, after a crash).
         """
         pairs = [(revision, *identity) for identity, revision in committed.items()]
         with self._transaction() as transaction:
+            transaction.executemany(_EXPOSE, [(r, *name) for name, r in handed_over.items()])
             ahead = sum(
                 transaction.execute(
                     "SELECT count(*) FROM cells"
-                    " WHERE exposed < ? AND producer = ? AND sequence = ?",
+                    " WHERE NOT relayed AND exposed < ? AND producer = ? AND sequence = ?",
                     pair,
                 ).fetchone()[0]
                 for pair in pairs
