@@ -179,9 +179,11 @@ class Growing:
                 del self._open[key]
 
     def forget(self, cell: OpenCell) -> None:
-        """Let go of a final cell that is safe elsewhere."""
-        assert cell.final, cell.sequence
+        """Let go of a cell that is safe elsewhere, or refused for good: it grows no more."""
+        cell.final = True
         self._held.pop(cell.sequence, None)
+        if self._open.get((cell.series, cell.window)) is cell:
+            del self._open[cell.series, cell.window]
         if self._latest.get(cell.series) is cell:
             del self._latest[cell.series]
 
