@@ -125,11 +125,12 @@ class World:
         self.collector = Collector()
         self.network: list[tuple[float, str, bytes]] = []
         faults = ("drop", "double", "delay", "amnesia", "kill", "disconnect", "offline")
-        faults += ("stall", "agent stalls", "part read")
+        faults += ("stall", "agent stalls", "part read", "linger")
         self.risk = {f: self.rng.choice((0.0, 0.05, 0.2)) for f in faults}
         self.fed: list[float] = []
         self.ids = 0
         self.wires: dict[str, Wire] = {}
+        self.lingering: list[Wire] = []
         self.labels: list[tuple[int, float, float]] = []
         self.counters = Counters(MEANINGS)
         self.cells = CellConversation("model", "1", self.counters, cells_max=100, series_max=10)
@@ -144,15 +145,23 @@ class World:
         self.clients = Clients(self.agent)
         self.hello_collector()
         self.wires.clear()
+        self.lingering.clear()
 
     def hello_collector(self) -> None:
         self.agent.heard_collector("worker", encode_presence(Presence(True, "test", "run")))
 
     def hang_up(self) -> None:
         """Break the connections: what was written and not read is gone with them."""
-        for wire in self.wires.values():
+        for name in list(self.wires):
+            self.break_off(name)
+
+    def break_off(self, name: str) -> None:
+        """Break one connection; the agent may yet find in its buffer what had reached it."""
+        wire = self.wires.pop(name)
+        if self.rng.random() < self.risk["linger"]:
+            self.lingering.append(wire)
+        else:
             wire.close()
-        self.wires.clear()
 
     def kill_agent(self) -> None:
         self.agent.ledger.close()  # without a last commit: what was not committed is gone
@@ -195,10 +204,15 @@ class World:
             lines = conversation.due()
             if self.rng.random() < self.risk["part read"]:  # the connection breaks in the middle
                 wire.write(lines[: self.rng.randrange(len(lines) + 1)])
-                wire.agent_reads()
-                self.wires.pop(name).close()
+                if self.rng.random() < 0.5:
+                    wire.agent_reads()
+                self.break_off(name)
             else:
                 wire.write(lines)
+        if self.lingering and self.rng.random() < 0.5:
+            wire = self.lingering.pop(0)
+            wire.agent_reads()
+            wire.close()
         for wire in self.wires.values():
             if self.rng.random() >= self.risk["agent stalls"]:
                 wire.agent_reads()

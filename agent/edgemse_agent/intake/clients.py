@@ -180,6 +180,9 @@ class Clients:
         self._agent = agent
         self._clients: set[LineClient] = set()
 
+    def __len__(self) -> int:
+        return len(self._clients)
+
     def join(
         self, write: Callable[[bytes], None], name: str, *, labels_only: bool = False
     ) -> LineClient:
