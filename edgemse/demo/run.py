@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgemse_agent.status import Status
 from rich.console import Console
 
 from edgemse.demo import broker
-from edgemse.demo.agents import DemoAgent, Status
+from edgemse.demo.agents import DemoAgent
 from edgemse.demo.collector import DemoCollector
 from edgemse.demo.interrupt import Interrupts
 from edgemse.demo.models import versions
@@ -202,19 +203,19 @@ class _Demo:
         self._display.show(View(self._news, self._looked - self._began, rows))
 
     def _row(self, agent: DemoAgent, rmse: dict[tuple[str, str], float]) -> Row:
-        status = self._statuses.get(agent.device, Status(False, 0, 0, {}))
+        status = self._statuses.get(agent.device)
         own = {
             version: value for (device, version), value in rmse.items() if device == agent.device
         }
-        health = status.health
+        health = status.health if status else {}
         return Row(
             agent.device,
             health.get("samples", 0),
             own,
             health.get("reports", 0),
             health.get("report_bytes", 0),
-            status.labels_waited_for,
-            status.cells_waiting,
+            status.ids_waiting if status else 0,
+            status.cells_waiting if status else 0,
         )
 
 
