@@ -14,7 +14,7 @@ from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
 from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
 from edgemse.presence import Attribute, decode_presence, new_run
-from edgemse.stats.losses import followed
+from edgemse.stats.measures import follow_loss
 from edgemse.wire import decode_ack
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
@@ -157,7 +157,7 @@ class Agent:
         self.growing.sample(series, time, line.y_true, line.y_pred, line.weight)
         self.counters.count("samples")
         if line.loss:
-            loss = followed(line.loss).of(line.y_true, line.y_pred)
+            loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
             series = series._replace(measure=line.loss)
             self.growing.sample(series, time, 0.0, loss, line.weight)
 

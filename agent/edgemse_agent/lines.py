@@ -13,7 +13,7 @@ from msgspec import Meta
 from edgemse.cells import SealedCell
 from edgemse.errors import LineError, SettingsError
 from edgemse.names import wrong_with
-from edgemse.stats.losses import followed
+from edgemse.stats.measures import follow_loss
 from edgemse.times import seconds_of
 from edgemse_agent.cell_lines import CellLine, MonitorLine, producer_of, sealed
 
@@ -270,7 +270,7 @@ def _measured(line: _Line, where: Where, weight: float, time: float | None) -> S
 
 def _loss(text: str) -> str:
     try:
-        return followed(text).measure
+        return follow_loss(text).measure
     except ValueError as error:
         raise LineError(str(error)) from None
 

@@ -15,7 +15,7 @@ import msgspec
 from edgemse.cells import Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing
-from edgemse.stats.losses import followed
+from edgemse.stats.measures import follow_loss
 
 __all__ = ["Entry", "Label", "Pairing", "Prediction"]
 
@@ -200,7 +200,7 @@ class Pairing:
         self._growing.sample(series, time, y_true, y_pred, weight)
         self._counters.count("samples")
         if loss:
-            value = followed(loss).of(y_true, y_pred)
+            value = follow_loss(loss).value(y_true, y_pred)
             self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)
         entry.matched = [*entry.matched, (series, prediction.time, label)]
 

@@ -16,7 +16,7 @@ from edgemse.cells import Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.monitor.checks import checked_names
-from edgemse.stats.losses import FollowedLoss
+from edgemse.stats.measures import FollowedLoss
 
 __all__ = ["CellConversation"]
 
@@ -89,7 +89,7 @@ class CellConversation:
         weight: float = 1.0,
     ) -> None:
         """Add one sample's loss, in a measure of its own."""
-        value = loss.of(y_true, y_pred)
+        value = loss.value(y_true, y_pred)
         self.follow(loss.measure, value, output, segment, time_seconds, weight)
 
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:

@@ -22,7 +22,7 @@ from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.checks import checked_id, checked_names, checked_number, checked_time
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
-from edgemse.stats.losses import followed
+from edgemse.stats.measures import follow_loss
 
 __all__ = ["DEFAULT_SOCKET", "MEANINGS", "Monitor"]
 
@@ -138,7 +138,7 @@ class Monitor:
             ValueError: a name, a time, a weight or a loss that there cannot be; or after `close`.
         """
         at = self._clock() if ts is None else checked_time(ts)
-        followed_loss = followed(loss) if loss else None
+        followed_loss = follow_loss(loss) if loss else None
         with self._lock:
             self._check_open()
             self._cells.add(output, segment, at, y_true, y_pred, weight)
@@ -193,7 +193,7 @@ class Monitor:
             "segment": segment,
             "weight": checked_number("weight", weight, above=0.0),
         }
-        self._add(line | {"loss": followed(loss).measure} if loss else line)
+        self._add(line | {"loss": follow_loss(loss).measure} if loss else line)
 
     def label(
         self,

@@ -8,19 +8,14 @@ RMSLE and log loss call the C library's logarithm, whose last bit may differ bet
 """
 
 import math
-import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = [
     "LOSSES",
-    "REFUSED",
-    "FollowedLoss",
     "Loss",
     "absolute_percentage",
     "brier",
-    "followed",
     "huber",
     "log_loss",
     "pinball",
@@ -163,82 +158,3 @@ LOSSES = {
     "pinball": Loss(pinball, "quantile", below=1.0),
     "rmsle": Loss(squared_log, root=True),
 }
-
-LIMIT = 2.0**200
-"""ErrorStats' limit of |e|, |y_true| and so of a loss."""
-REFUSED = 2.0**201
-"""Stands for a loss that there is not: ErrorStats counts it as out of range."""
-_TEXT = re.compile(r"(?:loss:)?([a-z_]+)(?:\((?:([a-z]+)=)?([0-9a-z.+-]+)\))?")
-
-
-class FollowedLoss(NamedTuple):
-    """A loss with its parameter: its name, the measure that follows it, and its function.
-
-    Attributes:
-        name: a key of LOSSES.
-        parameters: the parameter's value, or nothing.
-        measure: the canonical name, `loss:huber(delta=1)`; equal losses have equal names.
-        of: (y_true, y_pred) -> the loss; NaN for a sample that is not finite, REFUSED outside the
-            loss's domain or beyond LIMIT, as ErrorStats counts them.
-    """
-
-    name: str
-    parameters: tuple[float, ...]
-    measure: str
-    of: Callable[[float, float], float]
-
-
-@lru_cache(maxsize=256)
-def followed(text: str) -> FollowedLoss:
-    """Return the loss that a text names: `huber(delta=1)`, `huber(1)`, `loss:brier`.
-
-    Raises:
-        ValueError: there is no such loss, or its parameter is missing, unknown or out of range.
-
-    Examples:
-        >>> followed("huber(1.0)").measure, followed("log_loss").measure
-        ('loss:huber(delta=1)', 'loss:log_loss(clip=2.220446049250313e-16)')
-        >>> followed("loss:pinball(quantile=0.9)").of(10.0, 8.0)
-        1.8
-    """
-    match = _TEXT.fullmatch(text)
-    loss = LOSSES.get(match[1]) if match else None
-    if match is None or loss is None:
-        known = ", ".join(sorted(LOSSES))
-        raise ValueError(f"loss {text!r:.80}: wanted one of {known}, as in huber(delta=1)")
-    if match[3] is None and (not loss.parameter or not math.isnan(loss.default)):
-        given = loss.default
-    elif not loss.parameter or match[3] is None or match[2] not in (None, loss.parameter):
-        wanted = f"{match[1]}({loss.parameter}=...)" if loss.parameter else match[1]
-        raise ValueError(f"loss {text!r:.80}: wanted {wanted}")
-    else:
-        given = _number(match[3])
-    if not loss.parameter:
-        return FollowedLoss(match[1], (), f"loss:{match[1]}", _checked(loss.function, ()))
-    if not 0.0 < given < loss.below:
-        raise ValueError(
-            f"{loss.parameter} of {match[1]} lies between 0 and {loss.below:g}, not {given!r}"
-        )
-    shown = repr(given).removesuffix(".0")
-    measure = f"loss:{match[1]}({loss.parameter}={shown})"
-    return FollowedLoss(match[1], (given,), measure, _checked(loss.function, (given,)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return NAN  # lies in no range
-
-
-def _checked(
-    function: Callable[..., float], parameters: tuple[float, ...]
-) -> Callable[[float, float], float]:
-    def of(y_true: float, y_pred: float) -> float:
-        if not (abs(y_pred - y_true) <= LIMIT and abs(y_true) <= LIMIT):
-            finite = math.isfinite(y_true) and math.isfinite(y_pred)
-            return REFUSED if finite else math.nan
-        loss = function(y_true, y_pred, *parameters)
-        return loss if loss <= LIMIT else REFUSED
-
-    return of

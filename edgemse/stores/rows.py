@@ -126,7 +126,7 @@ def cell_row(device: str, cell: Cell) -> Row:
         *cell.series,
         *cell.window,
         *stats.moments(),
-        stats.histogram.to_bytes(),
+        b"" if (histogram := stats.histogram) is None else histogram.to_bytes(),
         *cell.coverage.to_row(),
     )
 

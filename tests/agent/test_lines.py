@@ -63,7 +63,7 @@ CELL = {
             SampleLine((None, "2", None, "3"), 1.0, 2.0, 1.0, None),
         ),
         (
-            '{"y_true": 1, "y_pred": 2, "loss": "huber(1.0)"}',
+            '{"y_true": 1, "y_pred": 2, "loss": "huber(delta=1.0)"}',
             SampleLine(NONE, 1.0, 2.0, 1.0, None, "", "loss:huber(delta=1)"),
         ),
         (
@@ -114,7 +114,7 @@ def test_a_cell_is_opened_and_checked() -> None:
         (json.dumps(CELL | {"state": "AAAA"}), "cell 3"),
         (json.dumps(CELL | {"window": [1, 60]}), "window [1, +60)"),
         (json.dumps(CELL | {"series": ["m", "1", "", 3]}), "series"),
-        ('{"y_true": 1, "y_pred": 2, "loss": "hubris"}', "wanted one of brier, huber"),
+        ('{"y_true": 1, "y_pred": 2, "loss": "hubris"}', "names no loss"),
         ('{"measure": "latency"}', "measure and value: wanted both"),
         ('{"measure": "latency", "value": 1, "y_true": 1}', "lines of their own"),
         ('{"measure": "loss:brier", "value": 1}', "say loss beside y_true and y_pred"),

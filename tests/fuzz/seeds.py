@@ -58,7 +58,8 @@ def made() -> list[bytes]:
     return [
         b"",
         *(s.to_bytes() for s in states),
-        *(s.histogram.to_bytes() for s in states),
+        *(s.to_bytes(histogram=False) for s in states if s.count),
+        *(s.histogram.to_bytes() for s in states if s.histogram),
         *map(encode_report, reports),
         *map(encode_ack, acks),
     ]

@@ -21,7 +21,7 @@ from edgemse.errors import UnacknowledgedError
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
-from edgemse.stats.losses import followed
+from edgemse.stats.measures import follow_loss
 
 
 def said(lines: list[bytes]) -> list[dict]:
@@ -91,7 +91,7 @@ def test_a_cell_that_is_refused_is_given_up_and_counted() -> None:
 def test_losses_and_measures_have_cells_of_their_own() -> None:
     cells = conversation()
     cells.add("", "", 10.0, 0.0, 3.0)
-    cells.add_loss(followed("huber(1)"), "", "", 10.0, 0.0, 3.0)
+    cells.add_loss(follow_loss("huber(delta=1)"), "", "", 10.0, 0.0, 3.0)
     cells.follow("latency", 0.2, "", "", 10.0)
     measures = {
         line["series"][4]: ErrorStats.from_bytes(base64.b64decode(line["state"])).bias
@@ -205,7 +205,7 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe(1.0, 2.0, ts=1e18), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts="noon"), TypeError, "wanted seconds since 1970"),
         (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
-        (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "wanted one of"),
+        (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
         (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
         (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
         (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),

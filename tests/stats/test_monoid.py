@@ -8,10 +8,10 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stats.reference import ReferenceStats
 from stats.samples import SEED
 
 from edgemse import ErrorStats, ResidualHistogram, merge_all
-from edgemse.stats.reference import ReferenceStats
 
 NUMBERS = st.one_of(
     st.floats(-1e6, 1e6), st.floats(), st.sampled_from([0.0, -0.0, 1e-320, 1e300, math.nan])

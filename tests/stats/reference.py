@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgemse.errors import CorruptStateError, UnsupportedVersionError
-from edgemse.stats._reference_bytes import (
+from stats.reference_bytes import (
     SPAN,
     BitReader,
     ByteReader,
@@ -22,6 +21,8 @@ from edgemse.stats._reference_bytes import (
     varint,
     zigzag,
 )
+
+from edgemse.errors import CorruptStateError, UnsupportedVersionError
 
 __all__ = ["ReferenceStats", "bucket_index", "pair"]
 
@@ -50,6 +51,7 @@ class ReferenceStats:
         self.powers = [zero] * 5  # sums of w e^k, k = 0..4
         self.y_sum, self.yy_sum, self.ye_sum = zero, zero, zero  # sums of w y, w y^2, w y e
         self.min_error, self.max_error = math.inf, -math.inf
+        self.bare = False  # no histogram: its bytes said so, or a part had none
         self.zero_count = 0
         self.buckets: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
 
@@ -109,6 +111,7 @@ class ReferenceStats:
             *("y_sum", "yy_sum", "ye_sum", "zero_count"),
         ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.bare |= other.bare
         self.powers = [a + b for a, b in zip(self.powers, other.powers, strict=True)]
         self.min_error = min(self.min_error, other.min_error)
         self.max_error = max(self.max_error, other.max_error)
@@ -215,7 +218,7 @@ class ReferenceStats:
         numbers: list[float] = []
         for name, exact in self.exact().items():
             numbers += pair(exact) if name in PAIRS else [float(exact)]
-        mask |= bool(weights) << 2
+        mask |= bool(weights) << 2 | self.bare << 18
         for i, x in enumerate(numbers):
             mask |= bool(x) << (3 + i)
         doubles = weights + [x for x in numbers if x]
@@ -226,7 +229,7 @@ class ReferenceStats:
                 varint(mask),
                 counters,
                 struct.pack(f"<{len(doubles)}d", *doubles),
-                self._histogram_bytes(),
+                b"" if self.bare else self._histogram_bytes(),
             )
         )
 
@@ -272,6 +275,13 @@ def _read(reader: ByteReader) -> ReferenceStats:
     for name in PAIRS:
         numbers[name] += numbers[name + "_lo"]
     _uncentre(state, numbers)
+    state.bare = bool(mask >> 18 & 1)
+    if not state.bare:
+        _read_histogram(state, reader)
+    return state
+
+
+def _read_histogram(state: ReferenceStats, reader: ByteReader) -> None:
     state.zero_count = reader.varint()
     runs = []
     for _ in range(2):
@@ -284,7 +294,6 @@ def _read(reader: ByteReader) -> ReferenceStats:
         for i, n in enumerate(bits.counts(size)):
             if n:
                 side[low + i] = n
-    return state
 
 
 def _uncentre(state: ReferenceStats, numbers: dict[str, Fraction]) -> None:
