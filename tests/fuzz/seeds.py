@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgemse import Coverage, ErrorStats
 from edgemse.cells import Cell, Identity, SealedCell, Series, Window, seal
-from edgemse.wire import Ack, Refusal, Report, encode_ack, encode_report
+from edgemse.wire import Ack, Code, Refusal, Report, encode_ack, encode_report
 
 __all__ = ["corpus", "keep", "made"]
 
@@ -44,7 +44,7 @@ def cell_of(sequence: int, stats: ErrorStats) -> SealedCell:
         coverage.match(lag_ms)
     series, window = Series("pump", "2", "", "hall"), Window(1_767_225_600, 60)
     identity = Identity(bytes(16), sequence)
-    return seal(Cell(identity, 1 + sequence, True, "", series, window, stats, coverage))
+    return seal(Cell(identity, 1 + sequence, True, series, window, stats, coverage))
 
 
 def made() -> list[bytes]:
@@ -52,7 +52,7 @@ def made() -> list[bytes]:
     cells = tuple(cell_of(i, s) for i, s in enumerate(states[:5]))
     acks = (
         Ack("w", {}),
-        Ack("w", {Identity(bytes(16), 3): 2}, (Refusal(bytes(16), 4, 1, "too wide"),)),
+        Ack("w", {Identity(bytes(16), 3): 2}, (Refusal(bytes(16), 4, 1, Code.WINDOW, "too wide"),)),
     )
     reports = [Report("d", 1, True, some, {"lines": 7}) for some in (cells, cells[:1], ())]
     return [
