@@ -138,12 +138,13 @@ class Monitor:
             ValueError: a name, a time, a weight or a loss that there cannot be; or after `close`.
         """
         at = self._clock() if ts is None else checked_time(ts)
-        followed_loss = follow_loss(loss) if loss else None
+        measured = follow_loss(loss) if loss else None
         with self._lock:
-            self._check_open()
+            if self._closed:  # as _check_open; a call costs what the rest does
+                self._check_open()
             self._cells.add(output, segment, at, y_true, y_pred, weight)
-            if followed_loss is not None:
-                self._cells.add_loss(followed_loss, output, segment, at, y_true, y_pred, weight)
+            if measured is not None:
+                self._cells.add_loss(measured, output, segment, at, y_true, y_pred, weight)
 
     def follow(
         self,
