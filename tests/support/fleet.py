@@ -15,6 +15,7 @@ from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores import Batch, DevicePresence
 from edgemse.stores.duckdb import DuckDBStore
+from support.cells import offered
 
 START = 1_767_225_600
 """2026-01-01 00:00 UTC, a Thursday."""
@@ -47,7 +48,7 @@ class Planted:
         self.placed.append((device, cell))
 
     def commit(self) -> None:
-        self.store.commit(Batch(cells=self.placed))
+        self.store.commit(Batch(cells=[offered(cell, device) for device, cell in self.placed]))
 
     def say(self, device: str, at: int = START, **attributes: str) -> None:
         """Commit a birth whose attributes hold since `at`."""
