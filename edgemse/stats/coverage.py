@@ -56,6 +56,8 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Add what `other` counted; the two must not share a prediction or a label."""
+        if not isinstance(other, Coverage):
+            raise TypeError(f"a Coverage merges with a Coverage, not {type(other).__name__}")
         for name in COUNTERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lag_ms_sum += other.lag_ms_sum

@@ -37,11 +37,16 @@ def state_of(samples: list[tuple[float, ...]]) -> ErrorStats:
     return s
 
 
-def cell_of(sequence: int, stats: ErrorStats) -> SealedCell:
+def coverage_of(labels: int) -> Coverage:
     coverage = Coverage()
-    for lag_ms in range(0, 250 * (sequence % 3), 250):
+    for lag_ms in range(0, 250 * labels, 250):
         coverage.predictions += 1
         coverage.match(lag_ms)
+    return coverage
+
+
+def cell_of(sequence: int, stats: ErrorStats) -> SealedCell:
+    coverage = coverage_of(sequence % 3)
     series, window = Series("pump", "2", "", "hall"), Window(1_767_225_600, 60)
     identity = Identity(bytes(16), sequence)
     return seal(Cell(identity, 1 + sequence, True, series, window, stats, coverage))
@@ -60,6 +65,7 @@ def made() -> list[bytes]:
         *(s.to_bytes() for s in states),
         *(s.to_bytes(histogram=False) for s in states if s.count),
         *(s.histogram.to_bytes() for s in states if s.histogram),
+        *(coverage_of(n).to_bytes() for n in range(4)),
         *map(encode_report, reports),
         *map(encode_ack, acks),
     ]
