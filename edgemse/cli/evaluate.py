@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from edgemse.cli.options import By, Format, FormatOption
-from edgemse.cli.output import show_variance
+from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
 from edgemse.cli.samples import Columns, read_samples
-from edgemse.fleet.figures import variance_report
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
 
 __all__ = ["command"]
@@ -43,7 +44,7 @@ def command(
                     stats = groups.setdefault(key, ErrorStats())
                     stats.update_many(*(_taken(chunk.numbers[name], rows) for name in numbers))
                 progress(number, chunk.done)
-    show_variance(variance_report(by, dict(sorted(groups.items()))), by, form)
+    show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form)
 
 
 def _grouped(texts: Sequence[list[str]], rows: int) -> Iterator[tuple[Key, list[int] | None]]:

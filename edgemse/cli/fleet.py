@@ -1,131 +1,82 @@
-"""`edgemse fleet ...`: questions to a store, or to a running collector."""
+"""`edgemse fleet ...`: a command for each question, to a store or to a running collector."""
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.parse
-import urllib.request
+import time
 from collections.abc import Callable
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Annotated, Any
 
 import typer
 
-from edgemse import errors
-from edgemse.cli.options import By, Format, FormatOption, Model, Since, Source, Until, Version
-from edgemse.cli.output import show_devices, show_variance
-from edgemse.fleet.devices import devices_report
-from edgemse.fleet.figures import variance_report
-from edgemse.fleet.merging import merged
-from edgemse.fleet.selection import Filter, instant
-from edgemse.stores import Query, open_store
+from edgemse.cli.options import By, Format, FormatOption
+from edgemse.cli.output import show
+from edgemse.fleet.asked import SHORTHANDS, Option
+from edgemse.fleet.asking import answer_from
+from edgemse.fleet.questions import Question, questions
 
-__all__ = ["app", "devices", "variance"]
+__all__ = ["app"]
 
-HTTP_SECONDS = 120
+Source = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="PATH|URL",
+        help="The store's file, or http://HOST:PORT of a running collector.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only cells whose column or device's attribute is so; may be repeated.",
+    ),
+]
+TIME = "ISO 8601, epoch seconds, or 7d ago"
+
+
+def _command(question: Question) -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of."""
+
+    def command(source: str, form: Format, **given: Any) -> None:
+        lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
+        asked = question.parse(lists, now=time.time())
+        show(answer_from(source, question, asked), form)
+
+    options = {"source": Source, "where": Where}
+    options |= {"by": By} if question.by is not None else {}
+    options |= {name: _text(name, f"Only this {name}.", "TEXT") for name in SHORTHANDS}
+    options["measure"] = _text("measure", "This measure instead of the error.", "TEXT")
+    options["since"] = _text("since", f"Windows that start then or later ({TIME}).", "TIME")
+    options["until"] = _text("until", f"Windows that start before then ({TIME}).", "TIME")
+    options |= {each.name: _option(each) for each in question.options}
+    options["form"] = FormatOption
+    defaults = {"source": Parameter.empty, "form": Format.TABLE}
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
+        for name, kind in options.items()
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = options
+    command.__doc__ = _paragraphs(question.ask.__doc__ or "")
+    return command
+
+
+def _paragraphs(text: str) -> str:
+    """Return the text with each paragraph in one line: the terminal breaks them anew."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _option(option: Option) -> Any:
+    return _text(option.name, option.help, option.metavar)
+
+
+def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's word
+    flag = f"--{name.replace('_', '-')}"
+    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
+
 
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
-
-
-@app.command()
-def devices(
-    source: Source,
-    model: Model = None,
-    version: Version = None,
-    since: Since = None,
-    until: Until = None,
-    form: FormatOption = Format.TABLE,
-) -> None:
-    """List the devices: last report, clock, windows, samples, error, coverage."""
-    where = _filter(model, version, since, until)
-
-    report = _answer(source, "devices", [], where, lambda query: devices_report(query, where))
-    show_devices(report, form)
-
-
-@app.command()
-def variance(
-    source: Source,
-    model: Model = None,
-    version: Version = None,
-    by: By = None,
-    since: Since = None,
-    until: Until = None,
-    form: FormatOption = Format.TABLE,
-) -> None:
-    """Compare the errors of groups (devices, unless --by says otherwise) and split their variance.
-
-    Groups by device, model, version, output, segment, or an attribute that the devices report.
-    """
-    columns = by or ["device"]
-    where = _filter(model, version, since, until)
-
-    def local(query: Query) -> dict[str, Any]:
-        return variance_report(columns, merged(query, columns, where))
-
-    show_variance(_answer(source, "variance", columns, where, local), columns, form)
-
-
-def _filter(model: str | None, version: str | None, since: str | None, until: str | None) -> Filter:
-    return Filter(
-        model,
-        version,
-        None if since is None else instant(since),
-        None if until is None else instant(until),
-    )
-
-
-def _answer(
-    source: str,
-    question: str,
-    by: list[str],
-    where: Filter,
-    local: Callable[[Query], dict[str, Any]],
-) -> dict[str, Any]:
-    """Ask the collector at a URL, or open the store and answer here."""
-    if source.startswith(("http://", "https://")):
-        return _fetch(source, question, by, where)
-    store = open_store(source, read_only=True)
-    try:
-        with store.reading() as query:
-            return local(query)
-    finally:
-        store.close()
-
-
-def _fetch(source: str, question: str, by: list[str], where: Filter) -> dict[str, Any]:
-    asked = [("by", column) for column in by]
-    filters = {
-        "model": where.model,
-        "version": where.version,
-        "since": where.since,
-        "until": where.until,
-    }
-    asked += [(name, str(value)) for name, value in filters.items() if value is not None]
-    url = f"{source.rstrip('/')}/api/v1/{question}?{urllib.parse.urlencode(asked)}"
-    try:
-        # The scheme is http or https: the caller has looked.
-        with urllib.request.urlopen(url, timeout=HTTP_SECONDS) as response:  # noqa: S310
-            found = json.load(response)
-    except urllib.error.HTTPError as error:
-        raise _refused(source, error) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise errors.StoreUnreachableError(
-            f"no collector answers at {source}: {reason};"
-            " check the address, and that it runs with --http"
-        ) from None
-    assert isinstance(found, dict), found
-    return found
-
-
-def _refused(source: str, error: urllib.error.HTTPError) -> errors.EdgemseError:
-    """Return the collector's own error, so that it exits here as it would have there."""
-    try:
-        answer = json.load(error)
-        kind = getattr(errors, answer.get("kind", ""), errors.StoreError)
-        message = answer["error"]
-    except (ValueError, KeyError, AttributeError):
-        kind, message = errors.StoreError, f"{source} answers {error.code} {error.reason}"
-    known = isinstance(kind, type) and issubclass(kind, errors.EdgemseError)
-    return kind(message) if known else errors.StoreError(message)
+for _question in questions():
+    app.command(_question.name)(_command(_question))

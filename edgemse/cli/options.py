@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["By", "Format", "FormatOption", "Model", "Since", "Source", "Until", "Version"]
+__all__ = ["By", "Format", "FormatOption"]
 
 
 class Format(StrEnum):
@@ -15,28 +15,12 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
 
 
 FormatOption = Annotated[
-    Format, typer.Option("--format", help="A table for people or JSON for programs.")
-]
-Source = Annotated[
-    str,
-    typer.Option(
-        "--from",
-        metavar="PATH|URL",
-        help="The store's file, or http://HOST:PORT of a running collector.",
-    ),
-]
-Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
-Version = Annotated[str | None, typer.Option("--version", help="Only this version.")]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Windows that start then or later (ISO 8601)."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option("--until", metavar="TIME", help="Windows that start before then (ISO 8601)."),
+    Format,
+    typer.Option("--format", help="A table for people, JSON for programs, CSV for spreadsheets."),
 ]
 By = Annotated[
     list[str] | None,

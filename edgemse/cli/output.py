@@ -1,37 +1,28 @@
-"""Answers as JSON, and as tables for people."""
+"""Answers as JSON, as CSV, and as tables for people."""
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgemse.cli.options import Format
+from edgemse.fleet.answers import Answer
 
-__all__ = ["console", "show_devices", "show_variance"]
+__all__ = ["console", "show"]
 
 PIPE_COLUMNS = 200
 """Width of a table that goes into a file or a pipe."""
-
-FIGURES = {
-    "count": "samples",
-    "rmse": "RMSE",
-    "mse": "MSE",
-    "mse_standard_error": "± s.e.",
-    "bias": "bias",
-    "mae": "MAE",
-    "r2": "R²",
-    "abs_p50": "|e| p50",
-    "abs_p95": "|e| p95",
-    "nonfinite": "not finite",
-}
 
 
 def console() -> Console:
@@ -40,85 +31,53 @@ def console() -> Console:
     return Console(width=PIPE_COLUMNS if wide else shutil.get_terminal_size().columns)
 
 
-def show_variance(report: Mapping[str, Any], by: Iterable[str], form: Format) -> None:
-    """Print the report of edgemse.fleet.figures.variance_report."""
+def show(answer: Answer, form: Format) -> None:
+    """Print an answer. That no cell was found stands on standard error too, in any form."""
     if form is Format.JSON:
-        _print_json(report)
-        return
-    by = list(by)
-    table = _table([*by, *FIGURES.values()], texts=len(by))
-    for group in report["groups"] if by else ():
-        table.add_row(*(group["by"][name] for name in by), *_cells(group, FIGURES))
-    if table.row_count:
+        print(json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False))
+    elif form is Format.CSV:
+        _print_csv(answer)
+    else:
+        _print_table(answer)
+    aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
+    for note in aside:
+        print(f"edgemse: {note}", file=sys.stderr)
+
+
+def _print_csv(answer: Answer) -> None:
+    """Print the rows with their names; what is not known is an empty cell."""
+    records = answer.records()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(answer.columns())
+    for record in records:
+        writer.writerow([_plain(record[name]) for name in answer.columns()])
+
+
+def _plain(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _print_table(answer: Answer) -> None:
+    shown = answer.table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(shown.headings):
+        table.add_column(heading, justify="left" if place < shown.words else "right", no_wrap=True)
+    for row in shown.rows:
+        table.add_row(*_texts(row))
+    if shown.rows and shown.below:
         table.add_section()
-    total = ["total", *[""] * (len(by) - 1)] if by else []
-    table.add_row(*total, *_cells(report["total"], FIGURES), style="bold")
+    for row in shown.below:
+        table.add_row(*_texts(row), style="bold")
     out = console()
     out.print(table)
-    for line in _variance_lines(report["variance"], " and ".join(by) or "group"):
-        out.print(line, highlight=False)
+    for sentence in answer.sentences():
+        out.print(Text(sentence), highlight=False)
+    for note in answer.notes if answer.cells_found else answer.notes[1:]:
+        out.print(Text(f"Note: {note}"), highlight=False)
 
 
-def _variance_lines(variance: Mapping[str, Any], what: str) -> Iterable[str]:
-    if variance["devices"] < 2 or variance["variance_of_mse"] is None:
-        return
-    yield (
-        f"MSE between groups by {what}: {variance['devices']} groups, mean"
-        f" {_text(variance['mean_mse'])}, variance {_text(variance['variance_of_mse'])},"
-        f" of which sampling {_text(variance['sampling_variance'])}"
-        f" and real differences {_text(variance['tau2'])} ({_percent(variance['i2'])})"
-    )
-    yield (
-        f"  Are there differences at all? Q = {_text(variance['q'])},"
-        f" p = {_text(variance['p_value'])}"
-    )
-    anova = variance["anova"]
-    yield (
-        f"  Mean error (ANOVA): F({anova['df_between']}, {anova['df_within']}) ="
-        f" {_text(anova['f'])}, p = {_text(anova['p_value'])},"
-        f" variance between {_text(anova['var_between'])}, within {_text(anova['var_within'])}"
-    )
-
-
-def show_devices(report: Mapping[str, Any], form: Format) -> None:
-    """Print the report of edgemse.fleet.devices.devices_report."""
-    if form is Format.JSON:
-        _print_json(report)
-        return
-    headings = ["device", "online", "last report", "clock", "windows", "samples", "RMSE", "bias"]
-    table = _table([*headings, "not finite", "labelled"], texts=4)
-    for each in report["devices"]:
-        table.add_row(
-            each["device"],
-            {True: "yes", False: "no", None: "?"}[each["online"]],
-            each["last_report"] or "never",
-            each["clock"] or "?",
-            *(_text(each[name]) for name in ("windows", "count", "rmse", "bias", "nonfinite")),
-            _percent(each["coverage"]),
-        )
-    console().print(table)
-
-
-def _table(headings: Iterable[str], *, texts: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < texts else "right", no_wrap=True)
-    return table
-
-
-def _cells(figures: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    return [_text(figures[name]) for name in names]
-
-
-def _text(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _print_json(report: Mapping[str, Any]) -> None:
-    print(json.dumps(report, ensure_ascii=False, allow_nan=False))
+def _texts(row: Sequence[str]) -> list[Text]:
+    """Return texts that are printed as they are: a device may be called [red]."""
+    return [Text(each) for each in row]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edgemse.errors import ColumnError, FileUnreadableError, InputError, SettingsError
-from edgemse.fleet.selection import instant
+from edgemse.times import instant
 
 __all__ = ["Chunk", "Columns", "read_samples"]
 

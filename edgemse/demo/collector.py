@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.demo.device import MODEL
+from edgemse.errors import EdgemseError
+from edgemse.fleet import ask
+from edgemse.fleet.variance import VarianceAnswer
 
-__all__ = ["Collector"]
+__all__ = ["DemoCollector"]
 
 ANSWER_SECONDS = 5.0
-VARIANCE = f"/api/v1/variance?by=device&by=version&model={MODEL}"
 
 
-class Collector:
+class DemoCollector:
     """The one `edgemse collector` of the demo, with a DuckDB file of its own."""
 
     def __init__(self, folder: Path, address: str) -> None:
@@ -38,12 +40,15 @@ class Collector:
 
     def rmse(self) -> dict[tuple[str, str], float]:
         """Return the RMSE by device and version, as the store has it; empty if nobody answers."""
-        report = self._get(VARIANCE)
-        groups = report["groups"] if report is not None else []
+        try:
+            found = ask(f"http://{self.address}", "variance", by=["device", "version"], model=MODEL)
+        except EdgemseError:
+            return {}
+        assert isinstance(found, VarianceAnswer)
         return {
-            (group["by"]["device"], group["by"]["version"]): group["rmse"]
-            for group in groups
-            if group["rmse"] is not None
+            (group.by["device"], group.by["version"]): group.rmse
+            for group in found.groups
+            if group.count
         }
 
     def _get(self, path: str) -> dict[str, Any] | None:

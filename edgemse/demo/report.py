@@ -15,8 +15,9 @@ from edgemse.demo.device import MODEL
 from edgemse.demo.paired import paired_difference
 from edgemse.demo.proof import Key, Proof, prove
 from edgemse.demo.truth import Truth, read_truth, truth_path
-from edgemse.fleet.merging import Groups, merged
-from edgemse.fleet.selection import Filter
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.merging import merged
+from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores import open_store
 
 __all__ = ["Outcome", "gather", "print_report"]
@@ -27,7 +28,7 @@ HEALTH = "SELECT health FROM devices WHERE health IS NOT NULL"
 class Outcome(NamedTuple):
     """What a demo came to: the store's figures, the raw samples', and what was sent."""
 
-    merged: Groups
+    merged: Mapping[tuple[str, ...], ErrorStats]
     truth: Mapping[Key, Truth]
     reports: int
     report_bytes: int
@@ -48,9 +49,10 @@ def gather(store: Path, samples: Path, devices: Sequence[str], versions: Sequenc
                 truth[device, version] = read_truth(path, version)
     database = open_store(store, read_only=True)
     try:
-        with database.reading() as query:
-            groups = merged(query, ["device", "version"], Filter(model=MODEL))
-            health = [json.loads(row[0]) for row in query(HEALTH, ())]
+        with database.reading() as reading:
+            asked = Asked(by=("device", "version"), where={"model": MODEL, "measure": ""})
+            groups = merged(reading, asked).stats()
+            health = [json.loads(row[0]) for row in reading.rows(HEALTH)]
     finally:
         database.close()
     return Outcome(

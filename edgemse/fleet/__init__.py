@@ -1,5 +1,6 @@
 """What the fleet's statistics say: one file for each question, over cells merged by SQL."""
 
-from edgemse.fleet.variance import Anova, VarianceComponents, anova, variance_components
+from edgemse.fleet.asking import ask
+from edgemse.fleet.components import Anova, VarianceComponents, anova, variance_components
 
-__all__ = ["Anova", "VarianceComponents", "anova", "variance_components"]
+__all__ = ["Anova", "VarianceComponents", "anova", "ask", "variance_components"]

@@ -1,99 +1,117 @@
-"""Which cells a question is about, and what they are grouped by."""
+"""From what is asked to a SELECT of cells: columns, attributes with their history, bounds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from edgemse.errors import ColumnError, SettingsError
-from edgemse.stores import Query
+from edgemse.fleet.asked import SHORTHANDS, Asked
+from edgemse.stores.base import Reading, Selection
 
-__all__ = ["BY_MAX", "COLUMNS", "Filter", "Selection", "instant"]
+__all__ = ["COLUMNS", "key_text", "select"]
 
-COLUMNS = ("device", "model", "version", "output", "segment")
-"""What every cell can be grouped by; the attributes that devices report come on top."""
-BY_MAX = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """The cells of one model, one version and windows that start in [since, until), UTC seconds."""
-
-    model: str | None = None
-    version: str | None = None
-    since: float | None = None
-    until: float | None = None
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+NOT_KNOWN = -1
+"""The hour of a window that is wider than an hour."""
+START = "cells.window_start_seconds"
 
 
-class Selection(NamedTuple):
-    """A SELECT of cells as g1 ... g6 and all their columns, and its parameters."""
+class _Derived(NamedTuple):
+    """A column that is computed from a cell's window: integers in SQL, texts outside."""
 
     sql: str
-    parameters: tuple[object, ...]
+    texts: tuple[str, ...]
 
-    @classmethod
-    def of(cls, query: Query, by: Sequence[str], where: Filter) -> Selection:
-        """Return the selection, or raise ColumnError if the fleet has no such column."""
-        if len(by) > BY_MAX or len(set(by)) < len(by):
-            raise ColumnError(f"grouping by {', '.join(by)}: wanted up to {BY_MAX}, each once")
-        groups, joins, names = [], [], []
-        for place, column in enumerate(by, start=1):
-            if column in COLUMNS:
-                groups.append(f"cells.{column} AS g{place}")
-            else:
-                _check_attribute(query, column)
-                groups.append(f"coalesce(a{place}.value, '') AS g{place}")
-                joins.append(
-                    f" LEFT JOIN attributes AS a{place}"
-                    f" ON a{place}.device = cells.device AND a{place}.name = ?"
-                )
-                names.append(column)
-        groups += [f"'' AS g{place}" for place in range(len(by) + 1, BY_MAX + 1)]
-        conditions, values = _conditions(where)
-        # Columns are from COLUMNS, places are numbers; names and values are parameters.
-        source = f"cells{''.join(joins)}{conditions}"
-        sql = f"SELECT {', '.join(groups)}, cells.* FROM {source}"  # noqa: S608
-        return cls(sql, (*names, *values))
+    def number(self, name: str, text: str) -> int:
+        if text not in self.texts:
+            raise SettingsError(f"{name} {text!r}: wanted one of {', '.join(self.texts)}")
+        return self.texts.index(text)
 
 
-def _conditions(where: Filter) -> tuple[str, list[object]]:
-    known: dict[str, object] = {
-        "cells.model = ?": where.model,
-        "cells.version = ?": where.version,
-        "cells.window_start_seconds >= ?": where.since,
-        "cells.window_start_seconds < ?": where.until,
-    }
-    asked = {condition: value for condition, value in known.items() if value is not None}
-    return (" WHERE " + " AND ".join(asked) if asked else ""), list(asked.values())
+# Integers stay integers in every engine's arithmetic: what is divided has no remainder. The first
+# of January 1970 was a Thursday.
+DERIVED = {
+    "hour_of_day": _Derived(
+        f"CASE WHEN cells.window_width_seconds > 3600 THEN {NOT_KNOWN}"
+        f" ELSE CAST(({START} % 86400 - {START} % 3600) / 3600 AS BIGINT) END",
+        tuple(str(hour) for hour in range(24)),
+    ),
+    "weekday": _Derived(f"CAST((({START} - {START} % 86400) / 86400 + 3) % 7 AS BIGINT)", WEEKDAYS),
+}
+COLUMNS = (*SHORTHANDS, *DERIVED)
+"""What every cell can be grouped by; the attributes that devices report come on top."""
 
 
-def _check_attribute(query: Query, name: str) -> None:
-    known = [row[0] for row in query("SELECT DISTINCT name FROM attributes ORDER BY name", ())]
-    if name not in known:
-        attributes = f" or an attribute of the devices: {', '.join(known)}" if known else ""
-        raise ColumnError(f"no column {name!r}; wanted one of {', '.join(COLUMNS)}{attributes}")
+def select(
+    reading: Reading, asked: Asked, *, by: Sequence[str], step_seconds: int | None = None
+) -> Selection:
+    """Return the cells that are asked for, with a column for each of `by`, then the step's start.
 
+    `step_seconds` adds the start of the step that a cell's window starts in as the last group
+    column. With nothing to group by there is one group column, always ''.
 
-def instant(text: str) -> float:
-    """Return the UTC seconds of an ISO 8601 date or time (no zone: UTC) or of epoch seconds.
-
-    >>> instant("1970-01-02"), instant("1970-01-01T01:00:00+01:00"), instant("12.5")
-    (86400.0, 0.0, 12.5)
+    Raises ColumnError if the fleet has no such column or attribute.
     """
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            time = datetime.fromisoformat(text.strip())
-        except ValueError:
-            seconds = math.nan
-        else:
-            seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
-        raise SettingsError(
-            f"time {text!r:.80}: wanted ISO 8601, for example 2026-01-31T12:00Z, or epoch seconds"
+    joins: list[str] = []
+    names: list[object] = []
+    alias = _aliases(reading, [*by, *asked.where])
+
+    def expression(column: str) -> str:
+        if column in SHORTHANDS:
+            return f"cells.{column}"
+        if column in DERIVED:
+            return DERIVED[column].sql
+        place = alias[column]
+        join = (
+            f" LEFT JOIN attributes AS {place} ON {place}.device = cells.device"
+            f" AND {place}.name = ? AND {place}.since_seconds <= {START}"
+            f" AND {START} < {place}.until_seconds"
         )
-    return seconds
+        if join not in joins:
+            joins.append(join)
+            names.append(column)
+        return f"coalesce({place}.value, '')"
+
+    groups = [expression(column) for column in by]
+    if step_seconds is not None:
+        groups.append(f"{START} - {START} % {int(step_seconds)}")
+    groups = groups or ["''"]
+    conditions = {f"{expression(name)} = ?": _value(name, v) for name, v in asked.where.items()}
+    bounds = {f"{START} >= ?": asked.since, f"{START} < ?": asked.until}
+    conditions |= {text: bound for text, bound in bounds.items() if bound is not None}
+    keys = ", ".join(f"{each} AS g{place}" for place, each in enumerate(groups, 1))
+    # Columns come from the two tables above, places are numbers; names and values are parameters.
+    sql = f"SELECT {keys}, cells.* FROM cells{''.join(joins)}"  # noqa: S608
+    sql += " WHERE " + " AND ".join(conditions) if conditions else ""
+    return Selection(sql, (*names, *conditions.values()), len(groups))
+
+
+def key_text(column: str) -> Callable[[Any], str]:
+    """Return what makes text of a group column's values.
+
+    >>> key_text("weekday")(0), key_text("hour_of_day")(-1), key_text("site")("north")
+    ('Mon', '', 'north')
+    """
+    if column not in DERIVED:
+        return str
+    texts = DERIVED[column].texts
+    return lambda value: "" if value == NOT_KNOWN else texts[value]
+
+
+def _value(name: str, text: str) -> object:
+    return DERIVED[name].number(name, text) if name in DERIVED else text
+
+
+def _aliases(reading: Reading, columns: Sequence[str]) -> dict[str, str]:
+    """Return a table alias for each attribute among the columns."""
+    attributes = [name for name in dict.fromkeys(columns) if name not in COLUMNS]
+    if not attributes:
+        return {}
+    found = reading.rows("SELECT DISTINCT name FROM attributes ORDER BY name")
+    known = [row[0] for row in found]
+    for name in attributes:
+        if name not in known:
+            more = f" or an attribute of the devices: {', '.join(known)}" if known else ""
+            raise ColumnError(f"no column {name!r}; wanted one of {', '.join(COLUMNS)}{more}")
+    return {name: f"a{place}" for place, name in enumerate(attributes, 1)}

@@ -1,37 +1,35 @@
-"""How much of what differs between devices is real: ANOVA and variance components of summaries.
-
-Nothing here needs a raw sample: a group's statistics carry all that is used. The p-values assume
-independent samples; errors that follow each other closely in time make them too small.
-"""
+"""How wrong each group is, and how much of what differs between groups is real."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
-from fractions import Fraction
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from edgemse.stats.error_stats import ErrorStats
-from edgemse.stats.moments import Moments
+from edgemse.fleet import charts
+from edgemse.fleet.answers import Answer, Table, percent, text
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.components import Anova, anova, variance_components
+from edgemse.fleet.figures import Figures
+from edgemse.fleet.merging import merged
+from edgemse.fleet.questions import Question
+from edgemse.stats.error_stats import ErrorStats, merge_all
+from edgemse.stores.base import Reading
 
-__all__ = ["Anova", "VarianceComponents", "anova", "variance_components"]
+if TYPE_CHECKING:
+    import plotly.graph_objects as plotly
+
+__all__ = ["QUESTION", "Differences", "VarianceAnswer", "ask", "of_states"]
+
+INDEPENDENT = (
+    "standard errors and p-values assume samples that do not depend on each other; errors that"
+    " follow each other make them too small"
+)
 
 
-class Anova(NamedTuple):
-    """One-way analysis of variance of the errors; see `anova`."""
-
-    f: float
-    p_value: float
-    df_between: int
-    df_within: int
-    ms_between: float
-    ms_within: float
-    var_between: float
-    var_within: float
-
-
-class VarianceComponents(NamedTuple):
-    """How the MSE varies between devices; see `variance_components`."""
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """How the MSE varies between groups (edgemse.fleet.variance_components), and the bias."""
 
     devices: int
     mean_mse: float
@@ -41,154 +39,74 @@ class VarianceComponents(NamedTuple):
     i2: float
     q: float
     p_value: float
+    anova: Anova
 
 
-def anova(groups: Mapping[Any, ErrorStats]) -> Anova:
-    """Compare the mean errors of groups: does a device's bias differ from another's?
+@dataclass(frozen=True, kw_only=True)
+class VarianceAnswer(Answer):
+    """The figures of each group and of all, and how the groups differ."""
 
-    With k groups of n_i samples, N in all, mean errors b_i and b over all, and n0 = (N - sum n_i^2
-    / N) / (k - 1):
+    ROWS: ClassVar[str] = "groups"
+    HEADINGS: ClassVar[Mapping[str, str]] = Figures.HEADINGS
 
-        ms_between = sum n_i (b_i - b)^2 / (k - 1)      df_between = k - 1
-        ms_within  = sum m2_i / (N - k)                 df_within  = N - k
-        f = ms_between / ms_within                      p_value = P(F(k - 1, N - k) >= f)
-        var_within = ms_within      var_between = max(0, (ms_between - ms_within) / n0)
+    groups: tuple[Figures, ...]
+    total: Figures
+    variance: Differences
 
-    Groups without a sample are left out. Under weights, b_i and m2_i / n_i are the weighted mean
-    and variance. F assumes equal variances; unequal ones make the p-value too small or too large.
+    def table(self) -> Table:
+        """Return a line for each group and one for all."""
+        words = max(1, len(self.asked.by))
+        total = ["total", *[""] * (words - 1)] if self.asked.by else []
+        figures = [text(getattr(self.total, name)) for name in self.HEADINGS]
+        return super().table()._replace(below=[[*total, *figures]])
 
-    Returns:
-        Figures in the errors' unit squared; NaN where there are fewer than two groups, or no
-        degrees of freedom within. f is infinite if only the means differ.
+    def sentences(self) -> Iterator[str]:
+        """Yield how the groups differ."""
+        found = self.variance
+        if found.devices < 2:
+            return
+        yield (
+            f"MSE between groups by {' and '.join(self.asked.by)}: {found.devices} groups, mean"
+            f" {text(found.mean_mse)}, variance {text(found.variance_of_mse)}, of which sampling"
+            f" {text(found.sampling_variance)} and real differences {text(found.tau2)}"
+            f" ({percent(found.i2)})"
+        )
+        yield (f"  Are there differences at all? Q = {text(found.q)}, p = {text(found.p_value)}")
+        bias = found.anova
+        yield (
+            f"  Mean error (ANOVA): F({bias.df_between}, {bias.df_within}) = {text(bias.f)},"
+            f" p = {text(bias.p_value)}, variance between {text(bias.var_between)}, within"
+            f" {text(bias.var_within)}"
+        )
 
-    Numerics: sums are exact rational arithmetic over the compensated moments, rounded once.
+    def plot(self) -> plotly.Figure:
+        """Return the groups' RMSE."""
+        names = [", ".join(group.by.values()) for group in self.groups]
+        return charts.dots("RMSE by group", names, [group.rmse for group in self.groups])
 
-    Source: Searle, Casella, McCulloch, Variance Components, 1992, chapter 3.
+
+def ask(reading: Reading, asked: Asked) -> VarianceAnswer:
+    """Compare the errors of groups (devices, unless told otherwise) and split their variance.
+
+    Groups by device, model, version, output, segment, hour_of_day, weekday, or an attribute that
+    the devices report.
     """
-    moments = [stats.moments() for stats in groups.values() if stats.count]
-    counts = [each.count for each in moments]
-    total, k = sum(counts), len(moments)
-    df_between, df_within = max(0, k - 1), max(0, total - k)
-    if not df_between or not df_within:
-        nan = math.nan
-        return Anova(nan, nan, df_between, df_within, nan, nan, nan, nan)
-    means = [Fraction(each.mean) + Fraction(each.mean_lo) for each in moments]
-    sums = [n * mean for n, mean in zip(counts, means, strict=True)]
-    between = sum(map(_product, sums, means), Fraction(0)) - sum(sums, Fraction(0)) ** 2 / total
-    ms_between = between / df_between
-    ms_within = sum(map(_squares_within, moments), Fraction(0)) / df_within
-    n0 = Fraction(total * total - sum(n * n for n in counts), total * df_between)
-    f = _ratio(ms_between, ms_within)
-    return Anova(
-        f,
-        _f_tail(f, df_between, df_within),
-        df_between,
-        df_within,
-        float(ms_between),
-        float(ms_within),
-        float(max(Fraction(0), ms_between - ms_within) / n0),
-        float(ms_within),
+    return of_states(asked, merged(reading, asked).stats())
+
+
+def of_states(asked: Asked, groups: Mapping[tuple[str, ...], ErrorStats]) -> VarianceAnswer:
+    """Answer from states alone, whose keys are values of `asked.by`."""
+    components = variance_components(groups)._asdict()
+    return VarianceAnswer(
+        asked=asked,
+        groups=tuple(
+            Figures.of(dict(zip(asked.by, key, strict=True)), stats)
+            for key, stats in groups.items()
+        ),
+        total=Figures.of({}, merge_all(groups.values())),
+        variance=Differences(**components, anova=anova(groups)),
+        notes=(INDEPENDENT,) if len(groups) > 1 else (),
     )
 
 
-def _product(a: Fraction, b: Fraction) -> Fraction:
-    return a * b
-
-
-def _squares_within(moments: Moments) -> Fraction:
-    m2 = Fraction(moments.m2) + Fraction(moments.m2_lo)
-    weight = Fraction(moments.weight) + Fraction(moments.weight_lo)
-    if weight == moments.count:
-        return m2
-    # Rounded, because exact quotients of many groups would grow without end.
-    return Fraction(float(m2 * moments.count / weight))
-
-
-def _ratio(above: Fraction, below: Fraction) -> float:
-    if below:
-        return float(above / below)
-    return math.inf if above else math.nan
-
-
-def _f_tail(f: float, df_between: int, df_within: int) -> float:
-    if math.isnan(f):
-        return math.nan
-    from scipy.special import fdtrc  # only for inference; scipy.stats would take a second
-
-    return float(fdtrc(df_between, df_within, f))
-
-
-def variance_components(devices: Mapping[Any, ErrorStats]) -> VarianceComponents:
-    """Split the spread of the devices' MSE into sampling noise and real differences.
-
-    Over the D devices with at least two samples, with mse_i, its standard error se_i and the
-    effective number of samples n_i = W_i^2 / W2_i (the count, when all weights are equal):
-
-        mean_mse = mean(mse_i)      variance_of_mse = sum (mse_i - mean_mse)^2 / (D - 1)
-        sampling_variance = mean(se_i^2)
-        tau2 = max(0, variance_of_mse - sampling_variance)     (Hedges and Olkin: unbiased)
-        i2 = tau2 / variance_of_mse
-
-    tau2 is the variance between devices on the scale of MSE; i2 the share of the observed spread
-    that is real at this number of samples: how far to trust a ranking, not how large differences
-    are. Whether there are any at all is tested on log MSE, where a device's noise does not depend
-    on its luck, with the relative variance pooled over devices:
-
-        c2 = sum n_i^2 se_i^2 / sum n_i (mse_i^2 - se_i^2)     k_i = n_i / c2
-        y_i = log mse_i - (digamma(k_i) - log k_i)             v_i = trigamma(k_i)
-        q = sum (y_i - y)^2 / v_i,  y = sum(y_i / v_i) / sum(1 / v_i)
-        p_value = P(chi2(D - 1) >= q)
-
-    Returns:
-        Figures of MSE to the first or second power; NaN where D < 2. q and p_value are NaN too
-        where a device is without any error (log 0) or errors have no spread at all (c2 = 0).
-
-    Source: Hedges and Olkin 1985, chapter 9, for tau2; Cochran 1954 for q; Smyth 2004 for pooling.
-    """
-    usable = [stats for stats in devices.values() if stats.count >= 2]
-    mse = [stats.mse for stats in usable]
-    count = len(usable)
-    if count < 2:
-        nan = math.nan
-        return VarianceComponents(count, mse[0] if mse else nan, nan, nan, nan, nan, nan, nan)
-    squared_errors = [stats.mse_standard_error**2 for stats in usable]
-    mean_mse = math.fsum(mse) / count
-    variance = math.fsum((each - mean_mse) ** 2 for each in mse) / (count - 1)
-    sampling = math.fsum(squared_errors) / count
-    tau2 = max(0.0, variance - sampling)
-    q = _log_q(mse, squared_errors, [stats.effective_count for stats in usable])
-    return VarianceComponents(
-        count,
-        mean_mse,
-        variance,
-        sampling,
-        tau2,
-        tau2 / variance if variance else 0.0,
-        q,
-        _chi2_tail(q, count - 1),
-    )
-
-
-def _log_q(
-    mse: Collection[float], squared_errors: Collection[float], counts: Collection[float]
-) -> float:
-    import numpy as np
-    from scipy.special import digamma, polygamma
-
-    m, se2, n = np.array([*mse]), np.array([*squared_errors]), np.array([*counts])
-    spread, level = float(np.sum(n**2 * se2)), float(np.sum(n * (m**2 - se2)))
-    if not (spread > 0 and level > 0 and np.all(m > 0)):
-        return math.nan
-    k = n * level / spread
-    y = np.log(m) - (digamma(k) - np.log(k))
-    v = polygamma(1, k)
-    centre = np.sum(y / v) / np.sum(1 / v)
-    return float(np.sum((y - centre) ** 2 / v))
-
-
-def _chi2_tail(q: float, degrees: int) -> float:
-    if math.isnan(q):
-        return math.nan
-    from scipy.special import chdtrc
-
-    return float(chdtrc(degrees, q))
+QUESTION = Question("variance", ask, VarianceAnswer)

@@ -56,6 +56,8 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Add what `other` counted; the two must not share a prediction or a label."""
+        if not isinstance(other, Coverage):
+            raise TypeError(f"a Coverage merges with a Coverage, not {type(other).__name__}")
         for name in COUNTERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lag_ms_sum += other.lag_ms_sum
@@ -132,36 +134,6 @@ class Coverage:
             self.lag_histogram.to_bytes(),
         )
 
-    def to_bytes(self) -> bytes:
-        """Return the eight numbers as varints, then the histogram's bytes; b"" when empty."""
-        if not self:
-            return b""
-        *numbers, histogram = self.to_row()
-        return b"".join(map(_varint, numbers)) + histogram
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Coverage:
-        """Return the Coverage that `to_bytes` gave, or raise CorruptStateError if none can."""
-        if not data:
-            return cls()
-        numbers, at = [], 0
-        for _ in range(8):
-            number = shift = 0
-            while True:
-                if at >= len(data) or shift > 63:
-                    raise CorruptStateError("a coverage that is cut inside its counts")
-                byte = data[at]
-                at += 1
-                number |= (byte & 0x7F) << shift
-                shift += 7
-                if byte < 0x80:
-                    break
-            numbers.append(number)
-        coverage = cls.from_row((*numbers, data[at:]))  # type: ignore[arg-type]  # eight numbers
-        if coverage.to_bytes() != data:
-            raise CorruptStateError("a coverage in other bytes than a writer would give it")
-        return coverage
-
     @classmethod
     def from_row(cls, row: CoverageRow) -> Coverage:
         """Return the Coverage that `to_row` gave, or raise CorruptStateError if none can."""
@@ -191,12 +163,3 @@ class Coverage:
                 f" with a maximum of {coverage.lag_ms_max} ms"
             )
         return coverage
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgemse.stats.error_stats import ErrorStats
+from typing import Any
 
 __all__ = ["FIGURES", "QUANTILES", "figures_of"]
 
@@ -31,10 +31,11 @@ QUANTILES = {"abs_p50": 0.5, "abs_p95": 0.95, "abs_p99": 0.99}
 """Quantiles of |e|, by the names that the commands and the HTTP API give them."""
 
 
-def figures_of(stats: ErrorStats) -> dict[str, float]:
-    """Return every figure by its name; NaN where there is none, as in an empty state.
+def figures_of(stats: Any) -> dict[str, float]:
+    """Return every figure of an `ErrorStats` by its name; NaN where it has none, as if empty.
 
     Examples:
+        >>> from edgemse import ErrorStats
         >>> figures_of(ErrorStats())["count"], figures_of(ErrorStats())["rmse"]
         (0, nan)
     """

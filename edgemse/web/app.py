@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgemse.errors import EdgemseError, StoreError
-from edgemse.fleet.devices import devices_report
-from edgemse.fleet.figures import variance_report
-from edgemse.fleet.merging import merged
-from edgemse.fleet.selection import Filter, instant
 from edgemse.stores import Store
+from edgemse.web import fleet
 
 __all__ = ["create_app"]
 
@@ -23,7 +19,7 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    store: Store, *, problems: Callable[[], Sequence[str]], metrics: Callable[[], bytes]
+    store: Store, *, problems: Callable[[], Sequence[str]], metrics: Callable[[], str | bytes]
 ) -> FastAPI:
     """Return the application over a store; `problems` says what is wrong just now."""
     app = FastAPI(title="edgemse", docs_url=None, redoc_url=None)
@@ -39,40 +35,8 @@ def create_app(
     def metrics_text() -> Response:
         return Response(metrics(), media_type=PROMETHEUS_TEXT)
 
-    @app.get("/api/v1/variance")
-    def variance(
-        by: Annotated[list[str] | None, Query()] = None,
-        model: str | None = None,
-        version: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
-    ) -> dict[str, Any]:
-        columns = by or ["device"]
-        where = _filter(model, version, since, until)
-        with store.reading() as query:
-            groups = merged(query, columns, where)
-        return variance_report(columns, groups)
-
-    @app.get("/api/v1/devices")
-    def devices(
-        model: str | None = None,
-        version: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
-    ) -> dict[str, Any]:
-        with store.reading() as query:
-            return devices_report(query, _filter(model, version, since, until))
-
+    app.include_router(fleet.router(store))
     return app
-
-
-def _filter(model: str | None, version: str | None, since: str | None, until: str | None) -> Filter:
-    return Filter(
-        model,
-        version,
-        None if since is None else instant(since),
-        None if until is None else instant(until),
-    )
 
 
 def _answer_errors_in_json(app: FastAPI) -> None:

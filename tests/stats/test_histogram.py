@@ -14,14 +14,12 @@ from stats.samples import SEED
 from edgemse import ErrorStats, ResidualHistogram
 
 POSITIVE = st.floats(min_value=5e-324, max_value=2.0**200)
-ERRORS = st.lists(
-    st.one_of(
-        st.floats(-(2.0**200), 2.0**200),
-        st.integers(-1074, 200).map(lambda k: math.ldexp(1.0, k)),
-        st.integers(-1074, 200).map(lambda k: -math.ldexp(1.0, k)),
-    ),
-    max_size=40,
+ONE_ERROR = st.one_of(
+    st.floats(-(2.0**200), 2.0**200),
+    st.integers(-1074, 200).map(lambda k: math.ldexp(1.0, k)),
+    st.integers(-1074, 200).map(lambda k: -math.ldexp(1.0, k)),
 )
+ERRORS = st.lists(ONE_ERROR, max_size=40)
 
 
 def counted(errors) -> ResidualHistogram:

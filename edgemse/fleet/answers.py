@@ -1,0 +1,167 @@
+"""Answers: frozen objects that become JSON, tables, data frames and pictures in one way."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.coding import decode, encode
+
+if TYPE_CHECKING:
+    import pandas
+    import plotly.graph_objects as plotly
+    import pyarrow
+
+__all__ = ["Answer", "Table", "percent", "text"]
+
+
+class Table(NamedTuple):
+    """What people see: headings, how many columns hold words, rows, and rows below a line."""
+
+    headings: Sequence[str]
+    words: int
+    rows: Sequence[Sequence[str]]
+    below: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What every answer has. Floats are NaN where there is nothing to say; JSON has null there.
+
+    A question's answer is a child of this with fields of its own, that says in ROWS which of them
+    holds the rows, and in HEADINGS which fields of a row people see and what these are called.
+    """
+
+    ROWS: ClassVar[str]
+    HEADINGS: ClassVar[Mapping[str, str]]
+
+    asked: Asked
+    """What was selected."""
+    notes: tuple[str, ...] = ()
+    """What to know before believing the figures: assumptions, what was not found or not enough."""
+    cells_found: bool = True
+    """False: nothing in the store is what was asked for, and the first note says so."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON's objects: the same names, null for NaN."""
+        return encode(self)  # type: ignore[no-any-return]  # of a dataclass: a dict
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the answer whose JSON this is. Raises StoreError if fields are missing."""
+        return decode(cls, data)  # type: ignore[no-any-return]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows as flat dicts: group columns first, then every field that is no object.
+
+        >>> from edgemse.fleet.devices import DevicesAnswer
+        >>> DevicesAnswer(asked=Asked(), devices=()).records()
+        []
+        """
+        return [dict(_flat(row)) for row in getattr(self, self.ROWS)]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the rows as a pandas DataFrame; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self.records(), columns=self.columns())
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return the rows as a pyarrow Table, NaN kept; needs pyarrow."""
+        import pyarrow
+
+        records = self.records()
+        columns = {name: [record[name] for record in records] for name in self.columns()}
+        return pyarrow.table(columns)
+
+    def table(self) -> Table:
+        """Return the rows as people see them."""
+        by = self._by()
+        rows = [self._line(row, by) for row in getattr(self, self.ROWS)]
+        return Table([*by, *self.HEADINGS.values()], len(by) + self._words(), rows)
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what the rows do not show, in words."""
+        yield from ()
+
+    def plot(self) -> plotly.Figure:
+        """Return a picture; needs Plotly."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        table = self.table()
+        head = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
+        rows = [f"<tr>{_cells(row)}</tr>" for row in (*table.rows, *table.below)]
+        lines = [f"<p>{escape(line)}</p>" for line in (*self.sentences(), *self.notes)]
+        return f"<table><thead><tr>{head}</tr></thead>{''.join(rows)}</table>{''.join(lines)}"
+
+    def _by(self) -> tuple[str, ...]:
+        return self.asked.by
+
+    def _words(self) -> int:
+        """How many of HEADINGS, the first ones, are words and not figures."""
+        return 0
+
+    def columns(self) -> list[str]:
+        """Return the names in `records`, of an answer without a row too."""
+        row = _row_type(type(self))
+        names = [each.name for each in dataclasses.fields(row) if each.name != "by"]
+        scalar = [name for name in names if _is_scalar(row, name)]
+        return [*self._by(), *scalar]
+
+    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
+        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self.HEADINGS)]
+
+
+def text(value: Any) -> str:
+    """Return a value as a table shows it: six digits, "-" for what is not known.
+
+    >>> text(1234567), text(0.1234567), text(float("nan")), text(None), text(True)
+    ('1,234,567', '0.123457', '-', '-', 'yes')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share in percent: 0.256 is "25.6 %"."""
+    known = share is not None and not math.isnan(share)
+    return f"{100 * share:.{digits}f} %" if share is not None and known else "-"
+
+
+def _cells(row: Sequence[str]) -> str:
+    return "".join(f"<td>{escape(each)}</td>" for each in row)
+
+
+def _flat(row: Any) -> Iterator[tuple[str, Any]]:
+    if hasattr(row, "by"):
+        yield from row.by.items()
+    for each in dataclasses.fields(row):
+        if each.name != "by" and _is_scalar(type(row), each.name):
+            yield each.name, getattr(row, each.name)
+
+
+SCALARS = ("str", "int", "float", "bool")
+
+
+def _is_scalar(row: type, name: str) -> bool:
+    # Annotations are texts here: every module of answers has `from __future__ import annotations`.
+    kind = next(str(each.type) for each in dataclasses.fields(row) if each.name == name)
+    return kind.removesuffix(" | None") in SCALARS
+
+
+def _row_type(answer: type[Answer]) -> type:
+    from typing import get_args, get_type_hints
+
+    return get_args(get_type_hints(answer)[answer.ROWS])[0]  # type: ignore[no-any-return]

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from support.cells import filled
+from support.fleet import NOW, START, Planted, plant_hours
+
+from edgemse.errors import ColumnError, SettingsError, StoreUnreachableError
+from edgemse.fleet import ask
+from edgemse.fleet.answers import Answer
+from edgemse.fleet.devices import DevicesAnswer
+from edgemse.fleet.questions import NAMES, find, questions
+from edgemse.fleet.variance import VarianceAnswer
+from edgemse.stats.coverage import Coverage
+from edgemse.stores import Batch, DeviceReport
+from edgemse.web import Server, create_app
+
+
+@pytest.fixture
+def fleet(planted: Planted) -> Planted:
+    """Three devices over two days, one of them twice as wrong, two sites."""
+    scales = {"pi-1": 1.0, "pi-2": 1.1, "pi-3": 2.0}
+    plant_hours(planted, scales, hours=48, per_hour=20, phi=0.4)
+    for device, site in {"pi-1": "north", "pi-2": "south", "pi-3": "south"}.items():
+        planted.say(device, site=site)
+    planted.commit()
+    return planted
+
+
+def same(one: Answer, other: Answer) -> bool:
+    """NaN included, which equals nothing."""
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_path_url_and_reading_answer_the_same(name: str, tmp_path: Path) -> None:
+    planted = Planted(tmp_path / "fleet.duckdb")
+    plant_hours(planted, {"a": 1.0, "b": 2.0}, hours=12, per_hour=20)
+    planted.say("a", site="north")
+    planted.commit()
+    asked: dict[str, Any] = {
+        "where": {"site": "north"},
+        "model": "pump",
+        "since": START,
+        "now": NOW,
+    }
+    server = Server("127.0.0.1:0")
+    server.start(create_app(planted.store, problems=list, metrics=str))
+    try:
+        by_url = ask(f"http://{server.address}/", name, **asked)
+        with planted.store.reading() as reading:
+            by_reading = ask(reading, name, **asked)
+        with pytest.raises(ColumnError, match="no column 'nope'"):
+            ask(f"http://{server.address}", name, where={"nope": ""})
+    finally:
+        server.stop()
+        server.close()
+        planted.store.close()
+    by_path = ask(tmp_path / "fleet.duckdb", name, **asked)
+    assert same(by_path, by_reading)
+    assert same(by_url, by_reading)
+    with pytest.raises(StoreUnreachableError):
+        ask(f"http://{server.address}", name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_survive_json(fleet: Planted, name: str) -> None:
+    found = fleet.ask(name)
+    written = json.dumps(found.to_json(), allow_nan=False)
+    again = find(name).answer.from_json(json.loads(written))
+    assert same(found, again)
+    assert found.to_json()["asked"]["where"] == {"measure": ""}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_become_tables_and_pictures(fleet: Planted, name: str) -> None:
+    found = fleet.ask(name)
+    frame, table = found.to_pandas(), found.to_arrow()
+    rows = getattr(found, found.ROWS)
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == table.num_rows == len(rows) > 0
+    assert [*frame.columns] == table.column_names == found.columns()
+    assert frame["count"].sum() == 3 * 48 * 20
+    shown = found.table()
+    assert {len(row) for row in (*shown.rows, *shown.below)} == {len(shown.headings)}
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(rows) + len(shown.below)
+    assert len(found.plot().data[0].x) == len(rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_that_finds_no_cell_says_so(fleet: Planted, name: str) -> None:
+    assert fleet.ask(name).cells_found
+    for given in ({"model": "fan"}, {"measure": "latency"}, {"since": "1h"}):
+        found = fleet.ask(name, **given)
+        assert not found.cells_found
+        assert found.notes[0].startswith("no cell: nothing is ")
+        assert found.notes[0].endswith("from 2026-01-01T00:00:00Z to 2026-01-02T23:00:00Z")
+        assert found.table().headings
+    empty = Planted()
+    assert empty.ask(name).notes[0] == "no cell: the store is empty"
+    assert empty.ask(name).to_pandas().empty
+    empty.store.close()
+
+
+def test_a_name_with_markup_in_it_stays_text(planted: Planted) -> None:
+    planted.put("<b>", filled(1))
+    planted.commit()
+    assert "<td>&lt;b&gt;</td>" in planted.ask("devices")._repr_html_()
+
+
+def test_a_query_says_what_it_may_be_given() -> None:
+    with pytest.raises(SettingsError, match="no question 'fortune'; wanted one of devices"):
+        find("fortune")
+    for question in questions():
+        assert question.ask.__doc__
+        assert question.name in NAMES
+
+
+def test_times_may_be_numbers_texts_and_datetimes(fleet: Planted) -> None:
+    day = datetime(2026, 1, 2, tzinfo=UTC)
+    counts = set()
+    for since in (START + 86_400, float(START + 86_400), "2026-01-02", day, "29d"):
+        found = fleet.ask("variance", since=since)
+        assert isinstance(found, VarianceAnswer)
+        counts.add(found.total.count)
+    assert counts == {3 * 24 * 20}
+
+
+def test_the_devices(planted: Planted) -> None:
+    coverage = Coverage()
+    coverage.predictions += 4
+    coverage.expired += 1
+    for lag in (1_000, 2_000, 3_000):
+        coverage.match(lag)
+    planted.put("pi-1", filled(1), coverage=coverage)
+    planted.put("pi-1", filled(2), start=START + 60)
+    planted.put("pi-2", filled(3))
+    planted.say("pi-1", site="north")
+    planted.commit()
+    reports = [
+        DeviceReport("pi-1", START * 1_000, START * 1_000 - 1_500, True, {}),
+        DeviceReport("pi-9", START * 1_000, 0, False, {}),
+    ]
+    planted.store.commit(Batch(reports=reports))
+    found = planted.ask("devices")
+    assert isinstance(found, DevicesAnswer)
+    one, two, nine = found.devices
+    assert one.last_report == "2026-01-01T00:00:00.000Z"
+    assert (one.online, one.clock, one.clock_offset_seconds) == (True, "synchronised", -1.5)
+    assert (one.windows, one.count, one.coverage, one.expired) == (2, 40, 0.75, 1)
+    assert one.lag_mean_seconds == 2.0
+    assert (two.device, two.online, two.last_report) == ("pi-2", None, None)
+    assert (nine.device, nine.online, nine.clock) == ("pi-9", None, "not synchronised")
+    assert (nine.count, math.isnan(nine.rmse), math.isnan(nine.coverage)) == (0, True, True)
+    names = [
+        [row["device"] for row in planted.ask("devices", **given).records()]
+        for given in ({"device": "pi-9"}, {"where": {"site": "north"}}, {"where": {"site": ""}})
+    ]
+    assert names == [["pi-9"], ["pi-1"], ["pi-2", "pi-9"]]

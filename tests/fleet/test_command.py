@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from support.fleet import Planted, plant_hours
+
+from edgemse.cli import entry
+from edgemse.fleet.questions import NAMES
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["edgemse", "fleet", *map(str, arguments)])
+        return Done(entry.main(), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fleet") / "fleet.duckdb"
+    planted = Planted(path)
+    plant_hours(planted, {"[red]pi-1": 1.0, "pi-2": 2.0}, hours=12, per_hour=10)
+    planted.say("pi-2", site="north")
+    planted.commit()
+    planted.store.close()
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_is_a_command(run: Run, store: Path, name: str) -> None:
+    table = run(name, "--from", store)
+    assert (table.code, table.err) == (0, "")
+    found = json.loads(run(name, "--from", store, "--format", "json").out)
+    rows = csv.DictReader(io.StringIO(run(name, "--from", store, "--format", "csv").out))
+    assert sum(int(row["count"]) for row in rows) == 240
+    assert found["asked"]["options"].keys() >= set()
+    helped = run(name, "--help")
+    for option in ("--from", "--where", "--model", "--since", "--format"):
+        assert option in helped.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_no_cell_is_said_in_one_line_and_is_no_error(
+    run: Run, store: Path, name: str, form: str
+) -> None:
+    done = run(name, "--from", store, "--model", "fan", "--format", form)
+    lines = [line for line in done.err.splitlines() if "no cell: nothing is model fan" in line]
+    assert (done.code, len(lines)) == (0, 1)
+    if form == "json":
+        assert json.loads(done.out)["cells_found"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--by", "colour"), 67, "no column 'colour'; wanted one of device, model"),
+        (("--where", "site"), 78, "wanted NAME=VALUE"),
+        (("--since", "noon"), 78, "ISO 8601"),
+        (("--since", "2026-02", "--until", "2026-01"), 78, "before until"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    run: Run, store: Path, options: tuple[str, ...], code: int, message: str
+) -> None:
+    done = run("variance", "--from", store, *options)
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert message in done.err
+
+
+def test_options_choose(run: Run, store: Path) -> None:
+    def count(*options: str) -> Any:
+        done = run("variance", "--from", store, "--format", "json", *options)
+        return json.loads(done.out)["total"]["count"]
+
+    assert count("--device", "pi-2") == 120
+    assert count("--where", "site=north", "--where", "hour_of_day=3") == 10
+    assert count("--since", "2026-01-01T06:00Z", "--until", "2026-01-01T08:00Z") == 40
+    done = run("variance", "--from", store, "--by", "site", "--by", "weekday", "--format", "csv")
+    assert done.out.splitlines()[0].startswith("site,weekday,count,mse,rmse")
+
+
+def test_names_are_printed_as_they_are(run: Run, store: Path) -> None:
+    assert "[red]pi-1" in run("devices", "--from", store).out
