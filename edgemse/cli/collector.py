@@ -105,8 +105,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         def problems() -> list[str]:
             return collector.problems() + jobs.problems()
 
-        def metrics() -> bytes:
-            return (collector.metrics() + jobs.exposition(PREFIX)).encode()
+        def metrics() -> str:
+            return collector.metrics() + jobs.exposition(PREFIX)
 
         server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)
