@@ -28,13 +28,14 @@ MODULES = {
 COMPILED = {"edgemse.stats.error_stats", "edgemse.stats.histogram"}
 
 BASE = {"errors", "stats", "cells"}
-LINE = BASE | {"topics", "settings", "wire", "mqtt", "broker"}
+LINE = BASE | {"logs", "topics", "settings", "wire", "mqtt", "broker"}
 MAY_IMPORT = {
     "errors": set(),
+    "logs": set(),
     "stats": {"errors"},
     "topics": {"errors"},
     "settings": {"errors"},
-    "mqtt": {"errors"},
+    "mqtt": {"errors", "logs"},
     "cells": {"errors", "stats"},
     "wire": BASE,
     "broker": {"errors", "topics", "settings", "mqtt"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "collector": LINE | {"stores"},
     "fleet": BASE | {"stores"},
     "export": BASE | {"fleet"},
-    "web": BASE | {"stores", "fleet", "export"},
+    "web": BASE | {"logs", "settings", "stores", "fleet", "export"},
     "adapters": {"errors", "stats"},
     "replay": LINE | {"edgemse_agent"},
     "cli": None,

@@ -59,6 +59,7 @@ class Collector:
                 self._topic,
             ),
             on_message=self._received,
+            on_failure=self._cannot_go_on,
             birth=self._publication(online=True),
             will=self._publication(online=False),
         )
@@ -75,7 +76,7 @@ class Collector:
 
     def start(self) -> None:
         """Connect to the broker and begin; raises BrokerError if the first attempt fails."""
-        self._connection.start(must_connect=True)
+        self._connection.start(must_connect=True, over=self._over)
         self._thread.start()
 
     def stop(self) -> None:
@@ -111,9 +112,12 @@ class Collector:
             self._ingest.run(self._inbox, self._stopping)
         except BaseException as error:
             log.exception("the collector cannot go on")
-            self.failure = error
-            self._inbox.close()
-            self._over.set()
+            self._cannot_go_on(error)
+
+    def _cannot_go_on(self, error: BaseException) -> None:
+        self.failure = error
+        self._inbox.close()
+        self._over.set()
 
     def _publication(self, *, online: bool) -> Publication:
         state = msgspec.structs.replace(self._state, online=online)
