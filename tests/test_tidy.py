@@ -30,12 +30,13 @@ COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "cells"}
-LINE = CELLS | {"growing", "settings", "topics", "presence", "wire", "mqtt", "broker"}
+LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
 MAY_IMPORT = {
     "errors": set(),
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),
+    "logs": set(),
     "settings": {"errors", "times"},
     "topics": {"errors", "names"},
     "stats": {"errors"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "growing": CELLS,
     "presence": {"errors", "names"},
     "wire": CELLS,
-    "mqtt": {"errors", "counters"},
+    "mqtt": {"errors", "counters", "logs"},
     "broker": {"errors", "topics", "settings", "mqtt"},
     "monitor": CELLS | {"growing"},
     "edgemse_agent": LINE | {"monitor"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "collector": LINE | {"stores", "jobs"},
     "files": {"errors", "times", "stats"},
     "fleet": CELLS | {"stores"},
-    "web": CELLS | {"stores", "fleet"},
+    "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
     "demo": None,
