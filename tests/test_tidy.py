@@ -30,12 +30,13 @@ COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "cells"}
-LINE = CELLS | {"growing", "settings", "topics", "presence", "wire", "mqtt", "broker"}
+LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
 MAY_IMPORT = {
     "errors": set(),
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),
+    "logs": set(),
     "settings": {"errors", "times"},
     "topics": {"errors", "names"},
     "stats": {"errors"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "growing": CELLS,
     "presence": {"errors", "names"},
     "wire": CELLS,
-    "mqtt": {"errors", "counters"},
+    "mqtt": {"errors", "counters", "logs"},
     "broker": {"errors", "topics", "settings", "mqtt"},
     "monitor": CELLS | {"growing"},
     "edgemse_agent": LINE | {"monitor"},
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
     "fleet": CELLS | {"stores"},
-    "web": CELLS | {"stores", "fleet"},
+    "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "replay": LINE | {"edgemse_agent"},
     "cli": None,
     "demo": None,

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(options)
         if options.check:
-            settings.broker.broker()
+            settings.broker.check()
             print(f"ok: device {settings.device}, broker {settings.broker.address}")
             return 0
         if options.command is not None:

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemse.broker import PASSWORD_VARIABLE
+from edgemse.cli.options import (
+    CaFile,
+    CertFile,
+    KeyFile,
+    PasswordFile,
+    PlaintextPassword,
+    Username,
+)
 from edgemse.collector import Collector, CollectorSettings
 from edgemse.collector.counters import PREFIX
 from edgemse.collector.quarantine import trim
@@ -47,15 +54,13 @@ def command(
         str | None, typer.Option(help="Divide the reports with the collectors of this group.")
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="Topic prefix [edgemse/v1].")] = None,
-    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=f"Password at the broker (or ${PASSWORD_VARIABLE})."),
-    ] = None,
+    username: Username = "",
+    password_file: PasswordFile = None,
     tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Encrypt.")] = None,
-    ca_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Certificates to trust with --tls.")
-    ] = None,
+    ca_file: CaFile = "",
+    cert_file: CertFile = "",
+    key_file: KeyFile = "",
+    allow_plaintext_password: PlaintextPassword = False,
     protocol: Annotated[str | None, typer.Option(help="MQTT 5 or 3.1.1 [5].")] = None,
     take_over: Annotated[
         bool,
@@ -70,9 +75,11 @@ def command(
     _override(values, {"shared_group": shared_group})
     table = values.setdefault("broker", {})
     if isinstance(table, dict):
-        _override(table, {"address": broker, "prefix": prefix, "username": username})
+        _override(table, {"address": broker, "prefix": prefix, "username": username or None})
         _override(table, {"password_file": password_file and str(password_file), "tls": tls})
-        _override(table, {"ca_file": ca_file, "protocol": protocol})
+        _override(table, {"ca_file": ca_file or None, "protocol": protocol})
+        _override(table, {"cert_file": cert_file or None, "key_file": key_file or None})
+        _override(table, {"allow_plaintext_password": allow_plaintext_password or None})
     if "store" not in values:
         raise SettingsError('no store: give --store PATH, or store = "PATH" in the --config file')
     settings = load(CollectorSettings, values, str(config) if config else "options")
@@ -105,8 +112,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         def problems() -> list[str]:
             return collector.problems() + jobs.problems()
 
-        def metrics() -> bytes:
-            return (collector.metrics() + jobs.exposition(PREFIX)).encode()
+        def metrics() -> str:
+            return collector.metrics() + jobs.exposition(PREFIX)
 
         server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from enum import Enum
 from queue import Empty, SimpleQueue
+from threading import Event
 
 from edgemse.errors import BrokerError, OtherStoreError, WireError
 from edgemse.mqtt import Broker, Connection, Publication
@@ -93,10 +94,13 @@ def checked(store: str, found: Mapping[str, bytes], *, take_over: bool) -> froze
     return frozenset(others)
 
 
-def retained(broker: Broker, topics: Topics, worker: str, run: str) -> dict[str, bytes]:
+def retained(
+    broker: Broker, topics: Topics, worker: str, run: str, *, over: Event
+) -> dict[str, bytes]:
     """Return what the broker holds of collectors' presences, by worker as topics spell it.
 
-    Raises BrokerError if the broker cannot be reached or does not let us see.
+    Raises BrokerError if the broker cannot be reached or does not let us see. Returns what it has
+    once `over` is set.
 
     The mark of the end is a message of our own, not retained, on our own topic: a broker delivers
     it behind the retained ones. It says offline and names no store, so it means nothing to anybody.
@@ -107,18 +111,17 @@ def retained(broker: Broker, topics: Topics, worker: str, run: str) -> dict[str,
     connection = Connection(
         broker,
         f"edgemse-look-{worker}",
-        subscriptions=(topics.any_collector,),
-        on_message=lambda name, payload: heard.put((name, payload)),
+        handlers={topics.any_collector: lambda level, payload: heard.put((level, payload))},
     )
-    connection.start(must_connect=True)
+    connection.start(must_connect=True, over=over)
     found: dict[str, bytes] = {}
     try:
         connection.publish(Publication(topic, mark))
-        while True:
-            name, payload = heard.get(timeout=ECHO_SECONDS)
+        while not over.is_set():
+            level, payload = heard.get(timeout=ECHO_SECONDS)
             if payload == mark:
-                return found
-            found[name.rpartition("/")[2]] = payload
+                break
+            found[level] = payload
     except Empty:
         raise BrokerError(
             f"broker {broker} does not give back what is published on {topic};"
@@ -126,3 +129,4 @@ def retained(broker: Broker, topics: Topics, worker: str, run: str) -> dict[str,
         ) from None
     finally:
         connection.stop()
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from threading import Event, Thread
 
@@ -86,26 +87,21 @@ class Collector:
     def _connected(self, shared_group: str) -> Connection:
         topics = self._topics
         reports = topics.any_report
-        # A shared subscription gets no retained messages: every worker notes every presence.
         return Connection(
             self._broker,
             f"edgemse-collector-{self._worker}",
-            subscriptions=(
-                f"$share/{shared_group}/{reports}" if shared_group else reports,
-                topics.any_presence,
-                topics.any_collector,
-            ),
-            on_message=self._received,
+            handlers={
+                f"$share/{shared_group}/{reports}" if shared_group else reports: partial(
+                    self._queue, Kind.REPORT
+                ),
+                # A shared subscription gets no retained messages: every worker notes every one.
+                topics.any_presence: partial(self._queue, Kind.PRESENCE),
+                topics.any_collector: self._heard,
+            },
+            on_failure=self._end,
             birth=self._publication(online=True),
             will=self._publication(online=False),
         )
-
-    def _received(self, topic: str, payload: bytes) -> None:
-        first, last = topic.removeprefix(f"{self._topics.prefix}/").split("/")
-        if first == "collector":
-            self._heard(last, payload)
-        else:
-            self._queue(Kind(last), first, payload)
 
     def start(self) -> None:
         """Connect to the broker and begin.
@@ -113,10 +109,12 @@ class Collector:
         Raises BrokerError if the first attempt fails, OtherStoreError if another store has the
         prefix.
         """
-        found = retained(self._broker, self._topics, self._worker, self._presence.run)
+        found = retained(
+            self._broker, self._topics, self._worker, self._presence.run, over=self._over
+        )
         taken = checked(self._presence.store, found, take_over=self._take_over)
         self._neighbours = Neighbours(escape(self._worker), self._presence, taken)
-        self._connection.start(must_connect=True)
+        self._connection.start(must_connect=True, over=self._over)
         self._thread.start()
 
     def stop(self) -> None:
