@@ -135,7 +135,7 @@ class Examiner:
             texts.append(attribute.value)
             if attribute.since is not None and attribute.since > received + FUTURE_SECONDS_MAX:
                 self._counters.count("attribute_times_ignored")
-                attribute = Attribute(attribute.value)  # noqa: PLW2901
+                attribute = Attribute(attribute.value)
             attributes[name] = attribute
         if "\0" in "".join(texts):
             raise WireError("a presence with a NUL character")

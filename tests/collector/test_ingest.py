@@ -9,8 +9,8 @@ from support.cells import START, cell
 from support.waiting import eventually
 
 from edgemse.cells import Cell, Identity, Series, seal
-from edgemse.collector.acks import acks
 from edgemse.collector import quarantine
+from edgemse.collector.acks import acks
 from edgemse.collector.counters import MEANINGS
 from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
