@@ -44,10 +44,9 @@ def group_keys(selection: Selection) -> str:
 
 
 def numbered_histograms(selection: Selection, column: str) -> str:
-    """Return the SELECT of each cell's group number and of a histogram column.
+    """Return the SELECT of each cell's group, as its place in `group_keys`, and of a histogram.
 
-    Numbers run from 0 as `group_keys` orders them. Parameters are the selection's, twice (once
-    without keys).
+    Its parameters are the selection's, twice (once without keys).
     """
     assert column in ("histogram", "lag_histogram"), column
     if not selection.keys:
