@@ -22,6 +22,7 @@ NAMES = (
     "devices",
     "variance",
     "compare",
+    "gate",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 
