@@ -52,10 +52,9 @@ MAY_IMPORT = {
     "stores": CELLS | {"presence"},
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
-    "files": {"errors", "times", "stats"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
-    "replay": LINE | {"files", "edgemse_agent"},
+    "replay": LINE | {"edgemse_agent"},
     "cli": None,
     "demo": None,
 }

@@ -1,20 +1,22 @@
 """How much of what differs between devices is real: ANOVA and variance components of summaries.
 
-Nothing here needs a raw sample: a group's statistics carry all that is used. The p-values assume
-independent samples; errors that follow each other closely in time make them too small.
+Nothing here needs a raw sample: a group's statistics carry all that is used.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stats.moments import Moments
 
-__all__ = ["Anova", "VarianceComponents", "anova", "variance_components"]
+if TYPE_CHECKING:
+    from edgemse.fleet.noise import Noise
+
+__all__ = ["Anova", "VarianceComponents", "anova", "components_of", "variance_components"]
 
 
 class Anova(NamedTuple):
@@ -28,6 +30,7 @@ class Anova(NamedTuple):
     ms_within: float
     var_between: float
     var_within: float
+    var_between_unclamped: float
 
 
 class VarianceComponents(NamedTuple):
@@ -39,8 +42,11 @@ class VarianceComponents(NamedTuple):
     sampling_variance: float
     tau2: float
     i2: float
-    q: float
+    f: float
+    df1: float
+    df2: float
     p_value: float
+    tau2_unclamped: float
 
 
 def anova(groups: Mapping[Any, ErrorStats]) -> Anova:
@@ -52,8 +58,10 @@ def anova(groups: Mapping[Any, ErrorStats]) -> Anova:
         ms_between = sum n_i (b_i - b)^2 / (k - 1)      df_between = k - 1
         ms_within  = sum m2_i / (N - k)                 df_within  = N - k
         f = ms_between / ms_within                      p_value = P(F(k - 1, N - k) >= f)
-        var_within = ms_within      var_between = max(0, (ms_between - ms_within) / n0)
+        var_within = ms_within      var_between_unclamped = (ms_between - ms_within) / n0
+        var_between = max(0, var_between_unclamped)
 
+    The p-value assumes independent samples: errors that follow each other make it too small.
     Groups without a sample are left out. Under weights, b_i and m2_i / n_i are the weighted mean
     and variance. F assumes equal variances; unequal ones make the p-value too small or too large.
 
@@ -71,7 +79,7 @@ def anova(groups: Mapping[Any, ErrorStats]) -> Anova:
     df_between, df_within = max(0, k - 1), max(0, total - k)
     if not df_between or not df_within:
         nan = math.nan
-        return Anova(nan, nan, df_between, df_within, nan, nan, nan, nan)
+        return Anova(nan, nan, df_between, df_within, nan, nan, nan, nan, nan)
     means = [Fraction(each.mean) + Fraction(each.mean_lo) for each in moments]
     sums = [n * mean for n, mean in zip(counts, means, strict=True)]
     between = sum(map(_product, sums, means), Fraction(0)) - sum(sums, Fraction(0)) ** 2 / total
@@ -88,6 +96,7 @@ def anova(groups: Mapping[Any, ErrorStats]) -> Anova:
         float(ms_within),
         float(max(Fraction(0), ms_between - ms_within) / n0),
         float(ms_within),
+        float((ms_between - ms_within) / n0),
     )
 
 
@@ -121,42 +130,48 @@ def _f_tail(f: float, df_between: int, df_within: int) -> float:
 def variance_components(devices: Mapping[Any, ErrorStats]) -> VarianceComponents:
     """Split the spread of the devices' MSE into sampling noise and real differences.
 
-    Over the D devices with at least two samples, with mse_i, its standard error se_i and the
-    effective number of samples n_i = W_i^2 / W2_i (the count, when all weights are equal):
+    From states alone, which assumes samples that do not depend on each other: errors that follow
+    each other in time make `sampling_variance` and `p_value` too small. The question `variance`
+    sees them in the windows; this function cannot. Over the D devices with at least two samples,
+    with mse_i and its standard error se_i:
 
         mean_mse = mean(mse_i)      variance_of_mse = sum (mse_i - mean_mse)^2 / (D - 1)
         sampling_variance = mean(se_i^2)
-        tau2 = max(0, variance_of_mse - sampling_variance)     (Hedges and Olkin: unbiased)
-        i2 = tau2 / variance_of_mse
+        tau2_unclamped = variance_of_mse - sampling_variance    (Hedges and Olkin: unbiased)
+        tau2 = max(0, tau2_unclamped)       i2 = tau2 / variance_of_mse
 
     tau2 is the variance between devices on the scale of MSE; i2 the share of the observed spread
     that is real at this number of samples: how far to trust a ranking, not how large differences
-    are. Whether there are any at all is tested on log MSE, where a device's noise does not depend
-    on its luck, with the relative variance pooled over devices:
-
-        c2 = sum n_i^2 se_i^2 / sum n_i (mse_i^2 - se_i^2)     k_i = n_i / c2
-        y_i = log mse_i - (digamma(k_i) - log k_i)             v_i = trigamma(k_i)
-        q = sum (y_i - y)^2 / v_i,  y = sum(y_i / v_i) / sum(1 / v_i)
-        p_value = P(chi2(D - 1) >= q)
+    are. Whether there are any at all is said by f, df1, df2 and p_value, the test of
+    edgemse.fleet.homogeneity over devices with 10 samples (100 where there are four devices or
+    fewer).
 
     Returns:
-        Figures of MSE to the first or second power; NaN where D < 2. q and p_value are NaN too
-        where a device is without any error (log 0) or errors have no spread at all (c2 = 0).
+        Figures of MSE to the first or second power; NaN where D < 2. f and p_value are NaN too
+        where fewer than two devices have enough samples, one is without any error, or its squared
+        errors do not vary.
 
-    Source: Hedges and Olkin 1985, chapter 9, for tau2; Cochran 1954 for q; Smyth 2004 for pooling.
+    Source: Hedges and Olkin 1985, chapter 9, for tau2.
     """
-    usable = [stats for stats in devices.values() if stats.count >= 2]
-    mse = [stats.mse for stats in usable]
-    count = len(usable)
+    from edgemse.fleet.noise import noise_of  # only for inference: numpy and scipy take 0.2 s
+
+    return components_of(noise_of(devices))
+
+
+def components_of(noise: Noise) -> VarianceComponents:
+    """Return the components of groups whose noise is known; see `variance_components`."""
+    from edgemse.fleet.homogeneity import homogeneity, testable
+
+    mse = [float(each) for each in noise.mse]
+    count = len(mse)
     if count < 2:
-        nan = math.nan
-        return VarianceComponents(count, mse[0] if mse else nan, nan, nan, nan, nan, nan, nan)
-    squared_errors = [stats.mse_standard_error**2 for stats in usable]
+        return VarianceComponents(count, mse[0] if mse else math.nan, *[math.nan] * 9)
     mean_mse = math.fsum(mse) / count
     variance = math.fsum((each - mean_mse) ** 2 for each in mse) / (count - 1)
-    sampling = math.fsum(squared_errors) / count
+    effect = 1.0 if math.isnan(noise.design_effect) else noise.design_effect
+    sampling = effect * math.fsum(noise.independent) / count
     tau2 = max(0.0, variance - sampling)
-    q = _log_q(mse, squared_errors, [stats.effective_count for stats in usable])
+    test = homogeneity(noise.taken(testable(noise)))
     return VarianceComponents(
         count,
         mean_mse,
@@ -164,31 +179,6 @@ def variance_components(devices: Mapping[Any, ErrorStats]) -> VarianceComponents
         sampling,
         tau2,
         tau2 / variance if variance else 0.0,
-        q,
-        _chi2_tail(q, count - 1),
+        *test,
+        variance - sampling,
     )
-
-
-def _log_q(
-    mse: Collection[float], squared_errors: Collection[float], counts: Collection[float]
-) -> float:
-    import numpy as np
-    from scipy.special import digamma, polygamma
-
-    m, se2, n = np.array([*mse]), np.array([*squared_errors]), np.array([*counts])
-    spread, level = float(np.sum(n**2 * se2)), float(np.sum(n * (m**2 - se2)))
-    if not (spread > 0 and level > 0 and np.all(m > 0)):
-        return math.nan
-    k = n * level / spread
-    y = np.log(m) - (digamma(k) - np.log(k))
-    v = polygamma(1, k)
-    centre = np.sum(y / v) / np.sum(1 / v)
-    return float(np.sum((y - centre) ** 2 / v))
-
-
-def _chi2_tail(q: float, degrees: int) -> float:
-    if math.isnan(q):
-        return math.nan
-    from scipy.special import chdtrc
-
-    return float(chdtrc(degrees, q))

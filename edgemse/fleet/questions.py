@@ -21,6 +21,7 @@ __all__ = ["NAMES", "Question", "answer", "find", "questions"]
 NAMES = (
     "devices",
     "variance",
+    "compare",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 

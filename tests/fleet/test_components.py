@@ -161,6 +161,6 @@ def test_components_of_too_little_are_nan() -> None:
     assert (one.devices, one.mean_mse) == (1, 2.5)
     assert math.isnan(one.tau2)
     perfect = variance_components({"a": stats_of([0.0, 0.0]), "b": stats_of([1.0, 2.0])})
-    assert math.isnan(perfect.q)
+    assert math.isnan(perfect.f)
     assert math.isnan(perfect.p_value)
     assert perfect.tau2 >= 0

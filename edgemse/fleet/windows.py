@@ -1,0 +1,152 @@
+"""Squared errors window by window: what shows how much errors that follow each other repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.selection import key_text, select
+from edgemse.stores.base import Reading
+
+__all__ = ["Ewc", "Numbers", "Windows", "ewc", "following", "windows_of"]
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+STEPS_SECONDS = (10, 60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
+"""Each divides a day, so that windows of all widths nest in steps."""
+WINDOWS_MAX, WINDOWS_MIN = 720, 24
+"""A month of hours; below the minimum a step is not made wider to save rows."""
+ROWS_MAX = 1_000_000
+"""What comes back from the store at once: about a second."""
+MOST = 0.9
+"""A step is as wide as the windows of this share of the samples."""
+WIDTHS = (
+    "SELECT window_width_seconds, CAST(sum(count) AS BIGINT), min(window_start_seconds),"
+    " max(window_start_seconds) FROM ({}) AS chosen GROUP BY window_width_seconds"
+    " ORDER BY window_width_seconds"
+)
+SUMS = (
+    "SELECT {0}, CAST(sum(count) AS BIGINT), sum(weight),"
+    " sum(m2 + weight * (mean + mean_lo) * (mean + mean_lo)), sum(weight * (mean + mean_lo))"
+    " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """One group's steps that hold a sample, in the order of time."""
+
+    start: Numbers
+    """Seconds since 1970-01-01 UTC."""
+    count: Numbers
+    weight: Numbers
+    squares: Numbers
+    """Weighted sum of squared errors."""
+    errors: Numbers
+    """Weighted sum of errors."""
+
+    @property
+    def mse(self) -> Numbers:
+        """Mean squared error of each step."""
+        return self.squares / self.weight
+
+    @property
+    def bias(self) -> Numbers:
+        """Mean error of each step."""
+        return self.errors / self.weight
+
+
+def windows_of(
+    reading: Reading, asked: Asked, groups: int, step_seconds: int | None = None
+) -> tuple[int, Mapping[tuple[str, ...], Windows]]:
+    """Return the width of a step, and by group its steps that hold a sample.
+
+    Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
+    most 720 of them a group and a million in all. No sample: width 0 and no group.
+    """
+    step = step_seconds or _step(reading, asked, groups)
+    if not step:
+        return 0, {}
+    selection = select(reading, asked, by=asked.by, step_seconds=step)
+    keys = ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
+    rows = reading.rows(SUMS.format(keys, selection.sql), selection.parameters)
+    size = len(asked.by)
+    texts = [key_text(column) for column in asked.by]
+    found = {}
+    for key, each in groupby(sorted(rows), key=lambda row: row[:size]):
+        columns = np.array([row[size:] for row in each], dtype=np.float64).T
+        names = tuple(name(value) for name, value in zip(texts, key, strict=True))
+        found[names] = Windows(*columns)
+    return step, found
+
+
+def _step(reading: Reading, asked: Asked, groups: int) -> int:
+    selection = select(reading, asked, by=())
+    widths = [
+        row for row in reading.rows(WIDTHS.format(selection.sql), selection.parameters) if row[1]
+    ]
+    if not widths:
+        return 0
+    counts = np.cumsum([row[1] for row in widths])
+    usual = widths[int(np.searchsorted(counts, MOST * counts[-1]))][0]
+    span = max(row[3] + row[0] for row in widths) - min(row[2] for row in widths)
+    most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
+    fitting = [step for step in STEPS_SECONDS if step >= usual and span <= most * step]
+    return int(fitting[0] if fitting else STEPS_SECONDS[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Ewc:
+    """A variance that holds for what follows itself, and how many degrees of freedom it has."""
+
+    variance: float
+    freedom: float
+
+
+def ewc(values: Numbers, weights: Numbers) -> Ewc:
+    """Estimate the variance of the weighted mean of a series by equal-weighted cosines.
+
+    With K values x_k of weight w_k in the order of time, their weighted mean x and W = sum w_k:
+
+        z_k = K w_k (x_k - x) / W       nu = max(4, floor(0.4 K^(2/3)))
+        L_j = sqrt(2 / K) sum_k z_k cos(pi j (k - 1/2) / K),  j = 1 ... nu
+        variance = mean_j(L_j^2) / K
+
+    The lowest frequencies hold what neighbours share, so that nothing is assumed of it but that it
+    fades within the series. At least 10 values; nu must be below K.
+
+    Source: Lazarus, Lewis, Stock and Watson, HAR Inference: Recommendations for Practice, Journal
+    of Business and Economic Statistics 36 (2018).
+    """
+    count = len(values)
+    nu = max(4, int(0.4 * count ** (2 / 3)))
+    total = weights.sum()
+    z = count * weights * (values - (weights * values).sum() / total) / total
+    place = np.arange(1, count + 1) - 0.5
+    waves = np.cos(np.pi / count * np.outer(np.arange(1, nu + 1), place))
+    loads = np.sqrt(2 / count) * (waves @ z)
+    return Ewc(float(np.mean(loads**2)) / count, float(nu))
+
+
+def following(series: list[Numbers]) -> float:
+    """Return the lag-1 autocorrelation of series, pooled, with Kendall's bias taken out.
+
+    Each series of K values adds its products; (1 + 4 r) / K of the average K is added to their
+    ratio r (Kendall 1954, Marriott and Pope 1954). NaN where nothing varies.
+    """
+    products = squares = length = 0.0
+    for values in series:
+        centred = values - values.mean()
+        products += float(centred[1:] @ centred[:-1])
+        squares += float(centred @ centred)
+        length += len(values)
+    if not squares > 0:
+        return float("nan")
+    r = products / squares
+    return min(r + (1 + 4 * r) * len(series) / length, 0.999)
