@@ -240,3 +240,24 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 )
 def test_an_address_is_understood(address: str, host: str, port: int) -> None:
     assert (Broker.at(address).host, Broker.at(address).port) == (host, port)
+
+
+def test_a_goodbye_is_the_last_word_although_its_echo_is_unread(
+    broker: Mosquitto, connect: Connect, inbox: queue.SimpleQueue
+) -> None:
+    connect(Broker.at(broker.address), "will/#")
+    for number in range(40):
+        will, echo = f"will/{number}", f"echo/{number}"
+        leaving = Connection(
+            Broker.at(broker.address),
+            "leaving",
+            handlers={echo: lambda _level, _payload: None},
+            will=Publication(will, b"will"),
+        )
+        leaving.start(must_connect=True)
+        for _ in range(20):
+            leaving.publish(Publication(echo, bytes(1_000)))
+        leaving.stop(Publication(will, b"goodbye"))
+    told = [inbox.get(timeout=10) for _ in range(40)]
+    assert sorted(told) == sorted((f"will/{number}", b"goodbye") for number in range(40))
+    assert inbox.empty()

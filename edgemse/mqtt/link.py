@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import select
 import socket
@@ -9,6 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,10 @@ __all__ = [
 CONNECT_SECONDS = 10.0
 """For the TCP connection and TLS, and once more for CONNACK and SUBACK."""
 POLL_SECONDS = 0.5
+GOODBYE_SECONDS = 1.0
+"""For the broker to close its side after a DISCONNECT (MQTT 5.0, 3.14.4: it must)."""
+GOODBYE_READS_MAX = 64
+"""Or no end of what it has still sent would keep us here."""
 PACKET_BYTES_MAX = 1_048_576
 """The largest packet that we take: 16 times the largest report or ack. MQTT 5 brokers are told;
 from any other the connection is cut before the packet is in memory."""
@@ -149,8 +155,22 @@ class Link:
         return not self._client.want_write()
 
     def disconnect(self) -> None:
-        """Say goodbye, so that the will is not published."""
-        self._client.disconnect()
+        """Say goodbye, so that the will is not published, and wait for the broker to hear it.
+
+        Paho closes the socket at once. What the broker has sent meanwhile is then unread, so the
+        kernel resets the connection, and a broker that meets the reset first publishes the will.
+        """
+        sock = self._client.socket()
+        if sock is None:
+            return
+        with socket.socket(fileno=os.dup(sock.fileno())) as held:
+            self._client.disconnect()
+            held.settimeout(GOODBYE_SECONDS)
+            with suppress(OSError):  # a broker that resets or does not answer is gone, too
+                held.shutdown(socket.SHUT_WR)
+                for _ in range(GOODBYE_READS_MAX):
+                    if not held.recv(65_536):
+                        break
 
     def close(self) -> None:
         """Close the socket if it is still open, as a lost connection would."""
