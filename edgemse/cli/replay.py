@@ -34,6 +34,13 @@ __all__ = ["command"]
 
 UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
+LabelDelay = Annotated[
+    str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
+]
+Patience = Annotated[
+    str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
+]
+
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or Parquet.")],
@@ -53,12 +60,8 @@ def command(
         str | None, typer.Option(metavar="COLUMN", help="A column that says the segment.")
     ] = None,
     window: Annotated[str, typer.Option(help="Width of a window: 10s, 1m, 5m, 1h, 1d.")] = "1h",
-    label_delay: Annotated[
-        str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
-    ] = "0s",
-    patience: Annotated[
-        str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
-    ] = "60s",
+    label_delay: LabelDelay = "0s",
+    patience: Patience = "60s",
     prefix: Annotated[str, typer.Option(help="Topic prefix.")] = DEFAULT_PREFIX,
     username: Username = "",
     password_file: PasswordFile = None,

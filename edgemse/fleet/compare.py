@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from edgemse.fleet.arms import Arm, Estimate
     from edgemse.fleet.windows import Windows
 
-__all__ = ["OPTIONS", "QUESTION", "CompareAnswer", "Needed", "Segment", "Tail", "ask", "estimates"]
+__all__ = [
+    "OPTIONS",
+    "QUESTION",
+    "CompareAnswer",
+    "Compared",
+    "Needed",
+    "Pooled",
+    "Segment",
+    "Tail",
+    "ask",
+    "estimates",
+]
 
 ALPHA = 0.05
 TAILS = (0.5, 0.9, 0.95, 0.99)

@@ -16,6 +16,7 @@ from edgemse.cells import Series
 from edgemse.errors import SettingsError
 from edgemse.fleet.arms import Estimate, by_devices, devices_needed, holm, pooled
 from edgemse.fleet.compare import CompareAnswer
+from edgemse.fleet.gate import GateAnswer
 
 HOUR = 3_600
 
@@ -271,13 +272,14 @@ def test_gate(planted: Planted, tmp_path: Path) -> None:
 
     def verdict(**asked: object) -> tuple[str, list[str]]:
         found = planted.ask("gate", a="1", b="2", **asked)
-        return found.verdict, [check.verdict for check in found.checks]  # type: ignore[attr-defined]
+        assert isinstance(found, GateAnswer)
+        return found.verdict, [check.verdict for check in found.checks]
 
     assert verdict(max_ratio="1.05", by=["segment"])[0] == "fail"
     assert verdict(max_ratio="1.05", segment="day") == ("pass", ["pass"])
     assert verdict(max_ratio="1.05", segment="night") == ("fail", ["fail"])
     assert verdict(max_ratio="1.5", by=["segment"]) == ("pass", ["pass"] * 3)
-    night = planted.ask("compare", a="1", b="2", segment="night").ratio  # type: ignore[attr-defined]
+    night = compare(planted, segment="night").ratio
     assert verdict(max_ratio=str(night), segment="night") == (
         "not enough data",
         ["not enough data"],
