@@ -21,6 +21,8 @@ __all__ = ["NAMES", "Question", "answer", "find", "questions"]
 NAMES = (
     "devices",
     "variance",
+    "segments",
+    "trend",
     "compare",
     "gate",
 )

@@ -12,6 +12,7 @@ from edgemse.fleet.answers import Answer, Table, percent, text
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.components import Anova, anova, components_of
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.intervals import rmse_intervals
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.welch import Welch, welch
@@ -36,14 +37,6 @@ __all__ = [
 
 FLAG_COUNT_MIN = 20
 """Samples of a group below which it is never flagged: no interval holds there (numerics.md)."""
-INDEPENDENT = (
-    "intervals and p-values assume samples that do not depend on each other (no group has ten"
-    " windows that could show it); errors that follow each other make them too small"
-)
-TOO_CLOSE = (
-    "not enough data: windows follow each other so closely that their span is too short to tell"
-    " noise from differences; ask over a longer time"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +201,7 @@ def of_states(
     differences = Differences(
         **components_of(noise)._asdict(), anova=anova(groups), bias=welch(groups, windows)
     )
-    standing = _standing(noise)
+    standing, intervals = _standing(noise), rmse_intervals(noise, groups)
     none: dict[str, Any] = {"low": math.nan, "high": math.nan, "ratio": math.nan}
     none |= {"unusual": None, "materially_worse": None}
     return VarianceAnswer(
@@ -216,7 +209,7 @@ def of_states(
         groups=tuple(
             VarianceGroup(
                 **Figures.values_of(dict(zip(asked.by, key, strict=True)), stats),
-                **none | _interval(noise, key, stats) | standing.get(key, {}),
+                **none | standing.get(key, {}) | intervals[key],
             )
             for key, stats in groups.items()
         ),
@@ -225,20 +218,6 @@ def of_states(
         between=between,
         notes=tuple(_notes(noise, int(enough.sum()), differences, between)),
     )
-
-
-def _interval(noise: Noise, key: Any, stats: ErrorStats) -> dict[str, float]:
-    """Return the wider interval of the state's own and that by windows, on the log scale."""
-    low, high = stats.rmse_interval()
-    if key in noise.keys and not math.isnan(low) and low > 0:
-        from scipy.special import stdtrit
-
-        place = noise.keys.index(key)
-        if noise.from_windows[place]:
-            cv = math.sqrt(noise.variance[place]) / noise.mse[place]
-            reach = math.exp(float(stdtrit(noise.freedom[place], 0.975)) * cv / 2)
-            low, high = min(low, stats.rmse / reach), max(high, stats.rmse * reach)
-    return {"low": low, "high": high}
 
 
 def _between(noise: Noise) -> Between:
@@ -280,21 +259,17 @@ def _standing(noise: Noise) -> dict[Any, dict[str, Any]]:
 
 
 def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> Iterator[str]:
+    from edgemse.fleet.noise import assumptions
+
     if len(noise.keys) < 2:
         return
-    if noise.too_close:
-        yield TOO_CLOSE
-    elif not noise.from_windows.any():
-        yield INDEPENDENT
-    elif not noise.from_windows.all():
-        yield (
-            f"{int((~noise.from_windows).sum())} of {len(noise.keys)} groups have too few windows:"
-            " their noise is that of independent samples times the design effect of the others"
-        )
+    yield from assumptions(noise)
     left_out = len(noise.keys) - tested
     if left_out and not noise.too_close:
         some = f"{left_out} of {len(noise.keys)} groups have too few samples to be tested"
         yield f"not enough data: {some}" if tested < 2 else f"{some} and are left out"
+    if not (noise.mse > 0).all():
+        yield "a group is without any error: its log MSE is none, and groups cannot be tested"
     if between.method == "q-profile":
         yield (
             "the interval of what groups differ by assumes that log MSE scatters normally between"

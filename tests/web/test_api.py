@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.fleet import Planted, plant_hours
+from support.fleet import NEEDED, Planted, plant_hours
 
 from edgemse.errors import StoreError
 from edgemse.fleet.questions import NAMES
@@ -40,13 +40,6 @@ def client(problems: list[str]) -> Iterator[httpx.Client]:
     with served(app) as client:
         yield client
     planted.store.close()
-
-
-NEEDED = {
-    "compare": {"a": "1", "b": "2"},
-    "gate": {"a": "1", "b": "2", "max_ratio": "1.05"},
-}
-"""What some questions cannot do without."""
 
 
 @pytest.mark.parametrize("name", NAMES)
