@@ -4,7 +4,7 @@
 Compiled when a benchmark runs (apart.py); no part of the package.
 """
 from edgemse.stats._moments cimport (
-    BLOCK, Block, State, block_sums, clear, from_block, merge_states, value,
+    BLOCK, Block, State, block_sums, state_clear, state_from_block, state_merge, dd_value,
 )
 
 
@@ -15,16 +15,16 @@ cdef class Empty:
 
 def moments(const double[::1] y, const double[::1] pred):
     """All that `update_many` does with a long batch, but for the histogram; the sum of squares."""
-    cdef double errors[1024]
+    cdef double errors[BLOCK]
     cdef State total, fresh
     cdef Block b
     cdef Py_ssize_t start = 0, n
-    clear(&total)
+    state_clear(&total)
     with nogil:
         while start < y.shape[0]:
             n = min(BLOCK, y.shape[0] - start)
             if block_sums(&y[start], &pred[start], errors, n, &b):
-                from_block(&fresh, &b, n)
-                merge_states(&total, &fresh)
+                state_from_block(&fresh, &b, n)
+                state_merge(&total, &fresh)
             start += n
-    return value(total.m2) + value(total.mean) ** 2 * total.count
+    return dd_value(total.m2) + dd_value(total.mean) ** 2 * total.count

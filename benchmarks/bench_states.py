@@ -6,7 +6,9 @@ import sys
 
 from measuring import Table, missing, options, per_item_ns
 
-from edgemse import ErrorStats, merge_all
+from edgemse import ErrorStats, ResidualHistogram, merge_all
+from edgemse.stats.grouped import merge_histograms
+from edgemse.stats.parts import split_state
 
 WINDOWS = 150
 CALLS = 2000
@@ -25,12 +27,18 @@ def main() -> None:
     states = [window(seed) for seed in range(WINDOWS)]
     many = states * 100
     raw = states[0].to_bytes()
+    rows = [(i % 10, s.histogram.to_bytes()) for i, s in enumerate(many)]
     row = struct.Struct("<12d")
 
     def merge() -> None:
         into = ErrorStats().merge
         for s in states:
             into(s)
+
+    def one_by_one() -> None:
+        merged = {group: ResidualHistogram() for group in range(10)}
+        for group, histogram in rows:
+            merged[group].merge(ResidualHistogram.from_bytes(histogram))
 
     peer = "struct.pack of 12 doubles"
     table = Table("merge and bytes, ns a state", peer, "merge 150 ns; bytes 1,000 ns each way")
@@ -40,8 +48,20 @@ def main() -> None:
         ("edgemse merge_all", lambda: merge_all(many), len(many)),
         ("edgemse to_bytes", lambda: [states[0].to_bytes() for _ in range(CALLS)], CALLS),
         ("edgemse from_bytes", lambda: [ErrorStats.from_bytes(raw) for _ in range(CALLS)], CALLS),
+        ("edgemse split_state", lambda: [split_state(raw) for _ in range(CALLS)], CALLS),
+        ("edgemse histogram: from_bytes, then merge", one_by_one, len(rows)),
+        ("edgemse merge_histograms of an iterable", lambda: merge_histograms(rows), len(rows)),
     ):
         table.add(what, per_item_ns(work, items, args.rounds), "ns")
+    if not missing("pyarrow"):
+        import pyarrow
+
+        groups, histograms = zip(*rows, strict=True)
+        columns = pyarrow.table({"group": groups, "histogram": histograms})
+        what = "edgemse merge_histograms of an Arrow table"
+        table.add(
+            what, per_item_ns(lambda: merge_histograms(columns), len(rows), args.rounds), "ns"
+        )
     if not missing("runstats"):
         from runstats import Statistics
 

@@ -1,8 +1,15 @@
 """How wrong the models of a fleet are: mergeable error statistics, and what carries them."""
 
-from edgemse.stats.coverage import Coverage
-from edgemse.stats.error_stats import ErrorStats, merge_all
-from edgemse.stats.histogram import ResidualHistogram
+try:
+    from edgemse.stats.coverage import Coverage
+    from edgemse.stats.error_stats import ErrorStats, merge_all
+    from edgemse.stats.histogram import ResidualHistogram
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"edgemse in {__path__[0]} has no compiled module {error.name} for this Python. If it is"
+        " installed as well, start Python in another folder, or as python -P; to use it from here,"
+        f" say: pip install --editable {__path__[0].rpartition('/')[0]}"
+    ) from error
 
 TYPE_CHECKING = False  # typing's own costs more to import than all that stands above
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ __all__ = [
     "Series",
     "Window",
     "check",
+    "check_place",
     "new_producer",
     "newest",
     "seal",
@@ -136,8 +137,8 @@ def check(sealed: SealedCell) -> None:
     unseal(sealed)
 
 
-def unseal(sealed: SealedCell) -> Cell:
-    """Return the cell, or raise CellError or another StateError with the reason."""
+def check_place(sealed: SealedCell) -> None:
+    """Raise CellError unless the cell has a window and a model that can be."""
     start, width = sealed.window
     if width not in LEVELS_SECONDS or start % width or not 0 <= start < START_SECONDS_MAX:
         raise CellError(
@@ -147,6 +148,11 @@ def unseal(sealed: SealedCell) -> Cell:
         )
     if not sealed.series.model:
         raise CellError("name", "a series without a model; wanted its name")
+
+
+def unseal(sealed: SealedCell) -> Cell:
+    """Return the cell, or raise CellError or another StateError with the reason."""
+    check_place(sealed)
     return Cell(
         sealed.identity,
         sealed.revision,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["Counters", "Kind", "Meaning", "counter", "gauge"]
+__all__ = ["Counters", "Kind", "Meaning", "counter", "exposition", "gauge"]
 
 
 class Kind(StrEnum):
@@ -71,10 +71,34 @@ class Counters:
 
         Source: Prometheus, "Exposition formats", text-based format.
         """
-        lines = []
-        for name, (kind, text) in self.meanings.items():
-            full = f"{prefix}_{name}" + ("_total" if kind is Kind.COUNTER else "")
-            escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
-            lines += [f"# HELP {full} {escaped}", f"# TYPE {full} {kind}"]
-            lines.append(f"{full} {self._values[name]}")
-        return "\n".join(lines) + "\n"
+        return _exposition(prefix, self.meanings, {"": self})
+
+
+def exposition(prefix: str, label: str, counters: Mapping[str, Counters]) -> str:
+    """Return the same of several counters with the same meanings, told apart by a label's value.
+
+    >>> jobs = {"rollups": Counters({"runs": counter("Runs")})}
+    >>> print(exposition("edgemse", "job", jobs), end="")
+    # HELP edgemse_runs_total Runs
+    # TYPE edgemse_runs_total counter
+    edgemse_runs_total{job="rollups"} 0
+    """
+    meanings = next(iter(counters.values())).meanings if counters else {}
+    labelled = {f'{{{label}="{_escaped(value)}"}}': each for value, each in counters.items()}
+    return _exposition(prefix, meanings, labelled)
+
+
+def _exposition(
+    prefix: str, meanings: Mapping[str, Meaning], counters: Mapping[str, Counters]
+) -> str:
+    lines = []
+    for name, (kind, text) in meanings.items():
+        full = f"{prefix}_{name}" + ("_total" if kind is Kind.COUNTER else "")
+        escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+        lines += [f"# HELP {full} {escaped}\n", f"# TYPE {full} {kind}\n"]
+        lines += [f"{full}{labels} {each[name]}\n" for labels, each in counters.items()]
+    return "".join(lines)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -23,7 +23,9 @@
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
     │   ├── StoreRefusedError                  the database says no (name, password)
-    │   └── StoreUnreachableError              nothing answers, or no such file
+    │   ├── StoreUnreachableError              nothing answers, or no such file
+    │   ├── OtherStoreError                    another store has the topic prefix
+    │   └── StoreTakenOverError                another store came while the collector ran
     ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
     └── DemoError                            the demo cannot go on
 
@@ -46,12 +48,14 @@ __all__ = [
     "LineError",
     "MergeError",
     "NotEnoughDataError",
+    "OtherStoreError",
     "PortInUseError",
     "SettingsError",
     "StateError",
     "StoreError",
     "StoreLockedError",
     "StoreRefusedError",
+    "StoreTakenOverError",
     "StoreUnreachableError",
     "StoreVersionError",
     "UnacknowledgedError",
@@ -203,6 +207,18 @@ class StoreUnreachableError(StoreError):
     """No database answers there, or the file is missing."""
 
     exit_code = 72
+
+
+class OtherStoreError(StoreError):
+    """The collector of another store is, or was, on the topic prefix: one of them must go."""
+
+    exit_code = 82
+
+
+class StoreTakenOverError(StoreError):
+    """The collector of another store came to the topic prefix while this one ran."""
+
+    exit_code = 83
 
 
 class UnacknowledgedError(EdgemseError, TimeoutError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
@@ -11,7 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from edgemse.errors import SettingsError
 
-__all__ = ["between", "load", "one_of", "read_toml"]
+__all__ = ["between", "load", "one_of", "read_secret", "read_toml"]
 
 S = TypeVar("S")
 
@@ -38,6 +40,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: not UTF-8: {error}") from None
+
+
+def read_secret(path: Path, key: str) -> str:
+    """Return the text of a file that holds a secret, its last line end apart.
+
+    `key` is the setting that names the file. Raises SettingsError if it cannot be read, is empty,
+    or if others than its owner and its group may read or write it.
+    """
+    try:
+        with path.open() as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key} {path}: cannot be read: {error}") from None
+    if mode & stat.S_IRWXO:
+        raise SettingsError(
+            f"{key} {path}: everybody may use it (mode {mode:04o}); say chmod 640 {path}"
+        )
+    if not text:
+        raise SettingsError(f"{key} {path}: is empty; wanted the secret alone")
+    return text
 
 
 def load(kind: type[S], values: dict[str, Any], where: str) -> S:

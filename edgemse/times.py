@@ -70,8 +70,7 @@ def instant(text: str, *, now: float | None = None, unit: str | None = None) -> 
     >>> instant("1790000000123")
     Traceback (most recent call last):
     ...
-    edgemse.errors.SettingsError: time '1790000000123': 13 digits, milliseconds since 1970?; wanted
-    ISO 8601, for example 2026-01-31T12:00Z, or seconds since 1970 (10 digits)
+    edgemse.errors.SettingsError: time '1790000000123': 13 digits, milliseconds since 1970?; ...
     """
     stripped = text.strip()
     number = _NUMBER.fullmatch(stripped)

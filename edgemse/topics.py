@@ -110,11 +110,16 @@ class Topics:
         return f"{self.prefix}/alert/{escape(objective)}"
 
     def name_in(self, topic: str, leaf: str) -> str | None:
-        """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None."""
+        """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None.
+
+        A name in another spelling than `escape`'s (`%67ood` for `good`) is none: an access list
+        binds spellings, so that one name in two spellings would be two users'.
+        """
         head = self.prefix + "/"
         if not topic.startswith(head):
             return None
         levels = topic[len(head) :].split("/")
         if len(levels) != 2 or levels[1] != leaf or levels[0] in RESERVED:
             return None
-        return unescape(levels[0])
+        name = unescape(levels[0])
+        return name if escape(name) == levels[0] else None

@@ -17,7 +17,7 @@ import edgemse_agent
 import msgspec
 import pytest
 import typer
-from edgemse_agent import health
+from edgemse_agent import counting
 from edgemse_agent.command import _parser
 from edgemse_agent.settings import AgentSettings
 
@@ -26,6 +26,8 @@ from edgemse import errors, wire
 from edgemse.cli.app import app
 from edgemse.collector import CollectorSettings
 from edgemse.collector import counters as collector_counters
+from edgemse.monitor import monitor
+from edgemse.presence import Attribute, Presence
 from edgemse.topics import Topics
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +74,8 @@ def test_the_examples_run(page: Path) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_run(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert found.failed == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -111,7 +114,8 @@ def test_every_setting_is_documented(kind: type) -> None:
 
 
 def test_every_counter_is_documented() -> None:
-    assert health.MEANINGS.keys() <= WORDS
+    assert counting.MEANINGS.keys() <= WORDS
+    assert monitor.MEANINGS.keys() <= WORDS
     assert collector_counters.MEANINGS.keys() <= WORDS
 
 
@@ -123,12 +127,24 @@ def test_every_error_is_documented_with_its_exit_code() -> None:
 
 def test_every_topic_is_documented() -> None:
     topics = Topics()
-    for topic in (topics.report, topics.ack, topics.state, topics.label, topics.collector):
-        pattern = topic("WHO").replace("WHO", "<device>")
-        assert pattern in WORDS or pattern.replace("<device>", "<worker>") in WORDS
+    of_devices = (topics.report, topics.ack, topics.presence, topics.label, topics.label_ack)
+    known = {kind("WHO").replace("WHO", "<device>") for kind in (*of_devices, topics.config)}
+    known |= {topics.group_config("WHO").replace("WHO", "<name>")}
+    known |= {topics.collector("WHO").replace("WHO", "<worker>")}
+    known |= {topics.alert("WHO").replace("WHO", "<objective>")}
+    series = [f"<{part}>" for part in ("model", "version", "segment", "output", "measure")]
+    known |= {"/".join([f"{topics.prefix}/fleet", *series])}
+    assert known - WORDS == set()
 
 
-@pytest.mark.parametrize("kind", [wire._Report, wire._Cell, wire._Ack, wire.State, wire.Refusal])
+def test_every_code_of_a_refusal_is_documented() -> None:
+    page = (ROOT / "docs" / "wire.md").read_text()
+    assert [code for code in wire.Code if f"| `{code}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "kind", [wire._Report, wire._Cell, wire._Ack, wire._Refused, Presence, Attribute]
+)
 def test_every_wire_field_is_documented(kind: type[msgspec.Struct]) -> None:
     page = (ROOT / "docs" / "wire.md").read_text()
     assert [name for name in kind.__struct_fields__ if name not in page] == []

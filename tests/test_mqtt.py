@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-import trustme
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from support.broker import Mosquitto, free_port
 from support.waiting import eventually
 
 from edgemse.errors import BrokerError, BrokerRefusedError, SettingsError
-from edgemse.mqtt import Broker, Connection, Publication, _Link
+from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.mqtt import link as link_module
+from edgemse.mqtt.link import Link
 
 Connect = Callable[..., Connection]
 
@@ -118,38 +120,112 @@ def test_a_subscription_that_is_refused_is_told() -> None:
     connection = Connection(
         Broker("somewhere"), "test", subscriptions=["a/#"], on_message=lambda *_: None
     )
-    link = _Link(Client(CallbackAPIVersion.VERSION2))
-    connection._subscribed(link, [ReasonCode(PacketTypes.SUBACK, "Not authorized")])
+    link = Link(connection.broker, "test", connection._script)
+    link._subscribed([ReasonCode(PacketTypes.SUBACK, "Not authorized")])
     assert not link.up
     assert link.refused == "Not authorized (subscribing to a/#)"
     assert isinstance(connection._explain(link), BrokerRefusedError)
     connection.stop()
 
 
-# paho leaves the socket of a failed handshake to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
-def test_tls_trusts_only_whom_it_was_told_to(
-    start_broker: Callable[..., Mosquitto],
-    tmp_path: Path,
-    connect: Connect,
-    inbox: queue.SimpleQueue,
+def test_a_broker_that_accepts_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, connect: Connect
 ) -> None:
-    authority, stranger = trustme.CA(), trustme.CA()
-    server = authority.issue_cert("localhost")
-    files = {
-        name: tmp_path / f"{name}.pem" for name in ("authority", "stranger", "key", "certificate")
-    }
-    authority.cert_pem.write_to_path(files["authority"])
-    stranger.cert_pem.write_to_path(files["stranger"])
-    server.private_key_pem.write_to_path(files["key"])
-    server.cert_chain_pems[0].write_to_path(files["certificate"])
-    broker = start_broker(tls=(files["certificate"], files["key"]))
-    address = f"localhost:{broker.port}"
-    connection = connect(Broker.at(address, tls=True, ca_file=str(files["authority"])), "a/#")
-    connection.publish(Publication("a/b", b"x" * 200_000))
-    assert inbox.get(timeout=20) == ("a/b", b"x" * 200_000)
-    with pytest.raises(BrokerError, match="certificate"):
-        connect(Broker.at(address, tls=True, ca_file=str(files["stranger"])))
+    monkeypatch.setattr(link_module, "CONNECT_SECONDS", 0.3)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(BrokerError, match=r"did not answer within 0 s"),
+    ):
+        connect(Broker(*mute.getsockname()))
+
+
+def test_a_signal_ends_a_start_that_waits() -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        connection = Connection(Broker(*mute.getsockname()), "test")
+        begin = time.monotonic()
+        threading.Timer(0.2, over.set).start()
+        connection.start(must_connect=True, over=over)
+        assert not connection.up
+        connection.stop()
+        assert time.monotonic() - begin < link_module.CONNECT_SECONDS / 2
+
+
+def test_what_happens_is_logged_once_each(
+    broker: Mosquitto, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="edgemse.mqtt")
+    for ration in logging.getLogger("edgemse.mqtt.connection").filters:
+        ration._seen.clear()  # of other tests
+    connection = connect(Broker.at(broker.address))
+    broker.stop()
+    eventually(lambda: "no MQTT broker" in connection.last_error)
+    broker.start()
+    eventually(lambda: connection.up)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told[0] == ("INFO", f"connected to the broker {broker.address}")
+    assert told[1][0] == "WARNING"
+    assert told[1][1].startswith(f"lost the connection to the broker {broker.address}: ")
+    assert told[-1][0] == "WARNING"
+    assert told[-1][1].startswith(f"connected to the broker {broker.address} again, after ")
+    assert {text.split(":")[0] for _, text in told[2:-1]} == {"no MQTT broker at 127.0.0.1"}
+
+
+def test_a_thread_that_ends_for_good_says_so(broker: Mosquitto) -> None:
+    """Nothing that a broker or a file does gets there: a bug does, here a broken generator."""
+
+    class Broken(random.Random):
+        def uniform(self, *_: float) -> float:
+            raise RuntimeError("no jitter today")
+
+    failures: list[BaseException] = []
+    connection = Connection(
+        Broker.at(broker.address), "test", on_failure=failures.append, rng=Broken()
+    )
+    connection.start(must_connect=True)
+    broker.stop()
+    eventually(lambda: failures)
+    assert connection.failure is failures[0]
+    assert "has ended for good: RuntimeError('no jitter today')" in connection.last_error
+    assert not connection.up
+    assert not connection.publish(Publication("a", b""))
+    connection.stop()
+
+
+def test_what_fails_when_the_connection_goes_does_not_keep_it_down(
+    broker: Mosquitto, connect: Connect
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("on_down is broken")
+
+    connection = connect(Broker.at(broker.address), on_down=broken)
+    broker.restart()
+    eventually(lambda: connection.connects == 2)
+
+
+def test_the_pauses_grow_until_a_connection_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Still:
+        def __init__(self) -> None:
+            self.waits: list[float] = []
+
+        def is_set(self) -> bool:
+            return len(self.waits) > 9
+
+        def wait(self, seconds: float) -> None:
+            self.waits.append(seconds)
+
+    class Full(random.Random):
+        def uniform(self, _low: float, high: float) -> float:
+            return high
+
+    held = iter([0.0, 0.0, 0.0, 9.9, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    connection = Connection(Broker("nowhere.invalid"), "test", rng=Full())
+    still = Still()
+    monkeypatch.setattr(connection, "_stopping", still)
+    monkeypatch.setattr(connection, "_attempt", lambda: next(held))
+    connection._keep_up()
+    assert still.waits == [0.5, 1.0, 2.0, 4.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    connection._close_wake()
 
 
 @pytest.mark.parametrize("address", ["", "host:", "host:x", "host:0", "host:70000", ":1883"])
@@ -164,3 +240,24 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 )
 def test_an_address_is_understood(address: str, host: str, port: int) -> None:
     assert (Broker.at(address).host, Broker.at(address).port) == (host, port)
+
+
+def test_a_goodbye_is_the_last_word_although_its_echo_is_unread(
+    broker: Mosquitto, connect: Connect, inbox: queue.SimpleQueue
+) -> None:
+    connect(Broker.at(broker.address), "will/#")
+    for number in range(40):
+        will, echo = f"will/{number}", f"echo/{number}"
+        leaving = Connection(
+            Broker.at(broker.address),
+            "leaving",
+            handlers={echo: lambda _level, _payload: None},
+            will=Publication(will, b"will"),
+        )
+        leaving.start(must_connect=True)
+        for _ in range(20):
+            leaving.publish(Publication(echo, bytes(1_000)))
+        leaving.stop(Publication(will, b"goodbye"))
+    told = [inbox.get(timeout=10) for _ in range(40)]
+    assert sorted(told) == sorted((f"will/{number}", b"goodbye") for number in range(40))
+    assert inbox.empty()

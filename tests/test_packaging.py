@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,7 +24,7 @@ SHIPPED = sorted(
     and "__pycache__" not in path.parts
     and path.suffix not in (".so", ".pyx", ".c", ".pyc")
 )
-EXTENSIONS = ("edgemse.stats.error_stats", "edgemse.stats.histogram")
+EXTENSIONS = tuple(f"edgemse.stats.{n}" for n in ("error_stats", "grouped", "histogram", "parts"))
 EX_UNAVAILABLE = 69
 
 pytestmark = pytest.mark.timeout(300)
@@ -76,7 +77,7 @@ def test_the_sdist_has_everything_that_a_build_needs(built: Path) -> None:
         for path in (base / package).rglob("*")
         if path.suffix in (".pyx", ".pxd", ".h", ".py", ".pyi", ".sql", ".service")
     }
-    assert wanted | {"pyproject.toml", "LICENSE"} <= names
+    assert wanted | {"pyproject.toml", "LICENSE", "deploy/edgemse_build.py"} <= names
     assert not [name for name in names if name.endswith((".so", ".c", ".pyc"))]
 
 
@@ -96,6 +97,7 @@ def test_the_core_works_with_nothing_else_installed(alone: Path, tmp_path: Path)
     code = f"""
 import importlib.util, sys
 import edgemse, edgemse.monitor, edgemse_agent
+import edgemse.stats.grouped, edgemse.stats.parts
 for name in {EXTENSIONS!r}:
     found = sys.modules[name].__spec__
     assert found.origin.endswith(".so") and found.origin.startswith(sys.prefix), found
@@ -109,6 +111,51 @@ assert edgemse.ErrorStats.from_bytes(s.to_bytes()) == s
 """
     ran = run(alone / "python", "-I", "-W", "error", "-c", code, cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources without what is compiled, in a folder that is called as the package is."""
+    folder = tmp_path_factory.mktemp("above") / "edgemse"
+    for name in ("edgemse", "agent", "deploy"):
+        left = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, folder / name, ignore=left)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+WHERE = "import edgemse, edgemse_agent; print(edgemse.__file__); edgemse.ErrorStats()"
+
+
+def test_python_beside_the_sources_finds_them_or_says_what_to_do(alone: Path, clone: Path) -> None:
+    """The wheel is installed, and the folder that Python starts in goes before it."""
+    ran = run(alone / "python", "-c", WHERE, cwd=clone)
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: edgemse in {clone / 'edgemse'} has no compiled module")
+    assert f"pip install --editable {clone}" in last
+    ran = run(alone / "python", "-P", "-c", WHERE, cwd=clone)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    ran = run(alone / "python", "-c", WHERE, cwd=clone.parent)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_an_editable_install_is_found_from_everywhere(clone: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "edit", with_pip=False)
+    python = tmp_path / "edit" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    ran = run(*pip, "install", "--quiet", "--no-deps", "--editable", clone, cwd=tmp_path)
+    if "No matching distribution found for setuptools" in ran.stderr and not os.environ.get("CI"):
+        pytest.skip("no package index within reach")
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    for folder in (tmp_path, clone, clone.parent, clone / "edgemse"):
+        ran = run(python, "-W", "error", "-c", WHERE, cwd=folder)
+        assert (ran.stdout.strip(), ran.stderr) == (str(clone / "edgemse" / "__init__.py"), "")
+    ran = run(*pip, "uninstall", "--quiet", "--yes", "edgemse", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert run(python, "-c", WHERE, cwd=tmp_path).returncode == 1
+    assert not list((tmp_path / "edit").rglob("*edgemse*"))
 
 
 @pytest.mark.parametrize("command", ["edgemse", "edgemse-agent"])

@@ -23,7 +23,26 @@ def test_a_topic_says_whose_it_is() -> None:
     assert topics.name_in(topics.report("hall 3/a"), "report") == "hall 3/a"
     assert topics.name_in(topics.report("d"), "ack") is None
     assert topics.name_in("other/v1/d/report", "report") is None
-    assert topics.name_in(topics.collector("state"), "state") is None
+    assert topics.name_in(topics.collector("presence"), "presence") is None
+
+
+@pytest.mark.parametrize("level", ["%67ood", "a%2fb", "%FF", "%", "%2", "a%00"])
+def test_a_name_in_another_spelling_is_nobodys(level: str) -> None:
+    expected = "a\0" if level == "a%00" else None
+    assert Topics().name_in(f"edgemse/v1/{level}/report", "report") == expected
+
+
+def test_a_series_of_the_fleet_has_a_topic_whatever_its_names() -> None:
+    topic = Topics().fleet("pump/a", "2", "", "", "loss:huber(delta=1)")
+    assert topic == "edgemse/v1/fleet/pump%2Fa/2/%/%/loss:huber(delta=1)"
+
+
+def test_no_two_kinds_of_message_share_a_topic() -> None:
+    topics = Topics()
+    of_a_device = (topics.report, topics.ack, topics.presence, topics.label, topics.config)
+    names = [kind("d") for kind in (*of_a_device, topics.label_ack, topics.group_config)]
+    names += [topics.collector("d"), topics.alert("d"), topics.fleet("d", "", "", "", "")]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("prefix", ["", "a/", "/a", "a/+", "#"])
@@ -32,7 +51,7 @@ def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
         Topics(prefix)
 
 
-@pytest.mark.parametrize("name", ["", "collector", "fleet", "alert", "x" * 257, "a\0b"])
+@pytest.mark.parametrize("name", ["", "collector", "fleet", "alert", "group", "x" * 257, "a\0b"])
 def test_a_device_cannot_be_called_that(name: str) -> None:
     with pytest.raises(SettingsError, match="device name"):
         checked_device(name)

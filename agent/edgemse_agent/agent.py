@@ -8,34 +8,35 @@ from __future__ import annotations
 
 import logging
 import random
-import sqlite3
 
 from edgemse.cells import SealedCell, Series
-from edgemse.errors import WireError
-from edgemse.wire import decode_ack, decode_state
+from edgemse.counters import Counters
+from edgemse.errors import LedgerError, WireError
+from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
+from edgemse.presence import Attribute, decode_presence, new_run
+from edgemse.stats.measures import follow_loss
+from edgemse.wire import decode_ack
 from edgemse_agent.clock import Clock
-from edgemse_agent.coarsen import coarsened
-from edgemse_agent.health import Health
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.counting import MEANINGS
+from edgemse_agent.ledger import Ledger, Written
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.pairing import Label, Pairing, Prediction
 from edgemse_agent.relay import Relay, Tell
 from edgemse_agent.settings import AgentSettings
+from edgemse_agent.status import ParkedCell, Status
 from edgemse_agent.uplink import Stamp, Uplink
-from edgemse_agent.windows import Windows
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
-COARSER_SECONDS = (3_600, 86_400)
-"""Where the device goes for room: first to hours, then to days."""
 RETRY_SECONDS = 1.0
 """Pause after a failed transaction; a full disk does not get better by asking faster."""
+PARKED_SHOWN_MAX = 100
 
 
 class Agent:
-    """Intake, pairing, windows, ledger and uplink of one device."""
+    """Intake, pairing, cells, ledger and uplink of one device."""
 
     def __init__(
         self,
@@ -47,21 +48,22 @@ class Agent:
         producer: bytes | None = None,
     ) -> None:
         self.settings, self.ledger = settings, ledger
-        self.health = Health()
+        self.counters = Counters(MEANINGS)
+        self.run = new_run()
         self._clock = clock
         self._series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
-        self.windows = Windows(
-            self.health,
+        self.growing = Growing(
+            self.counters,
             width_seconds=limits.width_seconds,
             grace_seconds=limits.grace_seconds,
             series_max=limits.series_max,
-            open_cells_max=limits.open_cells_max,
+            cells_max=limits.open_cells_max,
             producer=producer,
         )
         self.pairing = Pairing(
-            self.windows,
-            self.health,
+            self.growing,
+            self.counters,
             self._series,
             age_max_seconds=settings.pairing.age_max_seconds,
             pending_max=settings.pairing.pending_max,
@@ -69,15 +71,16 @@ class Agent:
         )
         self.relay = Relay()
         jitter = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self.uplink = Uplink(settings.device, ledger, self.relay, self.health, jitter)
+        self.uplink = Uplink(settings.device, self.run, ledger, self.relay, self.counters, jitter)
         self._ran_before = ledger.elapsed_seconds
         self._started = clock.monotonic()
         self._dirty_since: float | None = None
         self._retry_at = float("-inf")
+        self._last_error = ""
         self._received = ledger.sessions()
         self._durable = dict(self._received)
         if ledger.set_aside is not None:
-            self.health.count("ledgers_set_aside")
+            self.counters.count("ledgers_set_aside")
         ledger.close_left_open()
         self.pairing.restore(ledger.entries())
 
@@ -89,33 +92,78 @@ class Agent:
     @property
     def waiting(self) -> int:
         """Cells that the collector has not committed, in memory and in the ledger."""
-        return self.ledger.count()[0] + len(self.relay)
+        return self.ledger.waiting + len(self.relay)
 
     @property
     def monitor_width_seconds(self) -> int:
         """The window width that Monitors shall use: wider while the backlog is long."""
-        backlog = self.ledger.count()[0] > self.settings.delivery.ledger_cells_max // 2
-        return COARSER_SECONDS[0] if backlog else self.settings.windows.width_seconds
+        backlog = self.ledger.waiting > self.settings.delivery.ledger_cells_max // 2
+        return WIDER_SECONDS[0] if backlog else self.settings.windows.width_seconds
+
+    def attributes(self) -> dict[str, Attribute]:
+        """Return what the device says of itself, and since when each holds.
+
+        While the ledger takes nothing, without that: the collector then takes the time of receipt.
+        """
+        wall = self._clock.wall() if self._clock.synchronised() else None
+        try:
+            return self.ledger.attributes(self.settings.attributes, wall)
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return {name: Attribute(value) for name, value in self.settings.attributes.items()}
+
+    def status(self) -> Status:
+        """Return how the agent does."""
+        self.counters.set("cells_waiting", self.waiting)
+        self.counters.set("cells_parked_now", self.ledger.parked_now)
+        return Status(
+            device=self.settings.device,
+            collector_online=self.uplink.online,
+            cells_waiting=self.waiting,
+            reports_in_flight=self.uplink.in_flight,
+            ids_waiting=len(self.pairing),
+            parked=self._parked(),
+            store=self.ledger.store,
+            last_error=self._last_error,
+            health=self.counters.snapshot(),
+        )
+
+    def _parked(self) -> list[ParkedCell]:
+        try:
+            found = self.ledger.parked(PARKED_SHOWN_MAX)
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return []
+        return [ParkedCell(p.cell.series, p.cell.window, p.code, p.reason) for p in found]
 
     def take(self, line: SampleLine | PredictionLine | LabelLine) -> bool:
         """Take one line; False for a prediction whose id is taken."""
         self._touch()
         time = self._clock.wall() if line.time is None else line.time
         if isinstance(line, SampleLine):
-            self.windows.sample(
-                self._named(line.where), time, line.y_true, line.y_pred, line.weight
-            )
+            self._sample(line, time)
             return True
         if isinstance(line, LabelLine):
             self.pairing.label(line.id, Label(line.y_true, time, line.where), self.elapsed_seconds)
             return True
-        prediction = Prediction(line.y_pred, line.weight, time)
+        prediction = Prediction(line.y_pred, line.weight, time, line.loss)
         series = self._named(line.where)
         return self.pairing.predict(line.id, series, prediction, self.elapsed_seconds)
 
+    def _sample(self, line: SampleLine, time: float) -> None:
+        series = self._named(line.where)
+        if line.measure:
+            series = series._replace(measure=line.measure)
+        self.growing.sample(series, time, line.y_true, line.y_pred, line.weight)
+        self.counters.count("samples")
+        if line.loss:
+            loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
+            series = series._replace(measure=line.loss)
+            self.growing.sample(series, time, 0.0, loss, line.weight)
+
     def take_cell(self, cell: SealedCell, tell: Tell) -> None:
         """Take a Monitor's cell; `tell` hears when a revision of it is durable."""
-        self.health.count("cells_relayed")
+        self.counters.count("cells_relayed")
         self.relay.take(cell, self._clock.monotonic(), tell)
 
     def received(self, session: str) -> int:
@@ -131,31 +179,38 @@ class Agent:
         self._received[session] = self.received(session) + 1
         self._touch()
 
+    def release(self) -> int:
+        """Make all parked cells due again; return how many, 0 if the ledger takes nothing now."""
+        try:
+            return self.ledger.release()
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return 0
+
     def heard_ack(self, payload: bytes) -> None:
         """Take the payload of an ack."""
         try:
             self.uplink.acked(decode_ack(payload))
         except WireError as error:
-            self.health.count("messages_bad")
+            self.counters.count("messages_bad")
             log.warning("ignored an ack: %s", error)
-        except sqlite3.Error as error:
+        except LedgerError as error:
             self._ledger_failed(error)  # what was acked stays due, and is acked again
 
     def heard_collector(self, worker: str, payload: bytes) -> None:
-        """Take a collector's retained state; an empty payload means that it was removed."""
+        """Take a collector's retained presence; an empty payload means that it was removed."""
         try:
-            self.uplink.heard(worker, decode_state(payload) if payload else None)
+            self.uplink.heard(worker, decode_presence(payload) if payload else None)
         except WireError as error:
-            self.health.count("messages_bad")
-            log.warning("ignored the state of collector %s: %s", worker, error)
+            self.counters.count("messages_bad")
+            log.warning("ignored the presence of collector %s: %s", worker, error)
 
     def tick(self) -> list[bytes]:
         """Expire, commit if it is time, and return the reports to publish now."""
         now = self._clock.monotonic()
         self.pairing.expire(self.elapsed_seconds)
-        if self._dirty_since is None and (
-            self.pairing.changed or self.windows.waits(self._clock.wall())
-        ):
+        self.growing.close_ended(self._clock.wall())
+        if self._dirty_since is None and (self.pairing.changed or self._grown()):
             self._dirty_since = now
         after = self.settings.delivery.commit_seconds
         overdue = bool(self.relay.overdue(now, after))
@@ -164,7 +219,7 @@ class Agent:
             self.commit()
         try:
             return self.uplink.round(Stamp(now, self._clock.wall(), self._clock.synchronised()))
-        except sqlite3.Error as error:
+        except LedgerError as error:
             self._ledger_failed(error)
             return []
 
@@ -179,49 +234,71 @@ class Agent:
             if everything
             else self.relay.overdue(now, self.settings.delivery.commit_seconds)
         )
-        sealed = self.windows.sealed(self._clock.wall(), everything=everything)
-        cells = [(cell, False, False) for cell in sealed]
-        cells += [(r.cell, True, r.exposed) for r in relayed]
+        self.growing.close_ended(self._clock.wall(), everything=everything)
+        grown = self._grown()
+        cells = [Written(cell.seal(self.growing.producer)) for cell in grown]
+        cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:
             self.ledger.commit(
                 cells, self.pairing.changes(), sessions, elapsed_seconds=self.elapsed_seconds
             )
-        except sqlite3.Error as error:
+            if sessions:  # the ledger forgets the oldest past its bound, and so does memory
+                self._received = self.ledger.sessions()
+        except LedgerError as error:
+            for cell in grown:
+                cell.grown = True  # the next commit writes it, as a further revision
             self._ledger_failed(error)
             return False
-        self.windows.settle(sealed)
-        self.pairing.settle()
-        if sessions:  # the ledger forgets the oldest past its bound, and so does memory
-            self._received = self.ledger.sessions()
-            self._durable = dict(self._received)
-        self._dirty_since = None
+        self._durable = dict(self._received)
+        self._settle(grown)
         self.relay.durable([(r.cell.identity, r.cell.revision) for r in relayed])
         self._coarsen()
         return True
 
-    def _ledger_failed(self, error: sqlite3.Error) -> None:
-        self.health.count("commits_failed")
+    def _grown(self) -> list[OpenCell]:
+        return [cell for cell in self.growing if cell.grown]
+
+    def _settle(self, written: list[OpenCell]) -> None:
+        for cell in written:
+            if cell.final:
+                self.growing.forget(cell)
+        self.pairing.settle()
+        self._dirty_since = None
+
+    def _ledger_failed(self, error: LedgerError) -> None:
+        self.counters.count("commits_failed")
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        self._last_error = str(error)
         log.error("the ledger takes nothing (%s); kept in memory, trying again", error)
 
     def _named(self, where: Where) -> Series:
-        given = zip(where, self._series, strict=True)
-        return Series(*(default if value is None else value for value, default in given))
+        model, version, output, segment = where
+        default = self._series
+        return Series(
+            default.model if model is None else model,
+            default.version if version is None else version,
+            output or "",
+            segment or "",
+        )
 
     def _touch(self) -> None:
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
 
     def _coarsen(self) -> None:
+        """Merge the oldest cells into wider windows while there are more than the bound."""
         bound = self.settings.delivery.ledger_cells_max
-        for width in COARSER_SECONDS:
-            surplus = self.ledger.count()[0] - bound
-            if surplus <= 0:
-                return
-            narrow = self.ledger.coarsenable(width, max(2 * surplus, bound // 2))
-            merged = coarsened(narrow, width, self.windows.next_identity)
-            gone = [identity for _, members in merged for identity in members]
-            if gone:
-                self.ledger.commit([(wide, False, False) for wide, _ in merged], absorbed=gone)
-                self.health.count("cells_coarsened", len(gone))
+        try:
+            for width in WIDER_SECONDS:
+                surplus = self.ledger.waiting - bound
+                if surplus <= 0:
+                    return
+                narrow = self.ledger.coarsenable(width, max(2 * surplus, bound // 2))
+                merged = coarsened(narrow, width, self.growing.next_identity)
+                gone = [identity for each in merged for identity in each.absorbed]
+                if gone:
+                    self.ledger.commit([Written(each.cell) for each in merged], absorbed=gone)
+                    self.counters.count("cells_coarsened", len(gone))
+        except LedgerError as error:  # a disk that fills just now: everything is as it was
+            self._ledger_failed(error)

@@ -17,6 +17,7 @@ from typing import NoReturn
 from edgemse.errors import EdgemseError, SettingsError
 from edgemse_agent.service import Service
 from edgemse_agent.settings import AgentSettings, read
+from edgemse_agent.status import ask
 
 __all__ = ["main"]
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(options)
         if options.check:
-            settings.broker.broker()
+            settings.broker.check()
             print(f"ok: device {settings.device}, broker {settings.broker.address}")
             return 0
         if options.command is not None:
@@ -117,14 +118,10 @@ def _ask(settings: AgentSettings, request: str) -> int:
     if path is None:
         raise SettingsError("the agent has no socket to ask; set `socket` in its settings")
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(str(path))
-            connection.sendall(json.dumps({"request": request}).encode() + b"\n")
-            answer = connection.makefile().readline()
-    except OSError as error:
+        answer = ask(path, request)
+    except (OSError, ValueError) as error:
         raise SettingsError(f"no agent answers at {path}: {error}; is it running?") from None
-    print(json.dumps(json.loads(answer), indent=2))
+    print(json.dumps(answer, indent=2))
     return 0
 
 

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+import re
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from edgemse.cells import PRODUCER_BYTES, Identity, SealedCell, Series, Window, unseal
-from edgemse.errors import LineError, StateError
+from edgemse.cells import SealedCell
+from edgemse.errors import LineError, SettingsError
+from edgemse.names import wrong_with
+from edgemse.stats.measures import follow_loss
+from edgemse.times import seconds_of
+from edgemse_agent.cell_lines import CellLine, MonitorLine, producer_of, sealed
 
 __all__ = [
     "LINE_BYTES_MAX",
     "LabelLine",
-    "Message",
+    "Line",
     "MonitorHello",
+    "Parsed",
     "PredictionLine",
     "Request",
     "SampleLine",
     "SessionHello",
+    "Where",
     "parse",
 ]
 
 LINE_BYTES_MAX = 65_536
-TIME_SECONDS_MAX = 2**33
 
-Name = Annotated[str, Meta(max_length=256)]
 Where = tuple[str | None, str | None, str | None, str | None]
+"""Model, version, output and segment; None means the agent's default."""
 
 
 class SampleLine(NamedTuple):
-    """A prediction and its label in one; None in `where` means the agent's default."""
+    """A prediction and its label in one, or a number of a measure (label 0, prediction the number).
+
+    `loss` names a loss that is followed beside the error, or is empty.
+    """
 
     where: Where
     y_true: float
     y_pred: float
     weight: float
     time: float | None
+    measure: str = ""
+    loss: str = ""
 
 
 class PredictionLine(NamedTuple):
@@ -52,6 +60,7 @@ class PredictionLine(NamedTuple):
     y_pred: float
     weight: float
     time: float | None
+    loss: str = ""
 
 
 class LabelLine(NamedTuple):
@@ -64,7 +73,7 @@ class LabelLine(NamedTuple):
 
 
 class SessionHello(NamedTuple):
-    """A client that resends: the lines that follow are numbered from `start` on."""
+    """A client that resends: the lines that follow are numbered, from `start` on."""
 
     session: str
     start: int
@@ -82,40 +91,45 @@ class Request(NamedTuple):
     name: str
 
 
-Message = (
-    SampleLine | PredictionLine | LabelLine | SessionHello | MonitorHello | Request | SealedCell
-)
+Line = SampleLine | PredictionLine | LabelLine | SessionHello | MonitorHello | Request | SealedCell
+
+
+class Parsed(NamedTuple):
+    """What a line says, or what is `wrong` with it; and its number `n` in its session, if any.
+
+    `refused` names the cell (sequence, revision) that a bad line was about.
+    """
+
+    line: Line | None
+    wrong: str = ""
+    n: int | None = None
+    refused: tuple[int, int] | None = None
+
+
+Text = str | int
+"""A name; a whole number is its digits."""
+Number = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     y_true: float | None = None
     y_pred: float | None = None
-    id: Name | int | None = None
+    id: Text | None = None
     ts: float | str | None = None
-    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    version: Name | None = None
-    output: Name | None = None
-    segment: Name | None = None
+    model: Text | None = None
+    version: Text | None = None
+    output: Text | None = None
+    segment: Text | None = None
     weight: float | None = None
+    loss: str | None = None
+    measure: str | None = None
+    value: float | None = None
+    n: Number | None = None
 
 
 class _Session(msgspec.Struct, forbid_unknown_fields=True):
     session: Annotated[str, Meta(min_length=1, max_length=128)]
-    start: Annotated[int, Meta(ge=0, le=2**62)] = msgspec.field(name="from", default=0)
-
-
-class _Monitor(msgspec.Struct, forbid_unknown_fields=True):
-    producer: str
-
-
-class _Cell(msgspec.Struct, forbid_unknown_fields=True):
-    producer: str
-    sequence: Annotated[int, Meta(ge=0, le=2**62)]
-    revision: Annotated[int, Meta(ge=1, le=2**62)]
-    final: bool
-    series: tuple[Name, Name, Name, Name]
-    window: tuple[int, int]
-    state: str
+    start: Number = msgspec.field(name="from", default=0)
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,106 +138,159 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 
 _KINDS: tuple[tuple[str, type], ...] = (
     ("session", _Session),
-    ("state", _Cell),
-    ("producer", _Monitor),
+    ("state", CellLine),
+    ("producer", MonitorLine),
     ("request", _Request),
 )
 _line_decoder = msgspec.json.Decoder(_Line)
+_NUMBERED = re.compile(rb'"n" *: *([0-9]{1,18})\b')
+_TYPES = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
+_WORDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "nothing",
+}
 
 
-def parse(line: bytes) -> Message:
-    """Return what the line says, or raise LineError with what is wrong and what was wanted."""
+def parse(line: bytes) -> Parsed:
+    """Return what the line says; nothing that a client writes raises."""
     if len(line) > LINE_BYTES_MAX:
-        raise LineError(f"a line of {len(line)} bytes; wanted at most {LINE_BYTES_MAX}")
+        return Parsed(None, f"a line of {len(line)} bytes; wanted at most {LINE_BYTES_MAX}")
     try:
-        return _sample(_line_decoder.decode(line))
+        found = _line_decoder.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        if isinstance(error, LineError):
-            raise
         return _other(line, error)
+    try:
+        return Parsed(_sample(found), n=found.n)
+    except LineError as error:
+        return Parsed(None, str(error), found.n)
 
 
-def _other(line: bytes, error: Exception) -> Message:
+def _other(line: bytes, error: Exception) -> Parsed:
     """Read what is not a plain sample: a hello, a cell, or JSON with NaN in it as Python writes."""
+    number = _NUMBERED.search(line)
+    n = None if number is None else int(number[1])
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
-        raise LineError(f"not JSON: {error}; wanted one object a line") from None
+        return Parsed(None, f"not JSON: {_in_our_words(error)}; wanted one object a line", n)
     if not isinstance(content, dict):
-        raise LineError(f"got {type(content).__name__}, wanted one object a line") from None
+        got = _WORDS.get("array" if isinstance(content, list) else type(content).__name__, "null")
+        return Parsed(None, f"got {got}, wanted one object a line", n)
     kind = next((kind for key, kind in _KINDS if key in content), _Line)
+    refused = _place(content) if kind is CellLine else None
     try:
-        message: object = msgspec.convert(content, kind)
+        return Parsed(_message(msgspec.convert(content, kind)), n=n)
     except msgspec.ValidationError as invalid:
-        raise LineError(f"{invalid}; docs/agent.md lists the keys") from None
+        return Parsed(None, _in_our_words(invalid), n, refused)
+    except (LineError, UnicodeError) as wrong:
+        return Parsed(None, str(wrong), n, refused)
+
+
+def _message(message: object) -> Line:
     if isinstance(message, _Session):
+        _check_name("session", message.session)
         return SessionHello(message.session, message.start)
-    if isinstance(message, _Monitor):
-        return MonitorHello(_producer(message.producer))
+    if isinstance(message, MonitorLine):
+        return MonitorHello(producer_of(message.producer))
     if isinstance(message, _Request):
         return Request(message.request)
-    if isinstance(message, _Cell):
-        return _sealed(message)
+    if isinstance(message, CellLine):
+        return sealed(message)
     assert isinstance(message, _Line)
     return _sample(message)
 
 
+def _place(content: dict[str, object]) -> tuple[int, int] | None:
+    sequence, revision = content.get("sequence"), content.get("revision")
+    if isinstance(sequence, int) and isinstance(revision, int):
+        return sequence, revision
+    return None
+
+
+def _in_our_words(error: Exception) -> str:
+    """Say what is wrong by our keys: the decoder's own words name its types and paths."""
+    text = str(error)
+    unknown = _UNKNOWN.search(text)
+    if unknown is not None:
+        return f"unknown key {unknown[1]!r}; docs/agent.md lists the keys"
+    types = _TYPES.search(text)
+    if types is None:
+        return text
+    wanted = " or ".join(_WORDS.get(kind, kind) for kind in types[1].split(" | ") if kind != "null")
+    key = f"{types[3]}: " if types[3] else ""
+    return f"{key}got {_WORDS.get(types[2], types[2])}, wanted {wanted}"
+
+
 def _sample(line: _Line) -> SampleLine | PredictionLine | LabelLine:
-    where = (line.model, line.version, line.output, line.segment)
+    where = (
+        _name("model", line.model),
+        _name("version", line.version),
+        _name("output", line.output),
+        _name("segment", line.segment),
+    )
+    if where[0] == "":
+        raise LineError("model: got an empty name; leave it out for the agent's own")
     time = None if line.ts is None else _seconds(line.ts)
     weight = 1.0 if line.weight is None else line.weight
     if not 0 < weight < math.inf:
         raise LineError(f"weight {weight}: wanted a number above 0")
+    if line.measure is not None or line.value is not None:
+        return _measured(line, where, weight, time)
+    loss = "" if line.loss is None else _loss(line.loss)
     if line.y_true is not None and line.y_pred is not None:
-        return SampleLine(where, line.y_true, line.y_pred, weight, time)
+        return SampleLine(where, line.y_true, line.y_pred, weight, time, "", loss)
     if line.id is None:
         raise LineError("neither y_true and y_pred together, nor an id with one of them")
-    key = str(line.id)
+    key = _name("id", line.id) or ""
     if line.y_pred is not None:
-        return PredictionLine(key, where, line.y_pred, weight, time)
+        return PredictionLine(key, where, line.y_pred, weight, time, loss)
     if line.y_true is None:
         raise LineError(f"id {key!r} has neither y_pred nor y_true")
-    if line.weight is not None:
-        raise LineError("a label with a weight; the weight belongs to the prediction")
+    if line.weight is not None or loss:
+        raise LineError("a label with a weight or a loss; both belong to the prediction")
     return LabelLine(key, where, line.y_true, time)
 
 
+def _measured(line: _Line, where: Where, weight: float, time: float | None) -> SampleLine:
+    if not line.measure or line.value is None:
+        raise LineError("measure and value: wanted both, a name and a number")
+    if line.y_true is not None or line.y_pred is not None or line.id is not None or line.loss:
+        raise LineError("a measure's value beside a label or prediction; wanted lines of their own")
+    _check_name("measure", line.measure)
+    if line.measure.startswith("loss:"):
+        raise LineError(f"measure {line.measure!r}: say loss beside y_true and y_pred instead")
+    return SampleLine(where, 0.0, line.value, weight, time, line.measure)
+
+
+def _loss(text: str) -> str:
+    try:
+        return follow_loss(text).measure
+    except ValueError as error:
+        raise LineError(str(error)) from None
+
+
+def _name(key: str, value: str | int | None) -> str | None:
+    if value is None:
+        return None
+    name = str(value)
+    _check_name(key, name)
+    return name
+
+
+def _check_name(key: str, name: str) -> None:
+    wrong = wrong_with(name)
+    if wrong:
+        raise LineError(f"{key}: {wrong}")
+
+
 def _seconds(ts: float | str) -> float:
-    """Return seconds since 1970-01-01 UTC of a number or an ISO 8601 time (no zone: UTC)."""
-    if isinstance(ts, str):
-        try:
-            time = datetime.fromisoformat(ts)
-        except ValueError:
-            raise LineError(f"ts {ts!r}: wanted seconds since 1970, or ISO 8601") from None
-        ts = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= ts < TIME_SECONDS_MAX:
-        raise LineError(f"ts {ts}: wanted seconds from 1970 to 2242 (milliseconds?)")
-    return ts
-
-
-def _producer(text: str) -> bytes:
     try:
-        producer = bytes.fromhex(text)
-    except ValueError:
-        producer = b""
-    if len(producer) != PRODUCER_BYTES:
-        raise LineError(f"producer {text!r:.80}: wanted {2 * PRODUCER_BYTES} hexadecimal digits")
-    return producer
-
-
-def _sealed(message: _Cell) -> SealedCell:
-    try:
-        state: Any = base64.b64decode(message.state, validate=True)
-        cell = SealedCell(
-            Identity(_producer(message.producer), message.sequence),
-            message.revision,
-            message.final,
-            Series(*message.series),
-            Window(*message.window),
-            state,
-            None,
-        )
-        unseal(cell, device="")
-    except (binascii.Error, StateError) as error:
-        raise LineError(f"cell {message.sequence}: {error}") from None
-    return cell
+        return seconds_of(ts)
+    except SettingsError as error:
+        raise LineError(f"ts: {error}") from None

@@ -7,13 +7,15 @@ label meets all of them, or only those that its own model, version, output and s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import NamedTuple
 
 import msgspec
 
 from edgemse.cells import Series
-from edgemse_agent.health import Health
-from edgemse_agent.windows import Windows
+from edgemse.counters import Counters
+from edgemse.growing import Growing
+from edgemse.stats.measures import follow_loss
 
 __all__ = ["Entry", "Label", "Pairing", "Prediction"]
 
@@ -21,11 +23,15 @@ LABELS_PER_ID_MAX = 64
 
 
 class Prediction(NamedTuple):
-    """What a model said; `time` is seconds since 1970-01-01 UTC and decides the window."""
+    """What a model said; `time` is seconds since 1970-01-01 UTC and decides the window.
+
+    `loss` is the measure that its pair adds to beside the error, or empty.
+    """
 
     y_pred: float
     weight: float
     time: float
+    loss: str = ""
 
 
 class Label(NamedTuple):
@@ -36,8 +42,8 @@ class Label(NamedTuple):
     where: tuple[str | None, str | None, str | None, str | None]
 
     def fits(self, series: Series) -> bool:
-        """Tell whether the label is about this series."""
-        return all(w is None or w == s for w, s in zip(self.where, series, strict=True))
+        """Tell whether the label is about this series, whatever its measure."""
+        return all(w is None or w == s for w, s in zip(self.where, series, strict=False))
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -62,15 +68,15 @@ class Pairing:
 
     def __init__(
         self,
-        windows: Windows,
-        health: Health,
+        growing: Growing,
+        counters: Counters,
         default: Series,
         *,
         age_max_seconds: float = 3_600.0,
         pending_max: int = 20_000,
         matched_max: int = 10_000,
     ) -> None:
-        self._windows, self._health, self._default = windows, health, default
+        self._growing, self._counters, self._default = growing, counters, default
         self._age_max_seconds = age_max_seconds
         self._pending_max, self._matched_max = pending_max, matched_max
         self._waiting: dict[str, Entry] = {}
@@ -93,10 +99,10 @@ class Pairing:
         entry = self._entry(key, now)
         known = [s for s, _ in entry.pending] + [s for s, _, _ in entry.matched]
         if series in known:
-            self._health.count("predictions_repeated")
+            self._counters.count("predictions_repeated")
             self._file(key, entry)
             return False
-        self._windows.coverage(series, prediction.time).predictions += 1
+        self._growing.coverage(series, prediction.time).predictions += 1
         label = self._answer_of(entry, series)
         if label is None:
             entry.pending.append((series, prediction))
@@ -107,7 +113,13 @@ class Pairing:
         return True
 
     def label(self, key: str, label: Label, now: float) -> None:
-        """Take a label: it meets its predictions, repeats an earlier one, or waits for one."""
+        """Take a label: it meets its predictions, repeats an earlier one, or waits for one.
+
+        One that is NaN or infinite is counted and uses nothing up: the real one may follow.
+        """
+        if not isfinite(label.y_true):
+            self._counters.count("labels_nonfinite")
+            return
         entry = self._entry(key, now)
         met = [item for item in entry.pending if label.fits(item[0])]
         if met:
@@ -157,7 +169,7 @@ class Pairing:
             self._matched.pop(key, None)
             self._waiting.setdefault(key, entry)
             if len(self._waiting) > self._pending_max:
-                self._health.count("pending_evicted")
+                self._counters.count("pending_evicted")
                 self._let_go(next(iter(self._waiting)), self._waiting)
         else:
             self._waiting.pop(key, None)
@@ -172,21 +184,24 @@ class Pairing:
         else:
             self._changed.discard(key)
         for series, prediction in entry.pending:
-            self._windows.coverage(series, prediction.time).expired += 1
+            self._growing.coverage(series, prediction.time).expired += 1
         for label in entry.early:
             self._orphan(label)
 
     def _orphan(self, label: Label) -> None:
-        given = zip(label.where, self._default, strict=True)
+        given = zip(label.where, self._default, strict=False)
         series = Series(*(default if value is None else value for value, default in given))
-        self._windows.coverage(series, label.time).orphan += 1
+        self._growing.coverage(series, label.time).orphan += 1
 
     def _join(self, entry: Entry, series: Series, prediction: Prediction, label: Label) -> None:
-        coverage = self._windows.coverage(series, prediction.time)
+        coverage = self._growing.coverage(series, prediction.time)
         coverage.match(round((label.time - prediction.time) * 1000))
-        self._windows.sample(
-            series, prediction.time, label.y_true, prediction.y_pred, prediction.weight
-        )
+        y_true, (y_pred, weight, time, loss) = label.y_true, prediction
+        self._growing.sample(series, time, y_true, y_pred, weight)
+        self._counters.count("samples")
+        if loss:
+            value = follow_loss(loss).value(y_true, y_pred)
+            self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)
         entry.matched = [*entry.matched, (series, prediction.time, label)]
 
     def _answer_of(self, entry: Entry, series: Series) -> Label | None:
@@ -199,17 +214,12 @@ class Pairing:
         """Count a label that came before as duplicate, or as conflicting if it says otherwise."""
         for series, time, used in entry.matched:
             if label.fits(series):
-                coverage = self._windows.coverage(series, time)
-                if _same(used.y_true, label.y_true):
+                coverage = self._growing.coverage(series, time)
+                if used.y_true == label.y_true:
                     coverage.duplicate += 1
                 else:
                     coverage.conflicting += 1
                 return True
         return any(
-            early.where == label.where and _same(early.y_true, label.y_true)
-            for early in entry.early
+            early.where == label.where and early.y_true == label.y_true for early in entry.early
         )
-
-
-def _same(a: float, b: float) -> bool:
-    return a == b or (a != a and b != b)

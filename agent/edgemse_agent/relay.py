@@ -6,7 +6,7 @@ acknowledged in time goes to the ledger. Either way the Monitor hears when a rev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from edgemse.cells import Identity, SealedCell, newest
 
@@ -17,13 +17,16 @@ Tell = Callable[[Identity, int], None]
 
 
 class Relayed:
-    """One cell in memory. `since` is when its oldest revision that is not durable came."""
+    """One cell in memory. `since` is when its oldest revision that is not durable came.
+
+    `exposed` is the highest revision that may have been handed to the broker, 0 if none.
+    """
 
     __slots__ = ("cell", "exposed", "since", "tell")
 
     def __init__(self, cell: SealedCell, since: float, tell: Tell) -> None:
         self.cell, self.since, self.tell = cell, since, tell
-        self.exposed = False
+        self.exposed = 0
 
 
 class Relay:
@@ -62,9 +65,23 @@ class Relay:
         """Return all cells in memory, for the last commit."""
         return list(self._cells.values())
 
+    def acked(self, committed: Mapping[Identity, int]) -> None:
+        """Take what the collector holds; of each cell it counts up to what was handed over.
+
+        The store may hold a later revision than this agent ever did (a crash in between), and
+        whoever can write to the broker can claim one: a Monitor never hears of more than it sent.
+        """
+        exposed = self.exposed(committed)
+        self.durable((name, min(committed[name], handed)) for name, handed in exposed.items())
+
+    def exposed(self, names: Iterable[Identity]) -> dict[Identity, int]:
+        """Return the highest revision handed over from memory, of those cells that were."""
+        held = ((name, self._cells.get(name)) for name in names)
+        return {name: cell.exposed for name, cell in held if cell is not None and cell.exposed}
+
     def durable(self, revisions: Iterable[tuple[Identity, int]]) -> None:
         """Tell the Monitors which revisions are durable, and forget what is wholly so."""
-        for identity, revision in revisions:
+        for identity, revision in list(revisions):
             held = self._cells.get(identity)
             if held is None:
                 continue

@@ -9,16 +9,16 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from edgemse.errors import LedgerError, LineError
+from edgemse.errors import LedgerError
 from edgemse.mqtt import Connection, Publication
+from edgemse.presence import Presence, encode_presence
 from edgemse.topics import Topics
-from edgemse.wire import State, encode_state
 from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
-from edgemse_agent.intake.clients import Intake
+from edgemse_agent.intake.clients import Clients
+from edgemse_agent.intake.labels import LabelTopic
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
-from edgemse_agent.lines import LabelLine, parse
 from edgemse_agent.settings import AgentSettings
 
 __all__ = ["Service", "hardware_serial"]
@@ -56,7 +56,8 @@ class Service:
             self._loop.add_signal_handler(number, self._stopping.set)
         ledger = Ledger(self._settings.ledger, hardware=hardware_serial())
         self._agent = Agent(self._settings, ledger, SystemClock())
-        self._intake = Intake(self._agent)
+        self._clients = Clients(self._agent)
+        self._labels = LabelTopic(self._clients, self._answer_labels, self._label_topic)
         sockets = await self._open_intake()
         self._connection = self._connect()
         try:
@@ -69,17 +70,16 @@ class Service:
 
     def _connect(self) -> Connection:
         device, agent = self._settings.device, self._agent
-        run = agent.windows.producer.hex()
-        online = State(True, self._software, run, attributes=self._settings.attributes)
-        self._offline = encode_state(State(False, self._software, run))
-        topic = self._topics.state(device)
+        online = Presence(True, self._software, agent.run, attributes=dict(agent.attributes()))
+        self._offline = encode_presence(Presence(False, self._software, agent.run))
+        topic = self._topics.presence(device)
         connection = Connection(
             self._settings.broker.broker(),
             device,
             subscriptions=[self._ack_topic, self._label_topic, self._topics.any_collector],
             on_message=lambda topic, payload: self._soon(self._received, topic, payload),
             on_down=lambda: self._soon(agent.uplink.disconnected),
-            birth=Publication(topic, encode_state(online), retain=True),
+            birth=Publication(topic, encode_presence(online), retain=True),
             will=Publication(topic, self._offline, retain=True),
         )
         connection.start()
@@ -93,26 +93,19 @@ class Service:
         if topic == self._ack_topic:
             self._agent.heard_ack(payload)
         elif topic == self._label_topic:
-            self._labels(payload)
+            self._labels.take(payload)
         else:
             self._agent.heard_collector(topic.rpartition("/")[2], payload)
 
-    def _labels(self, payload: bytes) -> None:
-        for line in payload.splitlines():
-            try:
-                message = parse(line)
-                if not isinstance(message, LabelLine):
-                    raise LineError("not a label; wanted an id and y_true")
-                self._agent.take(message)
-            except LineError as error:
-                self._agent.health.count("lines_bad")
-                log.warning("%s: %s", self._label_topic, error)
+    def _answer_labels(self, data: bytes) -> None:
+        topic = self._topics.label_ack(self._settings.device)
+        self._connection.publish(Publication(topic, data))
 
     def _tick(self) -> None:
         topic = self._topics.report(self._settings.device)
         for report in self._agent.tick():
             self._connection.publish(Publication(topic, report))
-        self._intake.notify()
+        self._clients.notify()
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -121,10 +114,10 @@ class Service:
     async def _open_intake(self) -> SocketServer | None:
         path = self._settings.socket
         if self._stdin:
-            read_stdin(self._loop, self._intake, self._stopping.set if path is None else None)
+            read_stdin(self._loop, self._clients, self._stopping.set if path is None else None)
         if path is None:
             return None
-        sockets = SocketServer(self._intake)
+        sockets = SocketServer(self._clients)
         await sockets.listen(path)
         return sockets
 
@@ -135,7 +128,7 @@ class Service:
         """
         end = self._loop.time() + self._settings.delivery.farewell_seconds
         written = self._agent.commit(everything=True)
-        self._intake.notify()
+        self._clients.notify()
         while self._loop.time() < end and not (
             written and (self._agent.uplink.deserted or not self._agent.waiting)
         ):
@@ -145,7 +138,7 @@ class Service:
         self._left = self._agent.waiting
         if sockets is not None:
             await sockets.close()
-        farewell = Publication(self._topics.state(self._settings.device), self._offline, True)
+        farewell = Publication(self._topics.presence(self._settings.device), self._offline, True)
         await asyncio.to_thread(self._connection.stop, farewell)
         self._agent.ledger.close()
         if not written:

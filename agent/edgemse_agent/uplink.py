@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from edgemse.cells import Identity, SealedCell
-from edgemse.wire import REPORT_BYTES_MAX, Ack, Report, State, encode_report, sealed_size
-from edgemse_agent.health import Health
-from edgemse_agent.ledger import Ledger
+from edgemse.counters import Counters
+from edgemse.presence import Presence, counts
+from edgemse.wire import REPORT_BYTES_MAX, Ack, Report, encode_report, sealed_size
+from edgemse_agent.ledger import Ledger, Refused, Written
 from edgemse_agent.relay import Relay, Relayed
 
 __all__ = ["Stamp", "Uplink"]
+
+log = logging.getLogger(__name__)
 
 HEADER_BYTES = 8_192
 """Room in a report for its header and health counters."""
@@ -40,7 +44,8 @@ class _Flight(NamedTuple):
 
 class _Pick(NamedTuple):
     cell: SealedCell
-    exposed: bool
+    exposed: int
+    """The highest revision that was handed over, 0 if none."""
     relayed: Relayed | None
 
 
@@ -48,15 +53,23 @@ class Uplink:
     """Chooses the reports to hand over; its own in-flight window stands before the client library.
 
     Holds while no collector is online. What is not acknowledged in time goes again, at the
-    revision that the cell has by then, with exponential back-off and jitter.
+    revision that the cell has by then, with exponential back-off and jitter. `run` names this start
+    of the agent in its reports, as in its presence.
     """
 
     def __init__(
-        self, device: str, ledger: Ledger, relay: Relay, health: Health, rng: random.Random
+        self,
+        device: str,
+        run: str,
+        ledger: Ledger,
+        relay: Relay,
+        counters: Counters,
+        rng: random.Random,
     ) -> None:
-        self._device, self._ledger, self._relay = device, ledger, relay
-        self._health, self._rng = health, rng
-        self._workers: dict[str, State] = {}
+        self._device, self._run = device, run
+        self._ledger, self._relay = ledger, relay
+        self._counters, self._rng = counters, rng
+        self._workers: dict[str, Presence] = {}
         self._flights: list[_Flight] = []
         self._unanswered = 0
         self._last_report = float("-inf")
@@ -64,7 +77,7 @@ class Uplink:
     @property
     def online(self) -> bool:
         """Whether some collector says that it listens."""
-        return any(state.online for state in self._workers.values())
+        return any(presence.online for presence in self._workers.values())
 
     @property
     def deserted(self) -> bool:
@@ -76,13 +89,13 @@ class Uplink:
         """Reports that wait for their ack."""
         return len(self._flights)
 
-    def heard(self, worker: str, state: State | None) -> None:
-        """Take a collector's retained state; the will of an earlier run does not count."""
+    def heard(self, worker: str, presence: Presence | None) -> None:
+        """Take a collector's retained presence; None means that it was removed."""
         known = self._workers.get(worker)
-        if state is None:
+        if presence is None:
             self._workers.pop(worker, None)
-        elif state.online or known is None or known.run == state.run:
-            self._workers[worker] = state
+        elif counts(None if known is None else known.run, presence):
+            self._workers[worker] = presence
 
     def disconnected(self) -> None:
         """Forget what was under way and who was online: the next connection tells anew."""
@@ -90,12 +103,20 @@ class Uplink:
         self._flights.clear()
 
     def round(self, stamp: Stamp) -> list[bytes]:
-        """Return the reports to hand over now; their cells are marked exposed already."""
+        """Return the reports to hand over now; their cells are marked exposed already.
+
+        Raises LedgerError if that mark cannot be written: then nothing may be handed over.
+        """
         self._land_overdue(stamp.monotonic)
         if not self.online:
             return []
         batches = self._batches(IN_FLIGHT_MAX - len(self._flights))
-        fresh = [p.cell.identity for b in batches for p in b if not (p.exposed or p.relayed)]
+        picks = [pick for batch in batches for pick in batch]
+        fresh = {
+            pick.cell.identity: pick.cell.revision
+            for pick in picks
+            if pick.relayed is None and pick.exposed < pick.cell.revision
+        }
         if fresh:
             self._ledger.expose(fresh)
         reports = [self._report(batch, stamp) for batch in batches]
@@ -106,12 +127,14 @@ class Uplink:
         return reports
 
     def acked(self, ack: Ack) -> None:
-        """Take an ack: forget what is committed, park what is refused."""
-        self._health.count("acks")
+        """Take an ack: forget what is committed, park what is refused; LedgerError if it cannot."""
+        self._counters.count("acks")
         self._unanswered = 0
+        self._note_store(ack.store)
         self._park(ack)
-        self._ledger.acked(ack.committed)
-        self._relay.durable(ack.committed.items())
+        handed_over = self._relay.exposed(ack.committed)
+        self._counters.count("acks_ahead", self._ledger.acked(ack.committed, handed_over))
+        self._relay.acked(ack.committed)
         answered = dict(ack.committed)
         for refusal in ack.refused:
             answered[Identity(refusal.producer, refusal.sequence)] = refusal.revision
@@ -122,14 +145,29 @@ class Uplink:
                 flights.append(_Flight(left, flight.deadline))
         self._flights = flights
 
+    def _note_store(self, store: str) -> None:
+        if not store or store == self._ledger.store:
+            return
+        if self._ledger.store:
+            self._counters.count("stores_changed")
+            log.warning(
+                "store %s acknowledges, before it was %s: each has a part of this device's cells",
+                store,
+                self._ledger.store,
+            )
+        self._ledger.remember_store(store)
+
     def _park(self, ack: Ack) -> None:
-        refused = {Identity(r.producer, r.sequence): (r.revision, r.reason) for r in ack.refused}
-        held = [r for r in self._relay.due() if r.cell.identity in refused]
+        refused = {
+            Identity(r.producer, r.sequence): Refused(r.revision, str(r.code), r.reason)
+            for r in ack.refused
+        }
+        held = [r for r in self._relay.due() if r.cell.identity in refused and r.exposed]
         if held:
-            self._ledger.commit((r.cell, True, True) for r in held)
+            self._ledger.commit(Written(r.cell, True, r.exposed) for r in held)
             self._relay.durable((r.cell.identity, r.cell.revision) for r in held)
         if refused:
-            self._health.count("cells_parked", self._ledger.park(refused))
+            self._counters.count("cells_parked", self._ledger.park(refused))
 
     def _land_overdue(self, now: float) -> None:
         waiting = [flight for flight in self._flights if now < flight.deadline]
@@ -174,10 +212,10 @@ class Uplink:
 
     def _report(self, batch: list[_Pick], stamp: Stamp) -> bytes:
         if any(pick.exposed for pick in batch):
-            self._health.count("reports_resent")
+            self._counters.count("reports_resent")
         for pick in batch:
             if pick.relayed is not None:
-                pick.relayed.exposed = True
+                pick.relayed.exposed = pick.cell.revision
         first, longest = RESEND_SECONDS
         wait = min(longest, first * 2.0 ** min(self._unanswered, 16))
         deadline = stamp.monotonic + wait * self._rng.uniform(0.75, 1.25)
@@ -186,17 +224,18 @@ class Uplink:
         return self._encoded(tuple(pick.cell for pick in batch), stamp)
 
     def _encoded(self, cells: tuple[SealedCell, ...], stamp: Stamp) -> bytes:
-        self._health.count("reports")
-        waiting, parked = self._ledger.count()
-        health = self._health.snapshot() | {"cells_waiting": waiting + len(self._relay)}
-        if parked:
-            health["cells_parked_now"] = parked
-        time_ms = round(stamp.wall * 1000)
-        sent, size, payload = self._health["report_bytes"], -1, b""
-        while size != len(payload):  # a report counts its own bytes, which takes some itself
-            size = len(payload)
-            health["report_bytes"] = sent + size
-            report = Report(self._device, time_ms, stamp.synchronised, cells, health)
-            payload = encode_report(report)
-        self._health.count("report_bytes", size)
+        self._counters.count("reports")
+        self._counters.set("cells_waiting", self._ledger.waiting + len(self._relay))
+        self._counters.set("cells_parked_now", self._ledger.parked_now)
+        health = {name: value for name, value in self._counters.snapshot().items() if value}
+        report = Report(
+            self._device,
+            round(stamp.wall * 1000),
+            stamp.synchronised,
+            cells,
+            health,
+            self._run,
+        )
+        payload = encode_report(report)
+        self._counters.count("report_bytes", len(payload))
         return payload

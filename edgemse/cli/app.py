@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.cli import collector, demo, evaluate, fleet, gate, replay
 
 __all__ = ["app", "common"]
 
@@ -20,6 +20,7 @@ app.command("collector")(collector.command)
 app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
+app.command("gate")(gate.command)
 app.add_typer(fleet.app, name="fleet")
 
 

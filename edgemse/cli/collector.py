@@ -11,13 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemse.broker import PASSWORD_VARIABLE
+from edgemse.cli.options import (
+    CaFile,
+    CertFile,
+    KeyFile,
+    PasswordFile,
+    PlaintextPassword,
+    Username,
+)
 from edgemse.collector import Collector, CollectorSettings
-from edgemse.collector.counters import MEANINGS
+from edgemse.collector.counters import PREFIX
+from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
-from edgemse.export.prometheus import exposition
+from edgemse.jobs import Job, Jobs
 from edgemse.settings import load, read_toml
-from edgemse.stores import open_store
+from edgemse.stores import Store, open_store
 
 __all__ = ["command", "run"]
 
@@ -46,16 +54,18 @@ def command(
         str | None, typer.Option(help="Divide the reports with the collectors of this group.")
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="Topic prefix [edgemse/v1].")] = None,
-    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=f"Password at the broker (or ${PASSWORD_VARIABLE})."),
-    ] = None,
+    username: Username = "",
+    password_file: PasswordFile = None,
     tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Encrypt.")] = None,
-    ca_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Certificates to trust with --tls.")
-    ] = None,
+    ca_file: CaFile = "",
+    cert_file: CertFile = "",
+    key_file: KeyFile = "",
+    allow_plaintext_password: PlaintextPassword = False,
     protocol: Annotated[str | None, typer.Option(help="MQTT 5 or 3.1.1 [5].")] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Take the topic prefix from another store's collectors."),
+    ] = False,
 ) -> None:
     """Take the devices' reports from the broker into the store, and serve the fleet over HTTP."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -65,19 +75,22 @@ def command(
     _override(values, {"shared_group": shared_group})
     table = values.setdefault("broker", {})
     if isinstance(table, dict):
-        _override(table, {"address": broker, "prefix": prefix, "username": username})
+        _override(table, {"address": broker, "prefix": prefix, "username": username or None})
         _override(table, {"password_file": password_file and str(password_file), "tls": tls})
-        _override(table, {"ca_file": ca_file, "protocol": protocol})
+        _override(table, {"ca_file": ca_file or None, "protocol": protocol})
+        _override(table, {"cert_file": cert_file or None, "key_file": key_file or None})
+        _override(table, {"allow_plaintext_password": allow_plaintext_password or None})
     if "store" not in values:
         raise SettingsError('no store: give --store PATH, or store = "PATH" in the --config file')
-    run(load(CollectorSettings, values, str(config) if config else "options"))
+    settings = load(CollectorSettings, values, str(config) if config else "options")
+    run(settings, take_over=take_over)
 
 
 def _override(values: dict[str, Any], options: dict[str, Any]) -> None:
     values.update({name: value for name, value in options.items() if value is not None})
 
 
-def run(settings: CollectorSettings) -> None:
+def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
     """Run until SIGTERM or SIGINT, then commit and acknowledge what is queued."""
     from edgemse.web import Server, create_app
 
@@ -90,16 +103,34 @@ def run(settings: CollectorSettings) -> None:
         stack.callback(server.close)
         store = open_store(settings.store)
         stack.callback(store.close)
-        collector = Collector(settings, store, over=over)
+        collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
+        jobs = _jobs(settings.worker, store, collector)
+        jobs.start()
+        stack.callback(jobs.stop)
 
-        def metrics() -> bytes:
-            return exposition(MEANINGS, collector.counters.values(), collector.gauges())
+        def problems() -> list[str]:
+            return collector.problems() + jobs.problems()
 
-        server.start(create_app(store, problems=collector.problems, metrics=metrics))
+        def metrics() -> str:
+            return collector.metrics() + jobs.exposition(PREFIX)
+
+        server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)
         log.info("collecting from %s into %s", settings.broker.address, settings.store)
         log.info("serving on http://%s", server.address)
         over.wait()
         log.info("stopping")
+        jobs.stop()
         collector.stop()
+
+
+def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:
+    """Return what is done every so often: a further job is one line here."""
+    return Jobs(
+        [
+            Job("presence", 60, collector.announce, shared=False),
+            Job("quarantine", 60, lambda _stopping: trim(store)),
+        ],
+        lease=lambda name, seconds: store.lease(f"job:{name}", worker, seconds),
+    )

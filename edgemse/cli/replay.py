@@ -11,9 +11,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edgemse.broker import PASSWORD_VARIABLE, BrokerSettings
+from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
-from edgemse.cli.options import Format, FormatOption
+from edgemse.cli.options import (
+    CaFile,
+    CertFile,
+    Format,
+    FormatOption,
+    KeyFile,
+    PasswordFile,
+    PlaintextPassword,
+    Username,
+)
 from edgemse.cli.output import console
 from edgemse.cli.progress import progress_over
 from edgemse.cli.samples import Chunk, Columns, read_samples
@@ -24,6 +33,13 @@ from edgemse.topics import DEFAULT_PREFIX, Topics
 __all__ = ["command"]
 
 UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
+
+LabelDelay = Annotated[
+    str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
+]
+Patience = Annotated[
+    str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
+]
 
 
 def command(
@@ -44,22 +60,16 @@ def command(
         str | None, typer.Option(metavar="COLUMN", help="A column that says the segment.")
     ] = None,
     window: Annotated[str, typer.Option(help="Width of a window: 10s, 1m, 5m, 1h, 1d.")] = "1h",
-    label_delay: Annotated[
-        str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
-    ] = "0s",
-    patience: Annotated[
-        str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
-    ] = "60s",
+    label_delay: LabelDelay = "0s",
+    patience: Patience = "60s",
     prefix: Annotated[str, typer.Option(help="Topic prefix.")] = DEFAULT_PREFIX,
-    username: Annotated[str, typer.Option(help="User name at the broker.")] = "",
-    password_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help=f"Password at the broker (or ${PASSWORD_VARIABLE})."),
-    ] = None,
+    username: Username = "",
+    password_file: PasswordFile = None,
     tls: Annotated[bool, typer.Option("--tls/--no-tls", help="Encrypt.")] = False,
-    ca_file: Annotated[
-        str, typer.Option(metavar="FILE", help="Certificates to trust with --tls.")
-    ] = "",
+    ca_file: CaFile = "",
+    cert_file: CertFile = "",
+    key_file: KeyFile = "",
+    allow_plaintext_password: PlaintextPassword = False,
     protocol: Annotated[str, typer.Option(help="MQTT 5 or 3.1.1.")] = "5",
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -70,7 +80,18 @@ def command(
     """
     if version and version_column:
         raise SettingsError("--version and --version-column: wanted one of the two")
-    place = BrokerSettings(broker, username, password_file, tls, ca_file, protocol, prefix=prefix)
+    place = BrokerSettings(
+        broker,
+        username,
+        password_file,
+        tls,
+        ca_file,
+        cert_file,
+        key_file,
+        allow_plaintext_password,
+        protocol,
+        prefix=prefix,
+    )
     width, delay = _seconds(window, "--window"), _seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
         raise SettingsError(f"--window {window}: wanted one of 10s, 1m, 5m, 1h, 1d")

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from edgemse.counters import counter, gauge
 
-__all__ = ["MEANINGS", "Counters"]
+__all__ = ["MEANINGS", "PREFIX"]
+
+PREFIX = "edgemse_collector"
+"""Of the names in Prometheus' text."""
 
 MEANINGS = {
-    "messages": "Messages received from the broker",
-    "messages_dropped": "Messages dropped because the queue was full; devices send them again",
-    "reports": "Reports decoded",
-    "cells": "Cells offered by devices, repetitions included",
-    "cells_refused": "Cells refused, with the reason in the ack",
-    "reports_malformed": "Reports and states that could not be read",
-    "quarantine_unrecorded": "Refusals not written into the quarantine because too many came",
-    "commits": "Transactions committed",
-    "commit_failures": "Transactions that failed and were tried again",
-    "acks": "Acks handed to the broker",
-    "acks_unsent": "Acks that found no connection; devices send their cells again",
-    "internal_errors": "Messages set aside because of a defect in edgemse; see the log",
-    "queue": "Messages that wait to be committed",
-    "connected": "1 while the broker is connected, else 0",
+    "messages": counter("Messages received from the broker"),
+    "messages_dropped": counter(
+        "Messages dropped because the queue was full; devices send them again"
+    ),
+    "reports": counter("Reports decoded"),
+    "cells": counter("Cells offered by devices, repetitions included"),
+    "cells_refused": counter("Cells refused, with the reason in the ack"),
+    "reports_malformed": counter("Reports and presences that could not be read"),
+    "quarantine_unrecorded": counter(
+        "Refusals not written into the quarantine because too many came"
+    ),
+    "attribute_times_ignored": counter(
+        "Attributes that a device dates a day ahead or more; taken as of their receipt"
+    ),
+    "commits": counter("Transactions committed"),
+    "commit_failures": counter("Transactions that failed and were tried again"),
+    "acks": counter("Acks handed to the broker"),
+    "acks_unsent": counter("Acks that found no connection; devices send their cells again"),
+    "internal_errors": counter("Messages set aside because of a defect in edgemse; see the log"),
+    "queue": gauge("Messages that wait to be committed"),
+    "connected": gauge("1 while the broker is connected, else 0"),
 }
-"""Each counter, and each gauge at the end, and what it says; docs/collector.md lists the same."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """Counts since the collector started; each is written by one thread and read by any."""
-
-    messages: int = 0
-    messages_dropped: int = 0
-    reports: int = 0
-    cells: int = 0
-    cells_refused: int = 0
-    reports_malformed: int = 0
-    quarantine_unrecorded: int = 0
-    commits: int = 0
-    commit_failures: int = 0
-    acks: int = 0
-    acks_unsent: int = 0
-    internal_errors: int = 0
-
-    def values(self) -> dict[str, int]:
-        """Return each counter by name."""
-        return asdict(self)
+"""Each number and what it says; docs/collector.md lists the same."""

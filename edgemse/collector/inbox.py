@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from enum import Enum
 from threading import Condition
 from typing import NamedTuple
 
-from edgemse.collector.counters import Counters
+from edgemse.counters import Counters
 
-__all__ = ["Inbox", "Message"]
+__all__ = ["Inbox", "Kind", "Message"]
 
 MESSAGES_MAX = 20_000
 BYTES_MAX = 128 * 2**20
 
 
-class Message(NamedTuple):
-    """One message as it came from the broker."""
+class Kind(Enum):
+    """What a message is, by its topic."""
 
-    topic: str
+    REPORT = "report"
+    PRESENCE = "presence"
+
+
+class Message(NamedTuple):
+    """One message as it came from the broker; `level` is the device as the topic spells it."""
+
+    kind: Kind
+    level: str
     payload: bytes
 
 
@@ -46,19 +55,19 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, topic: str, payload: bytes) -> None:
+    def put(self, message: Message) -> None:
         """Queue a message, or drop and count it if the inbox is full or closed."""
         with self._changed:
-            self._counters.messages += 1
+            self._counters.count("messages")
             full = (
                 len(self._messages) >= self._messages_max
-                or self._bytes + len(payload) > self._bytes_max
+                or self._bytes + len(message.payload) > self._bytes_max
             )
             if full or self._closed:
-                self._counters.messages_dropped += 1
+                self._counters.count("messages_dropped")
                 return
-            self._messages.append(Message(topic, payload))
-            self._bytes += len(payload)
+            self._messages.append(message)
+            self._bytes += len(message.payload)
             self._changed.notify()
 
     def take(self, most: int, linger_seconds: float) -> list[Message]:
@@ -77,8 +86,12 @@ class Inbox:
             self._bytes -= sum(len(message.payload) for message in taken)
             return taken
 
-    def close(self) -> None:
-        """Take nothing more in; what is queued can still be taken out."""
+    def close(self, *, drop: bool = False) -> None:
+        """Take nothing more in; what is queued can still be taken out, unless it is to `drop`."""
         with self._changed:
             self._closed = True
+            if drop:
+                self._counters.count("messages_dropped", len(self._messages))
+                self._messages.clear()
+                self._bytes = 0
             self._changed.notify_all()

@@ -5,24 +5,33 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from threading import Event, Thread
 
 import msgspec
 
-from edgemse.collector.counters import Counters
-from edgemse.collector.inbox import Inbox
+from edgemse.collector.counters import MEANINGS, PREFIX
+from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
+from edgemse.collector.neighbours import Neighbours, Verdict, checked, retained
 from edgemse.collector.settings import CollectorSettings
-from edgemse.errors import WireError
+from edgemse.counters import Counters
+from edgemse.errors import StoreTakenOverError
 from edgemse.mqtt import Connection, Publication
-from edgemse.presence import Presence, decode_presence, encode_presence, new_run
-from edgemse.stores import Store
-from edgemse.topics import Topics
+from edgemse.presence import Presence, encode_presence, new_run
+from edgemse.stores import Store, statements
+from edgemse.topics import Topics, escape
 
 __all__ = ["Collector"]
 
 log = logging.getLogger(__name__)
+
+SPREAD_DEVICES = 1_000
+"""From so many devices on they are asked to spread their first reports when a collector is back."""
+SPREAD_DEVICES_PER_SECOND = 200
+SPREAD_SECONDS_MAX = 86_400.0
+"""What a presence can ask for at most."""
 
 
 class Collector:
@@ -30,6 +39,13 @@ class Collector:
 
     The store is the caller's: open it before, close it after. The collector sets `over` when it
     cannot go on; `stop` then raises why.
+
+    Args:
+        settings: The whole of collector.toml.
+        store: Where to.
+        over: Set when the collector cannot go on.
+        take_over: Go on although another store has the topic prefix, and clear its presences.
+        now: Seconds since 1970-01-01 UTC.
     """
 
     def __init__(
@@ -38,32 +54,28 @@ class Collector:
         store: Store,
         *,
         over: Event,
+        take_over: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.counters = Counters()
-        self._over = over
+        self.counters = Counters(MEANINGS)
         self.failure: BaseException | None = None
-        topics = Topics(settings.broker.prefix)
-        self._topic = topics.collector(settings.worker)
+        self._over = over
+        self._retreat: Publication | None = None
+        """What is said in place of goodbye once another store has the prefix."""
+        self._store = store
+        self._take_over = take_over
+        self._broker = settings.broker.broker()
+        self._topics = Topics(settings.broker.prefix)
         self._worker = settings.worker
-        self._presence = Presence(online=True, software=_software(), run=new_run())
-        self._inbox = Inbox(self.counters)
-        self._connection = Connection(
-            settings.broker.broker(),
-            f"edgemse-collector-{settings.worker}",
-            subscriptions=(
-                _shared(topics.any_report, settings.shared_group),
-                # A shared subscription gets no retained messages: every worker notes every state.
-                topics.any_presence,
-                self._topic,
-            ),
-            on_message=self._received,
-            birth=self._publication(online=True),
-            will=self._publication(online=False),
+        self._presence = Presence(
+            online=True, software=f"edgemse {version('edgemse')}", run=new_run(), store=store.id
         )
+        self._neighbours = Neighbours(escape(self._worker), self._presence)
+        self._inbox = Inbox(self.counters)
+        self._connection = self._connected(settings.shared_group)
         self._ingest = Ingest(
             store,
-            topics,
+            self._topics,
             settings.worker,
             self._connection.publish,
             counters=self.counters,
@@ -72,9 +84,37 @@ class Collector:
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="collector ingest", daemon=True)
 
+    def _connected(self, shared_group: str) -> Connection:
+        topics = self._topics
+        reports = topics.any_report
+        return Connection(
+            self._broker,
+            f"edgemse-collector-{self._worker}",
+            handlers={
+                f"$share/{shared_group}/{reports}" if shared_group else reports: partial(
+                    self._queue, Kind.REPORT
+                ),
+                # A shared subscription gets no retained messages: every worker notes every one.
+                topics.any_presence: partial(self._queue, Kind.PRESENCE),
+                topics.any_collector: self._heard,
+            },
+            on_failure=self._end,
+            birth=self._publication(online=True),
+            will=self._publication(online=False),
+        )
+
     def start(self) -> None:
-        """Connect to the broker and begin; raises BrokerError if the first attempt fails."""
-        self._connection.start(must_connect=True)
+        """Connect to the broker and begin.
+
+        Raises BrokerError if the first attempt fails, OtherStoreError if another store has the
+        prefix.
+        """
+        found = retained(
+            self._broker, self._topics, self._worker, self._presence.run, over=self._over
+        )
+        taken = checked(self._presence.store, found, take_over=self._take_over)
+        self._neighbours = Neighbours(escape(self._worker), self._presence, taken)
+        self._connection.start(must_connect=True, over=self._over)
         self._thread.start()
 
     def stop(self) -> None:
@@ -86,7 +126,10 @@ class Collector:
         self._inbox.close()
         if self._thread.is_alive():
             self._thread.join()
-        self._connection.stop(farewell=self._publication(online=False))
+        farewell: Publication | None = self._publication(online=False)
+        if self._ingest.halted.is_set():
+            farewell = self._retreat
+        self._connection.stop(farewell=farewell)
         if self.failure is not None:
             raise self.failure
 
@@ -101,49 +144,79 @@ class Collector:
             found.append(self._ingest.failing)
         return found
 
-    def gauges(self) -> dict[str, int]:
-        """Return what goes up and down: messages that wait, and whether the broker is there."""
-        return {"queue": len(self._inbox), "connected": int(self._connection.up)}
+    def metrics(self) -> str:
+        """Return every counter and gauge in Prometheus' text format."""
+        self.counters.set("queue", len(self._inbox))
+        self.counters.set("connected", int(self._connection.up))
+        return self.counters.exposition(PREFIX)
+
+    def announce(self, _stopping: Event) -> None:
+        """Publish the presence again, with what the store says now: somebody may have cleared it.
+
+        A job for every minute: devices hold back what they have while no collector is online.
+        """
+        with self._store.reading() as reading:
+            ((devices,),) = reading.rows(statements.COUNT_DEVICES)
+        spread = devices / SPREAD_DEVICES_PER_SECOND if devices >= SPREAD_DEVICES else 0.0
+        self._presence = msgspec.structs.replace(
+            self._presence, spread_seconds=min(spread, SPREAD_SECONDS_MAX)
+        )
+        self._publish_presence()
+
+    def _publish_presence(self) -> None:
+        if not self._stopping.is_set() and not self._ingest.halted.is_set():
+            self._connection.publish(self._publication(online=True))
 
     def _run(self) -> None:
         try:
             self._ingest.run(self._inbox, self._stopping)
         except BaseException as error:
             log.exception("the collector cannot go on")
-            self.failure = error
-            self._inbox.close()
-            self._over.set()
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        self.failure = self.failure or error
+        self._inbox.close(drop=self._ingest.halted.is_set())
+        self._over.set()
 
     def _publication(self, *, online: bool) -> Publication:
-        state = msgspec.structs.replace(self._presence, online=online)
-        return Publication(self._topic, encode_presence(state), retain=True)
+        presence = msgspec.structs.replace(self._presence, online=online)
+        topic = self._topics.collector(self._worker)
+        return Publication(topic, encode_presence(presence), retain=True)
 
-    def _received(self, topic: str, payload: bytes) -> None:
-        if topic == self._topic:
-            self._heard_of_namesake(payload)
-        else:
-            self._inbox.put(topic, payload)
+    def _queue(self, kind: Kind, device: str, payload: bytes) -> None:
+        self._inbox.put(Message(kind, device, payload))
 
-    def _heard_of_namesake(self, payload: bytes) -> None:
-        """Correct the retained state if an earlier run's last will has come after our birth."""
-        try:
-            state = decode_presence(payload)
-        except WireError:
+    def _heard(self, worker: str, payload: bytes) -> None:
+        """Hear a collector's presence, the own one included."""
+        if self._stopping.is_set() or self._ingest.halted.is_set():
             return
-        if state.run == self._presence.run or self._stopping.is_set():
-            return
-        if state.online:
-            log.warning(
-                "a collector called %r is, or was, on this broker too; give each its own --worker",
-                self._worker,
-            )
-        else:
-            self._connection.publish(self._publication(online=True))
+        match self._neighbours.heard(worker, payload):
+            case Verdict.ANNOUNCE:
+                self._publish_presence()
+            case Verdict.WARN:
+                log.warning(
+                    "a collector called %r is, or was, on this broker too;"
+                    " give each its own --worker",
+                    self._worker,
+                )
+            case Verdict.CLEAR:
+                topic = f"{self._topics.any_collector.removesuffix('+')}{worker}"
+                self._connection.publish(Publication(topic, b"", retain=True))
+            case Verdict.GIVE_WAY:
+                self._give_way(worker)
 
-
-def _software() -> str:
-    return f"edgemse {version('edgemse')}"
-
-
-def _shared(topic: str, group: str) -> str:
-    return f"$share/{group}/{topic}" if group else topic
+    def _give_way(self, worker: str) -> None:
+        """Take nothing more in, and acknowledge nothing more: another store has the prefix."""
+        self._ingest.halted.set()
+        error = StoreTakenOverError(
+            f"collector {worker!r} with another store is on the topic prefix"
+            f" {self._topics.prefix}; this one, with store {self._presence.store}, has ended, so"
+            " that no device is told that two stores hold what one holds. Find out which store is"
+            " to have the prefix, and start its collector with --take-over"
+        )
+        if worker != escape(self._worker):
+            # Or the next start would find this store's presence beside the other's.
+            self._retreat = Publication(self._topics.collector(self._worker), b"", retain=True)
+        log.error("%s", error)
+        self._end(error)

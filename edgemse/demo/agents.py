@@ -1,16 +1,14 @@
-"""The demo's side of a real agent: its settings file, its command, and its answer to `status`."""
+"""The demo's side of a real agent: its settings file, its command, and how it does."""
 
 from __future__ import annotations
 
 import json
-import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-__all__ = ["Agent", "Status"]
+from edgemse_agent.status import Status, ask_status
+
+__all__ = ["DemoAgent"]
 
 SETTINGS = """\
 device = {device}
@@ -34,20 +32,9 @@ signal = {signal}
 COMMIT_SECONDS = 3.0
 FAREWELL_SECONDS = 30.0
 ANSWER_SECONDS = 1.0
-ANSWER_BYTES_MAX = 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What an agent says of itself."""
-
-    collector_online: bool
-    cells_waiting: int
-    labels_waited_for: int
-    health: Mapping[str, int]
-
-
-class Agent:
+class DemoAgent:
     """One `edgemse-agent` of the demo, with a ledger and a socket of its own."""
 
     def __init__(self, folder: Path, device: str, signal: str) -> None:
@@ -77,21 +64,6 @@ class Agent:
     def status(self) -> Status | None:
         """Ask the agent how it does; None if it does not answer (yet, or any more)."""
         try:
-            answer = self._ask(b'{"request": "status"}\n')
-            status = json.loads(answer)["status"]
+            return ask_status(self.socket, seconds=ANSWER_SECONDS)
         except (OSError, ValueError):
             return None
-        return Status(
-            status["collector_online"],
-            status["cells_waiting"],
-            status["ids_waiting"],
-            status["health"],
-        )
-
-    def _ask(self, line: bytes) -> Any:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.connect(str(self.socket))
-            connection.sendall(line)
-            with connection.makefile("rb") as answers:
-                return answers.readline(ANSWER_BYTES_MAX)

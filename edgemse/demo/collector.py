@@ -14,12 +14,12 @@ from edgemse.errors import EdgemseError
 from edgemse.fleet import ask
 from edgemse.fleet.variance import VarianceAnswer
 
-__all__ = ["Collector"]
+__all__ = ["DemoCollector"]
 
 ANSWER_SECONDS = 5.0
 
 
-class Collector:
+class DemoCollector:
     """The one `edgemse collector` of the demo, with a DuckDB file of its own."""
 
     def __init__(self, folder: Path, address: str) -> None:

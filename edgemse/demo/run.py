@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgemse_agent.status import Status
 from rich.console import Console
 
 from edgemse.demo import broker
-from edgemse.demo.agents import Agent, Status
-from edgemse.demo.collector import Collector
+from edgemse.demo.agents import DemoAgent
+from edgemse.demo.collector import DemoCollector
 from edgemse.demo.interrupt import Interrupts
 from edgemse.demo.models import versions
 from edgemse.demo.plan import Device, Plan, devices
@@ -80,7 +81,7 @@ class _Demo:
         self._interrupts, self._processes, self._display = interrupts, processes, display
         self._devices = devices(plan.devices, signals())
         self._agents = [_agent(folder, device) for device in self._devices]
-        self._collector = Collector(folder, plan.http or _free_address())
+        self._collector = DemoCollector(folder, plan.http or _free_address())
         self._broker = _free_address()
         self._protocol = broker.PROTOCOLS[plan.broker]
         self._samples = folder / "samples"
@@ -201,25 +202,25 @@ class _Demo:
         self._looked = time.monotonic()
         self._display.show(View(self._news, self._looked - self._began, rows))
 
-    def _row(self, agent: Agent, rmse: dict[tuple[str, str], float]) -> Row:
-        status = self._statuses.get(agent.device, Status(False, 0, 0, {}))
+    def _row(self, agent: DemoAgent, rmse: dict[tuple[str, str], float]) -> Row:
+        status = self._statuses.get(agent.device)
         own = {
             version: value for (device, version), value in rmse.items() if device == agent.device
         }
-        health = status.health
+        health = status.health if status else {}
         return Row(
             agent.device,
             health.get("samples", 0),
             own,
             health.get("reports", 0),
             health.get("report_bytes", 0),
-            status.labels_waited_for,
-            status.cells_waiting,
+            status.ids_waiting if status else 0,
+            status.cells_waiting if status else 0,
         )
 
 
-def _agent(folder: Path, device: Device) -> Agent:
-    agent = Agent(folder, device.name, device.signal.meaning)
+def _agent(folder: Path, device: Device) -> DemoAgent:
+    agent = DemoAgent(folder, device.name, device.signal.meaning)
     if len(bytes(agent.socket)) > SOCKET_BYTES_MAX:
         raise SettingsError(
             f"the temporary folder {folder} has too long a path for a socket; set TMPDIR to another"

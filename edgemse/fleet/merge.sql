@@ -11,7 +11,8 @@
 --     m3' = sum(m3_i + 3 d_i m2_i + w_i d_i^3)
 --     m4' = sum(m4_i + 4 d_i m3_i + 6 d_i^2 m2_i + w_i d_i^4)
 -- (Chan, Golub and LeVeque 1979; Pebay 2008), and takes the shift s = sum(w_i d_i) / W out again:
---     m2 = m2' - W s^2     m3 = m3' - 3 s m2' + 2 W s^3     m4 = m4' - 4 s m3' + 6 s^2 m2' - 3 W s^4
+--     m2 = m2' - W s^2     m3 = m3' - 3 s m2' + 2 W s^3
+--     m4 = m4' - 4 s m3' + 6 s^2 m2' - 3 W s^4
 -- What that costs: with N cells in a group, u = 2^-53 and means up to M in size, s is at most N u M
 -- (the rounding of the average) and at most the spread R of the means (k lies between them). Half
 -- the spread at least is between the group's mean and one cell's, so that m2 >= w_min R^2 / 4.

@@ -163,12 +163,12 @@ GROWTH = 2.0**0.125
 
 
 def _square_kurtosis(stats: ErrorStats) -> float:
-    unit = stats.rmse
-    total = stats.histogram.count
-    if not (unit > 0 and total):
+    unit, histogram = stats.rmse, stats.histogram
+    if histogram is None or not (unit > 0 and histogram.count):
         return 1.0
+    total = histogram.count
     means = dict.fromkeys((2, 4, 6, 8), 0.0)
-    for offset, counts in (stats.histogram.positive(), stats.histogram.negative()):
+    for offset, counts in (histogram.positive(), histogram.negative()):
         low = GROWTH ** (offset + np.arange(len(counts))) / unit
         for p in means:
             within = (GROWTH ** (p + 1) - 1) / ((p + 1) * (GROWTH - 1))

@@ -23,6 +23,8 @@ NAMES = (
     "variance",
     "segments",
     "trend",
+    "compare",
+    "gate",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 

@@ -14,7 +14,17 @@ from edgemse.fleet.asked import Asked
 from edgemse.fleet.selection import key_text, select
 from edgemse.stores.base import Reading, Rows
 
-__all__ = ["Ewc", "Numbers", "Windows", "ewc", "following", "usual_step", "wider", "windows_of"]
+__all__ = [
+    "WINDOWS_MAX",
+    "Ewc",
+    "Numbers",
+    "Windows",
+    "ewc",
+    "following",
+    "usual_step",
+    "wider",
+    "windows_of",
+]
 
 Numbers: TypeAlias = NDArray[np.float64]
 
@@ -71,7 +81,7 @@ def windows_of(
     most 720 of them a group and a million in all. No sample: width 0 and no group.
     """
     most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
-    step = step_seconds or usual_step(reading, asked, most)
+    step = usual_step(reading, asked, most) if step_seconds is None else step_seconds
     if not step:
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)

@@ -30,8 +30,8 @@ class Link:
         """Return the file descriptor, for poll; -1 while there is no connection."""
         return -1 if self._socket is None else self._socket.fileno()
 
-    def connect(self, hello: dict[str, Any]) -> bool:
-        """Connect and say hello; False if no agent answers."""
+    def connect(self) -> bool:
+        """Connect; False if no agent listens."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(SEND_SECONDS)
         try:
@@ -40,15 +40,15 @@ class Link:
             connection.close()
             return False
         self._socket, self._buffer = connection, b""
-        return self.send([json.dumps(hello).encode()])
+        return True
 
     def send(self, lines: list[bytes]) -> bool:
-        """Send lines; False, and the connection is gone, if that failed."""
+        """Send lines, newlines included; False, and the connection is gone, if that failed."""
         if self._socket is None:
             return False
         try:
             self._socket.settimeout(SEND_SECONDS)
-            self._socket.sendall(b"".join(line + b"\n" for line in lines))
+            self._socket.sendall(b"".join(lines))
         except OSError:
             self.close()
             return False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import json
 import logging
 import os
 import select
@@ -15,17 +15,33 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
+from edgemse.growing import MEANINGS as GROWING
+from edgemse.monitor.cells import CellConversation
+from edgemse.monitor.checks import checked_id, checked_names, checked_number, checked_time
 from edgemse.monitor.link import Link
-from edgemse.monitor.own_cells import OwnCells
-from edgemse.monitor.own_lines import OwnLines
+from edgemse.monitor.session import SessionConversation
+from edgemse.stats.measures import follow_loss
 
-__all__ = ["DEFAULT_SOCKET", "Monitor"]
+__all__ = ["DEFAULT_SOCKET", "MEANINGS", "Monitor"]
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = Path("/run/edgemse/agent.sock")
 SEND_EVERY_SECONDS = 1.0
+EXIT_SECONDS = 5.0
+"""How long a process that ends without `close` waits for its Monitors' cells to be durable."""
+
+MEANINGS = {
+    **GROWING,
+    "cells_undurable": gauge("cells that would not survive this process"),
+    "cells_refused": counter("cells that the agent refused for good; the log says why"),
+    "lines_waiting": gauge("lines of predict and label that are not durable"),
+    "lines_dropped": counter("lines of predict and label past lines_max"),
+    "lines_given_up": counter("lines sent to a ledger that was lost before it confirmed them"),
+    "complaints": counter("errors that the agent told; the log has them"),
+}
 _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
@@ -39,6 +55,12 @@ class Monitor:
 
     `predict` and `label` are for labels that come late: their lines go to the agent, which joins
     them by id and remembers them when this process ends.
+
+    Call `close`, or use it as a context manager: then everything is handed over before the process
+    ends. One that ends without waits five seconds for that, and says what it could not hand over;
+    a process that is killed, or leaves by os._exit, loses its last second.
+
+    What the agent would refuse for ever raises TypeError or ValueError at the call.
 
     Args:
         socket: the agent's Unix socket.
@@ -64,6 +86,9 @@ class Monitor:
         lines_max: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        checked_names(model=model, version=version)
+        if not model:
+            raise ValueError("model: got an empty name")
         self._path, self._model, self._version = Path(socket).expanduser(), model, version
         self._cells_max, self._series_max, self._lines_max = cells_max, series_max, lines_max
         self._clock = clock
@@ -74,12 +99,18 @@ class Monitor:
         """Start empty, as a new producer, with a thread of this process."""
         self._lock = threading.Lock()
         self._durable = threading.Condition(self._lock)
-        self._cells = OwnCells(
-            self._model, self._version, cells_max=self._cells_max, series_max=self._series_max
+        self._counters = Counters(MEANINGS)
+        self._cells = CellConversation(
+            self._model,
+            self._version,
+            self._counters,
+            cells_max=self._cells_max,
+            series_max=self._series_max,
         )
-        self._lines = OwnLines(lines_max=self._lines_max)
+        self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
-        self._closing = False
+        self._last_error = ""
+        self._closing = self._closed = False
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -95,14 +126,47 @@ class Monitor:
         ts: float | None = None,
         *,
         output: str = "",
+        loss: str = "",
     ) -> None:
         """Count one sample, of the time `ts` (seconds since 1970; default: now).
 
-        NaN, infinite and huge values are counted as refused, as by ErrorStats.update.
+        `loss` (`huber(delta=1)`) is followed beside the error, as a measure of its own. NaN,
+        infinite and huge values are counted as refused, as by ErrorStats.update.
+
+        Raises:
+            TypeError: a name is no text, or a number no number.
+            ValueError: a name, a time, a weight or a loss that there cannot be; or after `close`.
         """
-        at = self._clock() if ts is None else ts
+        at = self._clock() if ts is None else checked_time(ts)
+        measured = follow_loss(loss) if loss else None
         with self._lock:
+            if self._closed:  # as _check_open; a call costs what the rest does
+                self._check_open()
             self._cells.add(output, segment, at, y_true, y_pred, weight)
+            if measured is not None:
+                self._cells.add_loss(measured, output, segment, at, y_true, y_pred, weight)
+
+    def follow(
+        self,
+        measure: str,
+        value: float,
+        segment: str = "",
+        weight: float = 1.0,
+        ts: float | None = None,
+        *,
+        output: str = "",
+    ) -> None:
+        """Count one number of a measure (`latency`, `feature:temperature`), apart from the errors.
+
+        Raises as `observe` does.
+        """
+        checked_names(measure=measure, output=output, segment=segment)
+        if not measure or measure.startswith("loss:"):
+            raise ValueError(f"measure {measure!r}: wanted a name; losses are observe's loss=")
+        at = self._clock() if ts is None else checked_time(ts)
+        with self._lock:
+            self._check_open()
+            self._cells.follow(measure, value, output, segment, at, weight)
 
     def predict(
         self,
@@ -113,19 +177,24 @@ class Monitor:
         ts: float | None = None,
         *,
         output: str = "",
+        loss: str = "",
     ) -> None:
-        """Tell the agent of a prediction whose label is still to come, perhaps after a restart."""
+        """Tell the agent of a prediction whose label is still to come, perhaps after a restart.
+
+        Raises as `observe` does; also for an id that is neither text nor a whole number.
+        """
+        checked_names(output=output, segment=segment)
         line = {
-            "id": id,
-            "y_pred": float(y_pred),
-            "ts": self._clock() if ts is None else ts,
+            "id": checked_id(id),
+            "y_pred": checked_number("y_pred", y_pred),
+            "ts": float(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
             "output": output,
             "segment": segment,
-            "weight": weight,
+            "weight": checked_number("weight", weight, above=0.0),
         }
-        self._add(line)
+        self._add(line | {"loss": follow_loss(loss).measure} if loss else line)
 
     def label(
         self,
@@ -135,15 +204,21 @@ class Monitor:
         *,
         output: str | None = None,
     ) -> None:
-        """Tell the agent of the label of that id; it meets this model's prediction."""
+        """Tell the agent of the label of that id; it meets this model's prediction.
+
+        Raises as `predict` does.
+        """
         line = {
-            "id": id,
-            "y_true": float(y_true),
-            "ts": self._clock() if ts is None else ts,
+            "id": checked_id(id),
+            "y_true": checked_number("y_true", y_true),
+            "ts": float(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
         }
-        self._add(line if output is None else line | {"output": output})
+        if output is not None:
+            checked_names(output=output)
+            line["output"] = output
+        self._add(line)
 
     def flush(self, timeout_seconds: float = 60.0) -> None:
         """Send everything and wait until it is durable; UnacknowledgedError if that takes longer.
@@ -153,20 +228,24 @@ class Monitor:
         end = time.monotonic() + timeout_seconds
         self._wake()
         with self._durable:
-            while self._cells.undurable or len(self._lines):
+            while self._cells.undurable or len(self._session):
                 left = end - time.monotonic()
                 if left <= 0:
                     raise UnacknowledgedError(
-                        f"{self._cells.undurable} cells, {len(self._lines)} lines are not durable"
+                        f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
                 self._durable.wait(left)
 
     def close(self, timeout_seconds: float = 60.0) -> None:
-        """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable."""
+        """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable.
+
+        Nothing can be observed afterwards. A second call does nothing.
+        """
         if self._closing:
             return
         with self._lock:
+            self._closed = True
             self._cells.close_ended(self._clock(), everything=True)
         try:
             self.flush(timeout_seconds)
@@ -193,19 +272,29 @@ class Monitor:
             log.error("%s", late)  # the error that ended the block is the one to see
 
     def counters(self) -> dict[str, int]:
-        """Return what is held here, and what each bound has cost."""
+        """Return what is held here, and what each bound has cost, by the names in MEANINGS."""
         with self._lock:
-            return {
-                "cells_undurable": self._cells.undurable,
-                "samples_overflowed": self._cells.overflowed,
-                "lines_waiting": len(self._lines),
-                "lines_dropped": self._lines.dropped,
-                "lines_given_up": self._lines.given_up,
+            self._counters.set("cells_undurable", self._cells.undurable)
+            self._counters.set("lines_waiting", len(self._session))
+            return self._counters.snapshot() | {
+                "lines_dropped": self._session.dropped,
+                "lines_given_up": self._session.given_up,
             }
+
+    def __repr__(self) -> str:
+        held = {name: count for name, count in self.counters().items() if count}
+        shown = "".join(f", {name}={count}" for name, count in held.items())
+        error = f", last error: {self._last_error}" if self._last_error else ""
+        return f"Monitor({str(self._path)!r}, {self._model!r}, {self._version!r}{shown}{error})"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("this Monitor is closed; make another one")
 
     def _add(self, line: Mapping[str, object]) -> None:
         with self._lock:
-            self._lines.add(line)
+            self._check_open()
+            self._session.add(line)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake already
@@ -234,46 +323,36 @@ class Monitor:
                 self._wake_read.recv(4096)
 
     def _exchange_cells(self) -> None:
-        link = self._cell_link
-        again = not link.open
         with self._lock:
             self._cells.close_ended(self._clock())
-            hello = {"producer": self._cells.producer.hex()}
-        if again and not link.connect(hello):
-            return
-        with self._lock:
-            lines = self._cells.lines(again=again)
-        link.send(lines)
-        for reply in link.receive():
-            with self._lock:
-                self._cells.width_seconds = reply.get("width_seconds", self._cells.width_seconds)
-                for sequence, revision in reply.get("durable_cells", ()):
-                    self._cells.durable(sequence, revision)
-            self._log_error(reply)
+        self._exchange(self._cell_link, self._cells)
 
     def _exchange_lines(self) -> None:
-        link = self._line_link
-        with self._lock:
-            if not link.open and not len(self._lines):
+        if self._line_link.open or len(self._session):
+            self._exchange(self._line_link, self._session)
+
+    def _exchange(self, link: Link, conversation: CellConversation | SessionConversation) -> None:
+        """Let the conversation hear what is there and say what is due."""
+        if not link.open:
+            if not link.connect():
+                self._last_error = "no agent listens"
                 return
-            hello = self._lines.hello() if not link.open else None
-        if hello is not None and not link.connect(hello):
-            return
+            with self._lock:
+                hello = conversation.hello()
+            link.send([hello])
         for reply in link.receive():
             with self._lock:
-                again = None
-                if "received" in reply:
-                    again = self._lines.resume(reply["ledger"], reply["received"])
-                self._lines.durable(reply.get("durable", 0))
-            if again is not None:
-                link.send([json.dumps(again).encode()])
+                conversation.heard(reply)
             self._log_error(reply)
-        with self._lock:
-            lines = self._lines.due()
-        link.send(lines)
+        if link.open:
+            with self._lock:
+                lines = conversation.due()
+            link.send(lines)
 
     def _log_error(self, reply: dict[str, object]) -> None:
         if "error" in reply:
+            self._counters.count("complaints")
+            self._last_error = str(reply["error"])
             log.warning("the agent at %s: %s", self._path, reply["error"])
 
 
@@ -282,4 +361,13 @@ def _after_fork_in_child() -> None:
         monitor._after_fork()  # noqa: SLF001 - same module
 
 
+def _at_exit() -> None:
+    for monitor in list(_monitors):
+        try:
+            monitor.close(EXIT_SECONDS)
+        except UnacknowledgedError as late:
+            log.error("at exit: %s", late)
+
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

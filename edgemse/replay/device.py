@@ -29,10 +29,10 @@ def settings_for(device: str, model: str, version: str, width_seconds: int) -> A
     settings = AgentSettings(
         device,
         defaults=Defaults(model, version),
-        windows=WindowSettings(width_seconds, series_max=100_000, open_cells_max=1_000_000),
+        windows=WindowSettings(width_seconds, inf, series_max=100_000, open_cells_max=1_000_000),
         pairing=PairingSettings(pending_max=PENDING_MAX, matched_max=1),
     )
-    # Commits come by rows, not by time, so that a second replay makes the same cells.
+    # Cells are closed by rows, never by a clock, so that a second replay makes the same ones.
     never = DeliverySettings(commit_seconds=inf, ledger_cells_max=PENDING_MAX)
     return replace(settings, delivery=never, pairing=replace(settings.pairing, age_max_seconds=inf))
 
@@ -60,10 +60,14 @@ class VirtualAgent:
         label = LabelLine(key, where, y_true, time + self._delay_seconds)
         heapq.heappush(self._labels, (time + self._delay_seconds, self._rows, label))
 
+    def close_cells(self) -> None:
+        """Close all cells, as after so many rows."""
+        self.agent.commit(everything=True)
+
     def finish(self) -> None:
         """Deliver the labels that are still to come, and close all cells."""
         self._deliver(inf)
-        self.agent.commit(everything=True)
+        self.close_cells()
 
     def _deliver(self, until: float) -> None:
         while self._labels and self._labels[0][0] <= until:

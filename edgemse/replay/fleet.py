@@ -87,7 +87,7 @@ class VirtualFleet:
             self.outcome.rows_without_time += 1
         if self.outcome.rows % ROWS_PER_COMMIT == 0:
             for virtual in self._agents.values():
-                virtual.agent.commit()
+                virtual.close_cells()
             self.exchange()
 
     def finish(self, *, patience_seconds: float, told: Callable[[int], None]) -> None:
@@ -110,7 +110,7 @@ class VirtualFleet:
             elif self._clock.monotonic() - since > patience_seconds:
                 raise UnacknowledgedError(self._complaint(left, patience_seconds))
         self.outcome.devices = len(self._agents)
-        self.outcome.cells_refused = sum(v.agent.ledger.count()[1] for v in self._agents.values())
+        self.outcome.cells_refused = sum(v.agent.ledger.parked_now for v in self._agents.values())
 
     def exchange(self, devices: list[str] | None = None) -> None:
         """Hand over what is due, then take acks for a moment."""

@@ -22,7 +22,7 @@ typedef struct {
 
 /* 1.5 * 2^k, 2^k > bound. Adding x, |x| <= 2^k / 2, rounds it to a multiple of 2^(k - 52), which
    then stands in the low bits as an integer. */
-static inline double edgemse_preset(double bound)
+static inline double edgemse_block_preset(double bound)
 {
     uint64_t bits;
     if (!(bound > 0x1p-900)) /* what two presets round to stays a normal number */
@@ -35,7 +35,7 @@ static inline double edgemse_preset(double bound)
 
 /* The integers that stand in the low bits of n numbers which were added to `preset`, added up;
    `total` is the sum of the numbers' bits. */
-static inline edgemse_dd edgemse_unfix(uint64_t total, ptrdiff_t n, double preset)
+static inline edgemse_dd edgemse_block_unfix(uint64_t total, ptrdiff_t n, double preset)
 {
     uint64_t bits;
     int64_t units;
@@ -72,19 +72,19 @@ static inline edgemse_dd edgemse_unfix(uint64_t total, ptrdiff_t n, double prese
 /* Sums of 1..EDGEMSE_BLOCK pairs. `errors` is filled, or holds the errors already where pred is
    NULL. Returns 0 unless it is certain that every sample is finite and within the limit; of samples
    that are, the sums are right in any case. */
-static inline int edgemse_sums(const double *y, const double *pred, double *errors, ptrdiff_t n,
-                               edgemse_block *out)
+static inline int edgemse_block_sums(const double *y, const double *pred, double *errors,
+                                     ptrdiff_t n, edgemse_block *out)
 {
 #ifdef EDGEMSE_CHOICE
     if (__builtin_cpu_supports("avx512f"))
-        return edgemse_sums_8(y, pred, errors, n, out);
+        return edgemse_block_sums_8(y, pred, errors, n, out);
     if (__builtin_cpu_supports("avx2"))
-        return edgemse_sums_4(y, pred, errors, n, out);
+        return edgemse_block_sums_4(y, pred, errors, n, out);
 #endif
 #if EDGEMSE_NATIVE == 2
-    return edgemse_sums_2(y, pred, errors, n, out);
+    return edgemse_block_sums_2(y, pred, errors, n, out);
 #else
-    return edgemse_sums_1(y, pred, errors, n, out);
+    return edgemse_block_sums_1(y, pred, errors, n, out);
 #endif
 }
 

@@ -42,12 +42,26 @@ typedef struct {
 #define EDGEMSE_B5 UINT64_C(0x8ace5422aa0db)
 #define EDGEMSE_B6 UINT64_C(0xae89f995ad3ad)
 #define EDGEMSE_B7 UINT64_C(0xd5818dcfba487)
+
+/* The largest doubles <= 2^(j/8): the bounds as counting has them. */
+#define EDGEMSE_EIGHTH(bound) (1.0 + (double)(bound) * 0x1p-52)
+static const double edgemse_eighths[8] = {
+    1.0,
+    EDGEMSE_EIGHTH(EDGEMSE_B1),
+    EDGEMSE_EIGHTH(EDGEMSE_B2),
+    EDGEMSE_EIGHTH(EDGEMSE_B3),
+    EDGEMSE_EIGHTH(EDGEMSE_B4),
+    EDGEMSE_EIGHTH(EDGEMSE_B5),
+    EDGEMSE_EIGHTH(EDGEMSE_B6),
+    EDGEMSE_EIGHTH(EDGEMSE_B7),
+};
+
 #define EDGEMSE_PLAIN(j, slot) ((UINT64_C(j) << 49) - (UINT64_C(slot) << 48))
 #define EDGEMSE_BOUND(j, bound) ((UINT64_C(j) << 49) - (bound))
 
 /* For the sixteenth of an octave that a mantissa m lies in, what to add to make its high bits the
    bucket: (m + addend) >> 49 == j. A sixteenth holds one bound at most. */
-static const uint64_t edgemse_addend[16] = {
+static const uint64_t edgemse_bucket_addend[16] = {
     EDGEMSE_PLAIN(0, 0),            EDGEMSE_BOUND(1, EDGEMSE_B1), EDGEMSE_PLAIN(1, 2),
     EDGEMSE_BOUND(2, EDGEMSE_B2),   EDGEMSE_BOUND(3, EDGEMSE_B3), EDGEMSE_PLAIN(3, 5),
     EDGEMSE_BOUND(4, EDGEMSE_B4),   EDGEMSE_PLAIN(4, 7),          EDGEMSE_BOUND(5, EDGEMSE_B5),
@@ -58,19 +72,21 @@ static const uint64_t edgemse_addend[16] = {
 
 /* The bucket of a normal number > 0. Bounds are inclusive above, so look at the double below: then
    "above the bound" is "at or above the largest double that is <= the bound". */
-static inline int edgemse_index_normal(double a)
+static inline int edgemse_bucket_index_normal(double a)
 {
     uint64_t bits;
     memcpy(&bits, &a, sizeof bits);
     bits -= 1;
-    bits += edgemse_addend[(bits >> 48) & 15];
+    bits += edgemse_bucket_addend[(bits >> 48) & 15];
     return (int)(bits >> 49) - 8 * 1023;
 }
 
 /* The bucket of any finite number > 0. */
-static inline int edgemse_index(double a)
+static inline int edgemse_bucket_index(double a)
 {
-    return a < 0x1p-1021 ? edgemse_index_normal(a * 0x1p64) - 512 : edgemse_index_normal(a);
+    if (a < 0x1p-1021)
+        return edgemse_bucket_index_normal(a * 0x1p64) - 8 * 64;
+    return edgemse_bucket_index_normal(a);
 }
 
 static inline void edgemse_buckets_clear(edgemse_buckets *b)
@@ -86,12 +102,12 @@ static inline void edgemse_buckets_free(edgemse_buckets *b)
     edgemse_buckets_clear(b);
 }
 
-static inline uint64_t edgemse_get(const edgemse_side *s, int j)
+static inline uint64_t edgemse_side_get(const edgemse_side *s, int j)
 {
     return s->wide ? ((const uint64_t *)s->counts)[j] : ((const uint32_t *)s->counts)[j];
 }
 
-static inline void edgemse_gain(edgemse_side *s, int j, uint64_t n)
+static inline void edgemse_side_gain(edgemse_side *s, int j, uint64_t n)
 {
     if (s->wide)
         ((uint64_t *)s->counts)[j] += n;
@@ -99,19 +115,19 @@ static inline void edgemse_gain(edgemse_side *s, int j, uint64_t n)
         ((uint32_t *)s->counts)[j] += (uint32_t)n;
 }
 
-static inline size_t edgemse_bytes(const edgemse_side *s, int buckets)
+static inline size_t edgemse_side_bytes(const edgemse_side *s, int buckets)
 {
     return (size_t)buckets << (s->wide ? 3 : 2);
 }
 
-static inline char *edgemse_place(const edgemse_side *s, int j)
+static inline char *edgemse_side_place(const edgemse_side *s, int j)
 {
-    return (char *)s->counts + edgemse_bytes(s, j);
+    return (char *)s->counts + edgemse_side_bytes(s, j);
 }
 
 /* Makes room for `more` samples: 64 bits a count if they will need it. Returns 0, or -1 without
    memory. */
-static int edgemse_expect(edgemse_buckets *b, uint64_t more)
+static int edgemse_buckets_expect(edgemse_buckets *b, uint64_t more)
 {
     if (b->total + more <= UINT32_MAX)
         return 0;
@@ -122,11 +138,11 @@ static int edgemse_expect(edgemse_buckets *b, uint64_t more)
             s->wide = 1;
             continue;
         }
-        wide.counts = PyMem_RawMalloc(edgemse_bytes(&wide, wide.room));
+        wide.counts = PyMem_RawMalloc(edgemse_side_bytes(&wide, wide.room));
         if (!wide.counts)
             return -1;
         for (int j = 0; j < s->size; j++)
-            ((uint64_t *)wide.counts)[j] = edgemse_get(s, j);
+            ((uint64_t *)wide.counts)[j] = edgemse_side_get(s, j);
         PyMem_RawFree(s->counts);
         *s = wide;
     }
@@ -142,13 +158,13 @@ static inline void edgemse_side_cut(edgemse_side *s, int cut, uint64_t *zero)
     if (drop > s->size)
         drop = s->size;
     for (int j = 0; j < drop; j++)
-        *zero += edgemse_get(s, j);
+        *zero += edgemse_side_get(s, j);
     s->size -= drop;
     s->low += drop;
-    memmove(s->counts, edgemse_place(s, drop), edgemse_bytes(s, s->size));
+    memmove(s->counts, edgemse_side_place(s, drop), edgemse_side_bytes(s, s->size));
 }
 
-static inline void edgemse_raise_top(edgemse_buckets *b, int top)
+static inline void edgemse_buckets_raise_top(edgemse_buckets *b, int top)
 {
     if (top <= b->top)
         return;
@@ -174,7 +190,7 @@ static int edgemse_side_cover(edgemse_side *s, int low, int high, int floor)
     size = end - low;
     if (size > s->room) {
         int room = (size + EDGEMSE_GROW - 1) / EDGEMSE_GROW * EDGEMSE_GROW;
-        void *counts = PyMem_RawRealloc(s->counts, edgemse_bytes(s, room));
+        void *counts = PyMem_RawRealloc(s->counts, edgemse_side_bytes(s, room));
         if (!counts)
             return -1;
         s->counts = counts;
@@ -182,32 +198,32 @@ static int edgemse_side_cover(edgemse_side *s, int low, int high, int floor)
     }
     shift = s->size ? s->low - low : 0;
     if (shift > 0) {
-        memmove(edgemse_place(s, shift), s->counts, edgemse_bytes(s, s->size));
-        memset(s->counts, 0, edgemse_bytes(s, shift));
+        memmove(edgemse_side_place(s, shift), s->counts, edgemse_side_bytes(s, s->size));
+        memset(s->counts, 0, edgemse_side_bytes(s, shift));
     }
     shift += s->size;
-    memset(edgemse_place(s, shift), 0, edgemse_bytes(s, size - shift));
+    memset(edgemse_side_place(s, shift), 0, edgemse_side_bytes(s, size - shift));
     s->low = low;
     s->size = size;
     return 0;
 }
 
 /* Counts one finite error. Returns 0, or -1 without memory. */
-static inline int edgemse_count(edgemse_buckets *b, double e)
+static inline int edgemse_buckets_count(edgemse_buckets *b, double e)
 {
     edgemse_side *s = &b->sides[e < 0.0];
     double a = fabs(e);
     int index;
-    if (b->total >= UINT32_MAX && edgemse_expect(b, 1))
+    if (b->total >= UINT32_MAX && edgemse_buckets_expect(b, 1))
         return -1;
     if (a == 0.0) {
         b->zero++;
         b->total++;
         return 0;
     }
-    index = edgemse_index(a);
+    index = edgemse_bucket_index(a);
     if ((unsigned)index - (unsigned)s->low >= (unsigned)s->size) { /* not covered yet */
-        edgemse_raise_top(b, index);
+        edgemse_buckets_raise_top(b, index);
         if (index <= b->top - EDGEMSE_SPAN) {
             b->zero++;
             b->total++;
@@ -216,19 +232,19 @@ static inline int edgemse_count(edgemse_buckets *b, double e)
         if (edgemse_side_cover(s, index, index, b->top - EDGEMSE_SPAN + 1))
             return -1;
     }
-    edgemse_gain(s, index - s->low, 1);
+    edgemse_side_gain(s, index - s->low, 1);
     b->total++;
     return 0;
 }
 
 /* Counts n finite errors. Returns 0, or -1 without memory. The runs are kept in local variables: a
    compiler must otherwise fear that counting changes them. */
-static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py_ssize_t n)
+static inline int edgemse_buckets_count_all(edgemse_buckets *b, const double *errors, Py_ssize_t n)
 {
     uint32_t *counts[2];
     unsigned low[2], size[2];
     Py_ssize_t i = 0, from;
-    if (edgemse_expect(b, (uint64_t)n))
+    if (edgemse_buckets_expect(b, (uint64_t)n))
         return -1;
     while (i < n) {
         for (int side = 0; side < 2; side++) {
@@ -244,44 +260,50 @@ static inline int edgemse_count_all(edgemse_buckets *b, const double *errors, Py
             memcpy(&raw, errors + i, sizeof raw);
             bits = (raw & INT64_MAX) - 1;
             side = (unsigned)(raw >> 63);
-            at = (unsigned)((bits + edgemse_addend[(bits >> 48) & 15]) >> 49) - low[side];
+            at = (unsigned)((bits + edgemse_bucket_addend[(bits >> 48) & 15]) >> 49) - low[side];
             if (at >= size[side])
                 break;
             counts[side][at]++;
         }
         b->total += (uint64_t)(i - from);
-        if (i < n && edgemse_count(b, errors[i++]))
+        if (i < n && edgemse_buckets_count(b, errors[i++]))
             return -1;
     }
     return 0;
 }
 
 EDGEMSE_CLONES
-static void edgemse_add_narrow(uint32_t *to, const uint32_t *from, int n)
+static void edgemse_side_add_narrow(uint32_t *to, const uint32_t *from, int n)
 {
     for (int i = 0; i < n; i++)
         to[i] += from[i];
 }
 
 /* to[at ...] += from[skip ...] */
-static inline void edgemse_add_counts(edgemse_side *to, int at, const edgemse_side *from, int skip)
+static inline void edgemse_side_add(edgemse_side *to, int at, const edgemse_side *from, int skip)
 {
     int n = from->size - skip;
-    if (!to->wide)
-        edgemse_add_narrow((uint32_t *)to->counts + at, (uint32_t *)from->counts + skip, n);
-    else
+    if (!to->wide && !from->wide) {
+        edgemse_side_add_narrow((uint32_t *)to->counts + at, (uint32_t *)from->counts + skip, n);
+    } else if (!to->wide) { /* wide by nature, not by need: fresh from its bytes */
+        uint32_t *into = (uint32_t *)to->counts + at;
+        const uint64_t *some = (const uint64_t *)from->counts + skip;
         for (int j = 0; j < n; j++)
-            edgemse_gain(to, at + j, edgemse_get(from, skip + j));
+            into[j] += (uint32_t)some[j];
+    } else {
+        for (int j = 0; j < n; j++)
+            edgemse_side_gain(to, at + j, edgemse_side_get(from, skip + j));
+    }
 }
 
 /* a += b. Returns 0, or -1 without memory (a is then unchanged but for width, room and top). */
 static inline int edgemse_buckets_merge(edgemse_buckets *a, const edgemse_buckets *b)
 {
     int cut, skip[2];
-    if (edgemse_expect(a, b->total))
+    if (edgemse_buckets_expect(a, b->total))
         return -1;
     if (b->top != EDGEMSE_NO_TOP)
-        edgemse_raise_top(a, b->top);
+        edgemse_buckets_raise_top(a, b->top);
     cut = a->top == EDGEMSE_NO_TOP ? INT_MIN : a->top - EDGEMSE_SPAN;
     for (int side = 0; side < 2; side++) {
         const edgemse_side *s = &b->sides[side];
@@ -300,19 +322,19 @@ static inline int edgemse_buckets_merge(edgemse_buckets *a, const edgemse_bucket
         const edgemse_side *s = &b->sides[side];
         edgemse_side *into = &a->sides[side];
         for (int j = 0; j < s->size && j < skip[side]; j++)
-            a->zero += edgemse_get(s, j);
+            a->zero += edgemse_side_get(s, j);
         if (skip[side] < s->size)
-            edgemse_add_counts(into, s->low + skip[side] - into->low, s, skip[side]);
+            edgemse_side_add(into, s->low + skip[side] - into->low, s, skip[side]);
     }
     return 0;
 }
 
 /* A histogram whose zero bucket and top are set gets its runs: both signs' counts, one after the
    other. Returns 0, or -1 without memory. */
-static inline int edgemse_fill(edgemse_buckets *b, const uint64_t *counts, uint64_t total,
+static inline int edgemse_buckets_fill(edgemse_buckets *b, const uint64_t *counts, uint64_t total,
                                const int *low, const int *size)
 {
-    if (edgemse_expect(b, total))
+    if (edgemse_buckets_expect(b, total))
         return -1;
     b->total = total;
     for (int side = 0; side < 2; counts += size[side++]) {
@@ -322,7 +344,7 @@ static inline int edgemse_fill(edgemse_buckets *b, const uint64_t *counts, uint6
         if (edgemse_side_cover(s, low[side], low[side] + size[side] - 1, low[side]))
             return -1;
         if (s->wide) {
-            memcpy(s->counts, counts, edgemse_bytes(s, size[side]));
+            memcpy(s->counts, counts, edgemse_side_bytes(s, size[side]));
             continue;
         }
         for (int j = 0; j < size[side]; j++)

@@ -7,6 +7,8 @@ cdef extern from "_buckets.h" nogil:
         int low
         int size
         int room
+        int wide
+        void *counts
 
     ctypedef struct Buckets "edgemse_buckets":
         uint64_t zero
@@ -14,20 +16,23 @@ cdef extern from "_buckets.h" nogil:
         int top
         Side sides[2]
 
-    const int SPAN "EDGEMSE_SPAN"
+    enum:
+        SPAN "EDGEMSE_SPAN"
     const int NO_TOP "EDGEMSE_NO_TOP"
     const double LIMIT "EDGEMSE_LIMIT"
+    const double eighths "edgemse_eighths"[8]
     const uint64_t MAX_COUNT "EDGEMSE_MAX_COUNT"
-    int bucket_index "edgemse_index"(double magnitude) noexcept
+    int bucket_index "edgemse_bucket_index"(double magnitude) noexcept
     void buckets_clear "edgemse_buckets_clear"(Buckets *b) noexcept
     void buckets_free "edgemse_buckets_free"(Buckets *b) noexcept
-    uint64_t get "edgemse_get"(const Side *s, int j) noexcept
-    size_t side_bytes "edgemse_bytes"(const Side *s, int buckets) noexcept
-    int buckets_fill "edgemse_fill"(
+    uint64_t side_get "edgemse_side_get"(const Side *s, int j) noexcept
+    size_t side_bytes "edgemse_side_bytes"(const Side *s, int buckets) noexcept
+    int buckets_fill "edgemse_buckets_fill"(
         Buckets *b, const uint64_t *counts, uint64_t total, const int *low,
         const int *size) noexcept
-    int count_one "edgemse_count"(Buckets *b, double e) noexcept
-    int count_all "edgemse_count_all"(Buckets *b, const double *errors, Py_ssize_t n) noexcept
+    int buckets_count "edgemse_buckets_count"(Buckets *b, double e) noexcept
+    int buckets_count_all "edgemse_buckets_count_all"(
+        Buckets *b, const double *errors, Py_ssize_t n) noexcept
     int buckets_merge "edgemse_buckets_merge"(Buckets *a, const Buckets *b) noexcept
     int buckets_copy "edgemse_buckets_copy"(Buckets *to, const Buckets *source) noexcept
 
@@ -51,32 +56,27 @@ cdef extern from "math.h" nogil:
     double INFINITY
     double NAN
 
-# 2^(j/8), rounded to nearest; the counting itself never uses them (_buckets.h).
-cdef extern from *:
-    """
-    static const double edgemse_eighths[8] = {
-        0x1.0000000000000p+0, 0x1.172b83c7d517bp+0, 0x1.306fe0a31b715p+0, 0x1.4bfdad5362a27p+0,
-        0x1.6a09e667f3bcdp+0, 0x1.8ace5422aa0dbp+0, 0x1.ae89f995ad3adp+0, 0x1.d5818dcfba487p+0,
-    };
-    """
-    const double eighths "edgemse_eighths"[8]
-
 cdef enum:
     POSITIVE = 0
     NEGATIVE = 1
-    LOWEST = -8593  # the bucket of the smallest double, 2^-1074
+    LOWEST = -8593           # the bucket of the smallest double, 2^-1074
+    LOWEST_NORMAL = -8 * 1022  # bounds from here on are normal numbers
+    EIGHTH = 7               # the low bits of an index: which eighth of its octave
 
 
-cdef inline double bound(int i) noexcept nogil:
-    """The double nearest to 2^(i/8): bucket i is (bound(i), bound(i + 1)]."""
-    return ldexp(eighths[i & 7], i >> 3)
+cdef inline double bucket_bound(int i) noexcept nogil:
+    """The largest double <= 2^(i/8): bucket i is (bucket_bound(i), bucket_bound(i + 1)]."""
+    cdef double x = ldexp(eighths[i & EIGHTH], i >> 3)
+    if i < LOWEST_NORMAL and ldexp(x, -(i >> 3)) > eighths[i & EIGHTH]:
+        return nextafter(x, 0.0)  # ldexp rounds subnormals to nearest
+    return x
 
 
 cdef inline uint64_t side_total(const Side *s) noexcept nogil:
     cdef uint64_t total = 0
     cdef int j
     for j in range(s.size):
-        total += get(s, j)
+        total += side_get(s, j)
     return total
 
 
@@ -86,50 +86,50 @@ cdef inline size_t buckets_bytes(const Buckets *b) noexcept nogil:
             + side_bytes(&b.sides[NEGATIVE], b.sides[NEGATIVE].room))
 
 
-cdef inline uint64_t at(const Side *s, int index) noexcept nogil:
+cdef inline uint64_t side_at(const Side *s, int index) noexcept nogil:
     """The count of one bucket; 0 outside the run."""
     if index < s.low or index >= s.low + s.size:
         return 0
-    return get(s, index - s.low)
+    return side_get(s, index - s.low)
 
 
-cdef inline void trim(const Side *s, int *low, int *size) noexcept nogil:
+cdef inline void side_trim(const Side *s, int *low, int *size) noexcept nogil:
     """The run without empty ends."""
     cdef int first = 0
     cdef int last = s.size
-    while first < last and get(s, first) == 0:
+    while first < last and side_get(s, first) == 0:
         first += 1
-    while last > first and get(s, last - 1) == 0:
+    while last > first and side_get(s, last - 1) == 0:
         last -= 1
     low[0] = s.low + first if last > first else 0
     size[0] = last - first
 
 
-cdef inline bint same_side(const Side *a, const Side *b) noexcept nogil:
+cdef inline bint side_same(const Side *a, const Side *b) noexcept nogil:
     cdef int low_a, size_a, low_b, size_b, i
-    trim(a, &low_a, &size_a)
-    trim(b, &low_b, &size_b)
+    side_trim(a, &low_a, &size_a)
+    side_trim(b, &low_b, &size_b)
     if low_a != low_b or size_a != size_b:
         return False
     for i in range(low_a, low_a + size_a):
-        if at(a, i) != at(b, i):
+        if side_at(a, i) != side_at(b, i):
             return False
     return True
 
 
-cdef inline bint same_buckets(const Buckets *a, const Buckets *b) noexcept nogil:
+cdef inline bint buckets_same(const Buckets *a, const Buckets *b) noexcept nogil:
     return (a.zero == b.zero and a.top == b.top
-            and same_side(&a.sides[POSITIVE], &b.sides[POSITIVE])
-            and same_side(&a.sides[NEGATIVE], &b.sides[NEGATIVE]))
+            and side_same(&a.sides[POSITIVE], &b.sides[POSITIVE])
+            and side_same(&a.sides[NEGATIVE], &b.sides[NEGATIVE]))
 
 
-cdef inline double inside(int index, double share) noexcept nogil:
+cdef inline double bucket_inside(int index, double share) noexcept nogil:
     """The point of a bucket below which `share` of it lies, were it filled evenly."""
-    cdef double low = bound(index)
-    return low + (bound(index + 1) - low) * share
+    cdef double low = bucket_bound(index)
+    return low + (bucket_bound(index + 1) - low) * share
 
 
-cdef inline double magnitude_at(const Side *a, const Side *b, uint64_t zero,
+cdef inline double buckets_magnitude(const Side *a, const Side *b, uint64_t zero,
                                 double rank) noexcept nogil:
     """The magnitude that `rank` samples of the two sides and the zero bucket do not exceed."""
     cdef double before = <double> zero
@@ -140,14 +140,14 @@ cdef inline double magnitude_at(const Side *a, const Side *b, uint64_t zero,
     if rank <= before and zero:
         return 0.0
     for i in range(low, end):
-        here = <double> (at(a, i) + at(b, i))
+        here = <double> (side_at(a, i) + side_at(b, i))
         if here > 0.0 and before + here >= rank:
-            return inside(i, (rank - before) / here)
+            return bucket_inside(i, (rank - before) / here)
         before += here
-    return bound(end)
+    return bucket_bound(end)
 
 
-cdef inline double signed_quantile(const Buckets *b, double q) noexcept nogil:
+cdef inline double buckets_quantile(const Buckets *b, double q) noexcept nogil:
     """Of e. NaN when empty."""
     cdef Side none
     cdef double total = <double> b.total
@@ -157,19 +157,19 @@ cdef inline double signed_quantile(const Buckets *b, double q) noexcept nogil:
     if total == 0.0:
         return NAN
     if rank < below:
-        return -magnitude_at(&b.sides[NEGATIVE], &none, 0, below - rank)
-    return magnitude_at(&b.sides[POSITIVE], &none, b.zero, rank - below)
+        return -buckets_magnitude(&b.sides[NEGATIVE], &none, 0, below - rank)
+    return buckets_magnitude(&b.sides[POSITIVE], &none, b.zero, rank - below)
 
 
-cdef inline double absolute_quantile(const Buckets *b, double q) noexcept nogil:
+cdef inline double buckets_abs_quantile(const Buckets *b, double q) noexcept nogil:
     """Of |e|. NaN when empty."""
     cdef double total = <double> b.total
     if total == 0.0:
         return NAN
-    return magnitude_at(&b.sides[POSITIVE], &b.sides[NEGATIVE], b.zero, q * total)
+    return buckets_magnitude(&b.sides[POSITIVE], &b.sides[NEGATIVE], b.zero, q * total)
 
 
-cdef inline uint64_t above(const Buckets *b, int index) noexcept nogil:
+cdef inline uint64_t buckets_above(const Buckets *b, int index) noexcept nogil:
     """How many |e| lie above bucket `index`."""
     cdef uint64_t total = 0
     cdef int side, j
@@ -177,11 +177,12 @@ cdef inline uint64_t above(const Buckets *b, int index) noexcept nogil:
     for side in range(2):
         s = &b.sides[side]
         for j in range(max(0, index + 1 - s.low), s.size):
-            total += get(s, j)
+            total += side_get(s, j)
     return total
 
 
-cdef inline void above_bounds(const Buckets *b, double t, double *low, double *high) noexcept nogil:
+cdef inline void buckets_above_bounds(const Buckets *b, double t, double *low,
+                                      double *high) noexcept nogil:
     """How many |e| exceed t: between N(> upper bound) and N(> lower bound) of t's bucket."""
     cdef int cut = b.top - SPAN if b.top != NO_TOP else NO_TOP
     cdef int index
@@ -189,31 +190,31 @@ cdef inline void above_bounds(const Buckets *b, double t, double *low, double *h
         low[0] = high[0] = <double> b.total if t < 0.0 else 0.0
         return
     index = bucket_index(t) if t > 0.0 else LOWEST
-    low[0] = high[0] = <double> above(b, max(index, cut))
+    low[0] = high[0] = <double> buckets_above(b, max(index, cut))
     if index >= cut and bucket_index(nextafter(t, INFINITY)) > index:
         return  # t is the largest double below the bucket's bound: nothing of it exceeds t
     if index > cut:
-        high[0] = <double> above(b, index - 1)
+        high[0] = <double> buckets_above(b, index - 1)
     else:
         high[0] += <double> b.zero  # what was folded into the zero bucket may or may not exceed t
 
 
-cdef inline double samples_above(const Buckets *b, double t) noexcept nogil:
+cdef inline double buckets_samples_above(const Buckets *b, double t) noexcept nogil:
     """N(|e| > t), log-linear inside t's bucket; exact where t is a bound."""
     cdef double low, high, start, f, estimate
     cdef int index
-    above_bounds(b, t, &low, &high)
-    if low == high or t <= bound(b.top - SPAN + 1):
+    buckets_above_bounds(b, t, &low, &high)
+    if low == high or t <= bucket_bound(b.top - SPAN + 1):
         return low
     index = bucket_index(t)
-    start = bound(index)
-    f = (t - start) / (bound(index + 1) - start)
+    start = bucket_bound(index)
+    f = (t - start) / (bucket_bound(index + 1) - start)
     # An empty tail counts as half a sample: its logarithm must exist.
     estimate = exp((1.0 - f) * log(fmax(high, 0.5)) + f * log(fmax(low, 0.5)))
     return fmin(fmax(estimate, low), high)
 
 
-cdef inline double power_mean(const Buckets *b, int p, double unit) noexcept nogil:
+cdef inline double buckets_power_mean(const Buckets *b, int p, double unit) noexcept nogil:
     """The mean of (|e| / unit)^p, p even, every bucket being filled evenly."""
     cdef double r = eighths[1]
     cdef double rp = 1.0
@@ -227,12 +228,12 @@ cdef inline double power_mean(const Buckets *b, int p, double unit) noexcept nog
     for side in range(2):
         s = &b.sides[side]
         for j in range(s.size):
-            x = bound(s.low + j) / unit
+            x = bucket_bound(s.low + j) / unit
             power = 1.0
             for i in range(p):
                 power *= x
-            total += <double> get(s, j) * power
-            samples += <double> get(s, j)
+            total += <double> side_get(s, j) * power
+            samples += <double> side_get(s, j)
     return total * (rp - 1.0) / ((p + 1) * (r - 1.0)) / samples
 
 

@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from edgemse.stats._buckets cimport (
-    LOWEST, MAX_COUNT, SPAN, Buckets, Side, buckets_clear, buckets_fill, get, trim,
+    LOWEST, MAX_COUNT, NO_TOP, SPAN, Buckets, Side, buckets_clear, buckets_fill, side_get,
+    side_trim,
 )
 
 cdef extern from *:
@@ -23,6 +24,8 @@ cdef enum:
     ESCAPE = 20           # unary quotients from here on are written as Elias-gamma numbers
     RICE_WINDOW = 16      # samples after which the running mean is halved
     HIGHEST_BUCKET = 1599  # of 2^200, the largest error that is accepted
+    COUNTS_MAX = 2 * SPAN  # buckets of both signs
+    WRITER_ROOM = 512     # bytes: most states fit
 
 
 cdef struct Writer:
@@ -43,6 +46,14 @@ cdef struct Reader:
     bint failed           # ran past the end, or read what no writer writes
 
 
+cdef struct Runs:         # a histogram as its bytes tell it, but for the counts
+    uint64_t zero         # the zero bucket
+    uint64_t total        # all buckets, that one included
+    int top               # the highest bucket, of either sign
+    int low[2]            # of each sign the lowest used bucket, and from it how many to the highest
+    int size[2]
+
+
 cdef struct Rice:
     uint64_t total
     uint64_t seen
@@ -50,7 +61,7 @@ cdef struct Rice:
 
 cdef inline int writer_open(Writer *w) noexcept nogil:
     memset(w, 0, sizeof(Writer))
-    w.room = 512
+    w.room = WRITER_ROOM
     w.data = <unsigned char *> PyMem_RawMalloc(w.room)
     w.failed = w.data == NULL
     return -1 if w.failed else 0
@@ -60,7 +71,7 @@ cdef inline void writer_close(Writer *w) noexcept nogil:
     PyMem_RawFree(w.data)
 
 
-cdef inline bint make_room(Writer *w, Py_ssize_t n) noexcept nogil:
+cdef inline bint writer_make_room(Writer *w, Py_ssize_t n) noexcept nogil:
     cdef unsigned char *data
     if w.size + n <= w.room:
         return True
@@ -74,7 +85,7 @@ cdef inline bint make_room(Writer *w, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline void put_byte(Writer *w, unsigned char byte) noexcept nogil:
-    if make_room(w, 1):
+    if writer_make_room(w, 1):
         w.data[w.size] = byte
         w.size += 1
 
@@ -97,7 +108,7 @@ cdef inline int64_t unzigzag(uint64_t v) noexcept nogil:
 cdef inline void put_double(Writer *w, double x) noexcept nogil:
     cdef uint64_t bits
     cdef int i
-    if not make_room(w, 8):
+    if not writer_make_room(w, 8):
         return
     memcpy(&bits, &x, 8)
     for i in range(8):
@@ -111,7 +122,7 @@ cdef inline void put_bits(Writer *w, uint64_t v, int n) noexcept nogil:
     cdef int i
     w.held = (w.held << n) | v
     w.bits += n
-    if w.bits < 32 or not make_room(w, 4):
+    if w.bits < 32 or not writer_make_room(w, 4):
         return
     w.bits -= 32
     word = <uint32_t> (w.held >> w.bits)
@@ -137,14 +148,14 @@ cdef inline void put_padding(Writer *w) noexcept nogil:
         put_byte(w, <unsigned char> (w.held << (8 - w.bits) & 0xFF))
 
 
-cdef inline int width(uint64_t v) noexcept nogil:
+cdef inline int bit_width(uint64_t v) noexcept nogil:
     """How many bits v has."""
     return 64 - leading_zeros(v) if v else 0
 
 
 cdef inline void put_gamma(Writer *w, uint64_t v) noexcept nogil:
     """Elias' gamma code of v >= 1."""
-    cdef int n = width(v)
+    cdef int n = bit_width(v)
     put_long(w, 0, n - 1)
     put_long(w, v, n)
 
@@ -185,13 +196,13 @@ cdef inline void put_run(Writer *w, Rice *r, const Side *s, int first, int size)
     cdef int j = first
     cdef int start
     while j < first + size:
-        here = <int64_t> get(s, j)
+        here = <int64_t> side_get(s, j)
         put_rice(w, r, <uint64_t> here - 1 if last == 0 else zigzag(here - last))
         last = here
         start = j
         j += 1
         if here == 0:
-            while get(s, j) == 0:  # the last bucket is not empty
+            while side_get(s, j) == 0:  # the last bucket is not empty
                 j += 1
             put_gamma(w, j - start)
 
@@ -205,7 +216,7 @@ cdef inline void put_buckets(Writer *w, const Buckets *b) noexcept nogil:
     rice.seen = 1
     put_varint(w, b.zero)
     for side in range(2):
-        trim(&b.sides[side], &low[side], &size[side])
+        side_trim(&b.sides[side], &low[side], &size[side])
         put_varint(w, size[side])
         if size[side]:
             put_varint(w, zigzag(low[side]))
@@ -253,7 +264,7 @@ cdef inline double get_double(Reader *r) noexcept nogil:
     return x
 
 
-cdef inline void fill(Reader *r) noexcept nogil:
+cdef inline void reader_fill(Reader *r) noexcept nogil:
     """At least 32 bits in hand, or all that are left."""
     cdef const unsigned char *next = r.data + r.at
     if r.bits >= 32:
@@ -272,7 +283,7 @@ cdef inline void fill(Reader *r) noexcept nogil:
 
 cdef inline uint64_t get_bits(Reader *r, int n) noexcept nogil:
     """The next n <= 32 bits."""
-    fill(r)
+    reader_fill(r)
     if r.bits < n:
         r.failed = True
         return 0
@@ -284,7 +295,7 @@ cdef inline int get_ones(Reader *r) noexcept nogil:
     """How many ones come next, at most ESCAPE; the zero that ends fewer is taken as well."""
     cdef uint64_t flipped
     cdef int ones
-    fill(r)
+    reader_fill(r)
     if r.bits == 0:
         r.failed = True
         return 0
@@ -342,7 +353,7 @@ cdef inline uint64_t get_run(Reader *reader, Rice *model, uint64_t *counts,
     cdef int k, ones
     while j < size and not r.failed:
         k = rice_bits(&rice)
-        fill(&r)
+        reader_fill(&r)
         ones = ESCAPE
         if r.bits >= 32 and k < 32 - ESCAPE:
             ones = leading_zeros(~(r.held << (64 - r.bits)) | 1)
@@ -388,35 +399,48 @@ cdef inline bint get_side(Reader *r, int *low, int *size) noexcept nogil:
     return True
 
 
-cdef inline int get_buckets(Reader *r, Buckets *b) noexcept nogil:
-    """0; -1 without memory; 1 if the bytes are no histogram. `b` is to be freed in every case."""
-    cdef uint64_t counts[1024]
+cdef inline bint get_runs(Reader *r, Runs *runs, uint64_t *counts) noexcept nogil:
+    """Reads a histogram, checked, its counts into `counts` (COUNTS_MAX); False if it is none."""
     cdef Rice rice
-    cdef int low[2]
-    cdef int size[2]
     cdef int side, from_ = 0
-    cdef uint64_t total
     rice.total = 0
     rice.seen = 1
-    buckets_clear(b)
-    b.zero = total = get_varint(r)
+    runs.top = NO_TOP
+    runs.zero = runs.total = get_varint(r)
     for side in range(2):
-        if not get_side(r, &low[side], &size[side]):
-            return 1
-        if size[side]:
-            b.top = max(b.top, low[side] + size[side] - 1)
-    if total > MAX_COUNT:
-        return 1
+        if not get_side(r, &runs.low[side], &runs.size[side]):
+            return False
+        if runs.size[side]:
+            runs.top = max(runs.top, runs.low[side] + runs.size[side] - 1)
+    if runs.total > MAX_COUNT:
+        return False
     r.held = r.bits = 0
     for side in range(2):
-        if size[side] == 0:
+        if runs.size[side] == 0:
             continue
-        if low[side] <= b.top - SPAN:
-            return 1
-        total += get_run(r, &rice, counts + from_, size[side])
-        if r.failed or counts[from_] == 0 or total > MAX_COUNT:
-            return 1
-        from_ += size[side]
-    if r.failed or r.bits > 7 or r.held & ((1ULL << r.bits) - 1):
-        return 1  # cut short, or something follows
-    return buckets_fill(b, counts, total, low, size)
+        if runs.low[side] <= runs.top - SPAN:
+            return False
+        runs.total += get_run(r, &rice, counts + from_, runs.size[side])
+        if r.failed or counts[from_] == 0 or runs.total > MAX_COUNT:
+            return False
+        from_ += runs.size[side]
+    # bits that are left: it was cut short, or something follows
+    return not (r.failed or r.bits > 7 or r.held & ((1ULL << r.bits) - 1)) and r.at == r.size
+
+
+cdef inline int buckets_from_runs(Buckets *b, const Runs *runs,
+                                  const uint64_t *counts) noexcept nogil:
+    """0, or -1 without memory; `b` is to be freed in every case."""
+    buckets_clear(b)
+    b.zero = runs.zero
+    b.top = runs.top
+    return buckets_fill(b, counts, runs.total, runs.low, runs.size)
+
+
+cdef inline void runs_of(Runs *runs, const Buckets *b) noexcept nogil:
+    cdef int side
+    runs.zero = b.zero
+    runs.total = b.total
+    runs.top = b.top
+    for side in range(2):
+        side_trim(&b.sides[side], &runs.low[side], &runs.size[side])

@@ -31,7 +31,7 @@ cdef struct Column:
     bint held
 
 
-cdef inline int kind_of(const Py_buffer *view) noexcept:
+cdef inline int column_kind(const Py_buffer *view) noexcept:
     """0 if the items are no real numbers of the machine's own byte order."""
     cdef const char *f = view.format
     if f == NULL:  # plain bytes, says the protocol
@@ -51,21 +51,21 @@ cdef inline int kind_of(const Py_buffer *view) noexcept:
     return 0
 
 
-cdef inline void release(Column *c) noexcept:
+cdef inline void column_release(Column *c) noexcept:
     if c.held:
         PyBuffer_Release(&c.view)
         c.held = False
 
 
-cdef inline int acquire(Column *c, object source, str name) except -1:
+cdef inline int column_acquire(Column *c, object source, str name) except -1:
     """Opens a column; the caller releases it in every case."""
     if not PyObject_CheckBuffer(source):
-        source = as_doubles(source, name)
+        source = column_doubles(source, name)
     PyObject_GetBuffer(source, &c.view, PyBUF_STRIDES | PyBUF_FORMAT)
     c.held = True
     if c.view.ndim != 1:
         raise ValueError(f"{name} has {c.view.ndim} dimensions; one is wanted")
-    c.kind = kind_of(&c.view)
+    c.kind = column_kind(&c.view)
     if c.kind == 0:
         form = (<bytes> c.view.format).decode() if c.view.format != NULL else "none"
         raise TypeError(f"{name} holds items of format {form!r}; wanted are float64, float32, "
@@ -75,7 +75,7 @@ cdef inline int acquire(Column *c, object source, str name) except -1:
     return 0
 
 
-cdef inline object as_doubles(object source, str name):
+cdef inline object column_doubles(object source, str name):
     """What a library's column or tensor shows; else a sequence or iterable as array('d')."""
     if hasattr(source, "to_numpy") or hasattr(source, "numpy"):
         from edgemse.stats.columns import as_buffer
@@ -88,14 +88,14 @@ cdef inline object as_doubles(object source, str name):
                         f"{error}") from None
 
 
-cdef inline const double *direct(const Column *c) noexcept nogil:
+cdef inline const double *column_direct(const Column *c) noexcept nogil:
     """The doubles themselves where they lie one after the other, else NULL."""
     if c.kind == FLOAT + 8 and c.stride == 8 and (<size_t> c.view.buf) % 8 == 0:
         return <const double *> c.view.buf
     return NULL
 
 
-cdef inline double item(const char *p, int kind) noexcept nogil:
+cdef inline double column_item(const char *p, int kind) noexcept nogil:
     cdef float f4
     cdef double f8
     cdef int8_t i1
@@ -135,14 +135,14 @@ cdef inline double item(const char *p, int kind) noexcept nogil:
     return (<const uint8_t *> p)[0]
 
 
-cdef inline const double *load(const Column *c, Py_ssize_t start, Py_ssize_t n,
+cdef inline const double *column_load(const Column *c, Py_ssize_t start, Py_ssize_t n,
                                double *room) noexcept nogil:
     """Items start .. start + n as doubles: where they lie if possible, else copied into `room`."""
-    cdef const double *whole = direct(c)
+    cdef const double *whole = column_direct(c)
     cdef const char *p = <const char *> c.view.buf + start * c.stride
     cdef Py_ssize_t i
     if whole != NULL:
         return whole + start
     for i in range(n):
-        room[i] = item(p + i * c.stride, c.kind)
+        room[i] = column_item(p + i * c.stride, c.kind)
     return room

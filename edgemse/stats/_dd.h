@@ -40,7 +40,7 @@ EDGEMSE_INLINE edgemse_dd edgemse_two_prod(double a, double b)
 }
 
 /* Algorithm 6 (AccurateDWPlusDW), below 3 u^2 + 13 u^3; symmetric. */
-EDGEMSE_INLINE edgemse_dd edgemse_add(edgemse_dd a, edgemse_dd b)
+EDGEMSE_INLINE edgemse_dd edgemse_dd_add(edgemse_dd a, edgemse_dd b)
 {
     edgemse_dd s = edgemse_two_sum(a.hi, b.hi), t = edgemse_two_sum(a.lo, b.lo);
     edgemse_dd v = edgemse_fast_two_sum(s.hi, s.lo + t.hi);
@@ -48,24 +48,24 @@ EDGEMSE_INLINE edgemse_dd edgemse_add(edgemse_dd a, edgemse_dd b)
 }
 
 /* Algorithm 7 (DWTimesFP1 with one FastTwoSum less), below 3 u^2. */
-EDGEMSE_INLINE edgemse_dd edgemse_times_double(edgemse_dd a, double b)
+EDGEMSE_INLINE edgemse_dd edgemse_dd_times_double(edgemse_dd a, double b)
 {
     edgemse_dd c = edgemse_two_prod(a.hi, b);
     return edgemse_fast_two_sum(c.hi, c.lo + a.lo * b);
 }
 
 /* Algorithm 10 (DWTimesDW1), below 5 u^2; symmetric. */
-EDGEMSE_INLINE edgemse_dd edgemse_times(edgemse_dd a, edgemse_dd b)
+EDGEMSE_INLINE edgemse_dd edgemse_dd_times(edgemse_dd a, edgemse_dd b)
 {
     edgemse_dd c = edgemse_two_prod(a.hi, b.hi);
     return edgemse_fast_two_sum(c.hi, c.lo + (a.hi * b.lo + b.hi * a.lo));
 }
 
 /* Algorithm 17 (DWDivDW2), below 15 u^2; exact when the quotient is a double. */
-EDGEMSE_INLINE edgemse_dd edgemse_divide(edgemse_dd a, edgemse_dd b)
+EDGEMSE_INLINE edgemse_dd edgemse_dd_divide(edgemse_dd a, edgemse_dd b)
 {
     double q = a.hi / b.hi;
-    edgemse_dd r = edgemse_times_double(b, q);
+    edgemse_dd r = edgemse_dd_times_double(b, q);
     return edgemse_fast_two_sum(q, ((a.hi - r.hi) + (a.lo - r.lo)) / b.hi);
 }
 

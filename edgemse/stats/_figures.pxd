@@ -1,8 +1,10 @@
 # cython: language_level=3, cdivision=True
 """What is read off a state. Every figure of an empty state is NaN."""
-from edgemse.stats._buckets cimport Buckets, power_mean
+from edgemse.stats._buckets cimport (
+    Buckets, buckets_abs_quantile, buckets_power_mean, buckets_quantile, buckets_samples_above,
+)
 from edgemse.stats._moments cimport (
-    State, add, dd, divide, fabs, negative, pair, scaled, times, times_double, value,
+    State, dd, dd_add, dd_divide, dd_scaled, dd_times, dd_value,
 )
 
 cdef extern from "math.h" nogil:
@@ -21,17 +23,17 @@ cdef enum:
     ENOUGH = 20  # samples below which no interval is given (docs/numerics.md)
 
 
-cdef inline dd mean_square(State s) noexcept nogil:
+cdef inline dd mean_square_of(State s) noexcept nogil:
     """mean^2 + m2 / W: nothing cancels. Only for s.count > 0."""
-    return add(times(s.mean, s.mean), divide(s.m2, s.weight))
+    return dd_add(dd_times(s.mean, s.mean), dd_divide(s.m2, s.weight))
 
 
 cdef inline double mse_of(State s) noexcept nogil:
-    return value(mean_square(s)) if s.count else NAN
+    return dd_value(mean_square_of(s)) if s.count else NAN
 
 
 cdef inline double variance_of(State s) noexcept nogil:
-    return value(divide(s.m2, s.weight)) if s.count else NAN
+    return dd_value(dd_divide(s.m2, s.weight)) if s.count else NAN
 
 
 cdef inline double skewness_of(State s) noexcept nogil:
@@ -47,41 +49,41 @@ cdef inline double kurtosis_of(State s) noexcept nogil:
 cdef inline double r2_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
-    return 1.0 - value(divide(times(mean_square(s), s.weight), s.y_m2))
+    return 1.0 - dd_value(dd_divide(dd_times(mean_square_of(s), s.weight), s.y_m2))
 
 
 cdef inline double nrmse_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
-    return sqrt(mse_of(s)) / sqrt(value(divide(s.y_m2, s.weight)))
+    return sqrt(mse_of(s)) / sqrt(dd_value(dd_divide(s.y_m2, s.weight)))
 
 
-cdef inline dd prediction_m2(State s) noexcept nogil:
+cdef inline dd prediction_m2_of(State s) noexcept nogil:
     """sum w (y_pred - its mean)^2, as y_pred = y_true + e."""
-    return add(add(s.y_m2, scaled(s.y_e, 2.0)), s.m2)
+    return dd_add(dd_add(s.y_m2, dd_scaled(s.y_e, 2.0)), s.m2)
 
 
 cdef inline double correlation_of(State s) noexcept nogil:
-    cdef double spread = value(prediction_m2(s))
+    cdef double spread = dd_value(prediction_m2_of(s))
     cdef double r
     if s.y_m2.hi <= 0.0 or spread <= 0.0:
         return NAN
-    r = value(add(s.y_m2, s.y_e)) / sqrt(s.y_m2.hi) / sqrt(spread)
+    r = dd_value(dd_add(s.y_m2, s.y_e)) / sqrt(s.y_m2.hi) / sqrt(spread)
     return fmin(fmax(r, -1.0), 1.0)
 
 
 cdef inline double slope_of(State s) noexcept nogil:
-    cdef dd spread = prediction_m2(s)
+    cdef dd spread = prediction_m2_of(s)
     if spread.hi <= 0.0:
         return NAN
-    return value(divide(add(s.y_m2, s.y_e), spread))
+    return dd_value(dd_divide(dd_add(s.y_m2, s.y_e), spread))
 
 
-cdef inline double effective(State s) noexcept nogil:
+cdef inline double effective_of(State s) noexcept nogil:
     return s.weight.hi / s.weight2 * s.weight.hi if s.count else 0.0
 
 
-cdef inline double square_variance(State s) noexcept nogil:
+cdef inline double square_variance_of(State s) noexcept nogil:
     """Var(e^2) = mu4 - mu2^2 + 4 mean mu3 + 4 mean^2 mu2, exactly; rounding may not go below 0."""
     cdef double w = s.weight.hi
     cdef double b = s.mean.hi
@@ -90,12 +92,12 @@ cdef inline double square_variance(State s) noexcept nogil:
     return fmax(flat + 4.0 * b * (s.m3 / w) + 4.0 * b * b * mu2, 0.0)
 
 
-cdef inline double standard_error(State s) noexcept nogil:
+cdef inline double standard_error_of(State s) noexcept nogil:
     """Of the MSE, for independent samples. NaN below an effective count of 2."""
-    cdef double n = effective(s)
+    cdef double n = effective_of(s)
     if s.count < 2 or n <= 1.0:
         return NAN
-    return sqrt(square_variance(s) / (n - 1.0))
+    return sqrt(square_variance_of(s) / (n - 1.0))
 
 
 cdef inline double normal_quantile(double tail) noexcept nogil:
@@ -109,7 +111,7 @@ cdef inline double normal_quantile(double tail) noexcept nogil:
     return z
 
 
-cdef inline double t_quantile(double two_tails, double n) noexcept nogil:
+cdef inline double student_of(double two_tails, double n) noexcept nogil:
     """t with P(|T_n| > t) = two_tails, n >= 2 real: G. W. Hill, CACM algorithm 396 (1970)."""
     cdef double a, b, c, d, x, y
     if n == 2.0:
@@ -134,12 +136,12 @@ cdef inline double t_quantile(double two_tails, double n) noexcept nogil:
     return sqrt(n * y)
 
 
-cdef inline double square_kurtosis(const Buckets *b, double unit) noexcept nogil:
+cdef inline double square_kurtosis_of(const Buckets *b, double unit) noexcept nogil:
     """The kurtosis of e^2, from the histogram; `unit`, the rmse, keeps e^8 in range."""
-    cdef double e2 = power_mean(b, 2, unit)
-    cdef double e4 = power_mean(b, 4, unit)
-    cdef double e6 = power_mean(b, 6, unit)
-    cdef double e8 = power_mean(b, 8, unit)
+    cdef double e2 = buckets_power_mean(b, 2, unit)
+    cdef double e4 = buckets_power_mean(b, 4, unit)
+    cdef double e6 = buckets_power_mean(b, 6, unit)
+    cdef double e8 = buckets_power_mean(b, 8, unit)
     cdef double variance = e4 - e2 * e2
     if not variance > 0.0:
         return 1.0
@@ -147,22 +149,51 @@ cdef inline double square_kurtosis(const Buckets *b, double unit) noexcept nogil
         variance * variance)
 
 
-cdef inline void interval(State s, const Buckets *b, double confidence, double *low,
+cdef inline void interval_of(State s, const Buckets *b, double confidence, double *low,
                           double *high) noexcept nogil:
     """mse exp(-+ t cv), Student's t with Satterthwaite's degrees of freedom. NaN: too few."""
     cdef double mse, n, cv, df, reach
-    n = effective(s)
+    n = effective_of(s)
     low[0] = high[0] = NAN
     if s.count < ENOUGH or n < ENOUGH:
         return
     low[0] = high[0] = mse = mse_of(s)
     if mse == 0.0:
         return
-    cv = standard_error(s) / mse
+    cv = standard_error_of(s) / mse
     if cv == 0.0:
         return
-    df = 2.0 * n / (square_kurtosis(b, sqrt(mse)) - 1.0 + 2.0 / (n - 1.0))
+    if b.total == 0:  # no histogram, so no kurtosis of e^2
+        low[0] = high[0] = NAN
+        return
+    df = 2.0 * n / (square_kurtosis_of(b, sqrt(mse)) - 1.0 + 2.0 / (n - 1.0))
     df = fmin(fmax(df, 2.0), n - 1.0)
-    reach = t_quantile(1.0 - confidence, df) * cv
+    reach = student_of(1.0 - confidence, df) * cv
     low[0] = mse * exp(-reach)
     high[0] = mse * exp(reach)
+
+
+cdef inline double quantile_of(State s, const Buckets *b, double q) noexcept nogil:
+    """NaN where nothing is counted: an empty state, or one without histogram. So the next two."""
+    if b.total == 0:
+        return NAN
+    if q == 0.0 or q == 1.0:
+        return s.low if q == 0.0 else s.high
+    return fmin(fmax(buckets_quantile(b, q), s.low), s.high)
+
+
+cdef inline double abs_quantile_of(State s, const Buckets *b, double q) noexcept nogil:
+    cdef double largest = fmax(s.high, -s.low)
+    if b.total == 0:
+        return NAN
+    if q == 1.0:
+        return largest
+    return fmin(fmax(buckets_abs_quantile(b, q), fmax(s.low, -s.high)), largest)
+
+
+cdef inline double share_above_of(State s, const Buckets *b, double t) noexcept nogil:
+    if b.total == 0:
+        return NAN
+    if t >= fmax(s.high, -s.low):
+        return 0.0
+    return buckets_samples_above(b, t) / <double> s.count

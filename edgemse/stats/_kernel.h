@@ -90,8 +90,8 @@ EDGEMSE_INLINE void NAME(first_pass)(const double *y, const double *pred, double
         out->low = low[i] < out->low ? low[i] : out->low;
         out->high = high[i] > out->high ? high[i] : out->high;
     }
-    out->abs_sum = edgemse_total(sum);
-    out->pivot_y = edgemse_total(sum_y) / (double)n;
+    out->abs_sum = edgemse_lanes_total(sum);
+    out->pivot_y = edgemse_lanes_total(sum_y) / (double)n;
 }
 
 /* The sum of the errors: each as an integer of 52 bits, and what that leaves as another. At most
@@ -100,7 +100,7 @@ EDGEMSE_INLINE edgemse_dd NAME(sum)(const double *errors, ptrdiff_t n, double la
                                     const double *next)
 {
     const ptrdiff_t whole = n - n % EDGEMSE_LANES;
-    const double coarse = edgemse_preset(2.0 * largest), fine = coarse * 0x1p-52;
+    const double coarse = edgemse_block_preset(2.0 * largest), fine = coarse * 0x1p-52;
     const V high = ALL(coarse), low = ALL(fine);
     uint64_t total = 0, total_rest = 0, lanes[2][EDGEMSE_WIDTH];
     double dust[EDGEMSE_LANES] = {0};
@@ -136,10 +136,11 @@ EDGEMSE_INLINE edgemse_dd NAME(sum)(const double *errors, ptrdiff_t n, double la
         total_rest += bits[1];
         dust[i - whole] += rest - (fixed_rest - fine);
     }
-    sum = edgemse_add(edgemse_unfix(total, n, coarse), edgemse_unfix(total_rest, n, fine));
+    sum = edgemse_dd_add(edgemse_block_unfix(total, n, coarse),
+                         edgemse_block_unfix(total_rest, n, fine));
     if (wholly) {
-        edgemse_dd last = {edgemse_total(dust), 0.0};
-        sum = edgemse_add(sum, last);
+        edgemse_dd last = {edgemse_lanes_total(dust), 0.0};
+        sum = edgemse_dd_add(sum, last);
     }
     return sum;
 }
@@ -205,7 +206,7 @@ EDGEMSE_INLINE void NAME(second_pass)(const double *y, const double *errors, ptr
 {
     const ptrdiff_t whole = n - n % EDGEMSE_LANES, group = 8 * EDGEMSE_LANES;
     const double pe = out->e.hi, py = out->pivot_y, reach = fmax(out->high - pe, pe - out->low);
-    const double preset = edgemse_preset(2.0 * (double)(n + 1) * (reach * reach));
+    const double preset = edgemse_block_preset(2.0 * (double)(n + 1) * (reach * reach));
     const V pivot_e = ALL(pe), pivot_y = ALL(py), zero = {0};
     double lanes[7][EDGEMSE_LANES];
     for (int lane = 0; lane < EDGEMSE_LANES; lane += EDGEMSE_WIDTH) {
@@ -240,15 +241,15 @@ EDGEMSE_INLINE void NAME(second_pass)(const double *y, const double *errors, ptr
     }
     for (int i = 0; i < EDGEMSE_LANES; i++)
         lanes[0][i] -= preset;
-    out->d2 = edgemse_two_sum(edgemse_total(lanes[0]), edgemse_total(lanes[6]));
-    out->d3 = edgemse_total(lanes[1]);
-    out->d4 = edgemse_total(lanes[2]);
-    out->g2 = edgemse_total(lanes[3]);
-    out->dg = edgemse_total(lanes[4]);
-    out->shift_y = edgemse_total(lanes[5]) / (double)n;
+    out->d2 = edgemse_two_sum(edgemse_lanes_total(lanes[0]), edgemse_lanes_total(lanes[6]));
+    out->d3 = edgemse_lanes_total(lanes[1]);
+    out->d4 = edgemse_lanes_total(lanes[2]);
+    out->g2 = edgemse_lanes_total(lanes[3]);
+    out->dg = edgemse_lanes_total(lanes[4]);
+    out->shift_y = edgemse_lanes_total(lanes[5]) / (double)n;
 }
 
-static int NAME(sums)(const double *y, const double *pred, double *errors, ptrdiff_t n,
+static int NAME(block_sums)(const double *y, const double *pred, double *errors, ptrdiff_t n,
                       edgemse_block *out)
 {
     const double *next = (pred ? pred : y) + EDGEMSE_BLOCK, within = EDGEMSE_LIMIT / 2.5;
@@ -258,9 +259,9 @@ static int NAME(sums)(const double *y, const double *pred, double *errors, ptrdi
     largest = fmax(out->high, -out->low);
     if (!(out->abs_sum <= DBL_MAX && largest <= EDGEMSE_LIMIT))
         return 0;
-    out->e = edgemse_divide(NAME(sum)(errors, n, largest, 0, next), count);
+    out->e = edgemse_dd_divide(NAME(sum)(errors, n, largest, 0, next), count);
     if (fabs(out->e.hi) < largest * 0x1p-46) /* they cancelled: every bit counts */
-        out->e = edgemse_divide(NAME(sum)(errors, n, largest, 1, next), count);
+        out->e = edgemse_dd_divide(NAME(sum)(errors, n, largest, 1, next), count);
     NAME(second_pass)(y, errors, n, y + EDGEMSE_BLOCK, out);
     if ((double)n * (out->shift_y * out->shift_y) > 0.125 * out->g2) { /* too far from the mean */
         out->pivot_y += out->shift_y;

@@ -35,7 +35,7 @@
 #endif
 
 /* The eight lanes in one fixed order. */
-EDGEMSE_INLINE double edgemse_total(const double *a)
+EDGEMSE_INLINE double edgemse_lanes_total(const double *a)
 {
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }

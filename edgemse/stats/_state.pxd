@@ -1,17 +1,18 @@
 # cython: language_level=3, cdivision=True
 """A state as bytes, and what every state that is read must satisfy (docs/wire.md, "The state")."""
-from libc.math cimport copysign, isfinite
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, Side, bucket_index, trim,
+    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, bucket_index,
 )
 from edgemse.stats._codec cimport (
-    Reader, Writer, get_byte, get_buckets, get_double, get_varint, put_buckets, put_byte,
+    Reader, Runs, Writer, get_byte, get_double, get_runs, get_varint, put_buckets, put_byte,
     put_double, put_varint,
 )
-from edgemse.stats._moments cimport State, clear, dd, fabs, pair
+from edgemse.stats._moments cimport (
+    State, dd_good, dd_of, dd_same, fabs, good_number, state_clear,
+)
 
 cdef enum:
     STATE_VERSION = 1
@@ -20,6 +21,7 @@ cdef enum:
     IS_WEIGHTED = 4
     FIRST_FIELD = 3   # the bit of `mean`; the other fields follow in their order
     FIELDS = 15
+    WITHOUT_HISTOGRAM = 1 << (FIRST_FIELD + FIELDS)
 
 cdef inline void list_fields(const State *s, const double **fields) noexcept nogil:
     """The numbers that are left out of the bytes when zero, in the order of their bits."""
@@ -40,13 +42,9 @@ cdef inline void list_fields(const State *s, const double **fields) noexcept nog
     fields[14] = &s.y_e.lo
 
 
-cdef inline bint same_pair(dd a, dd b) noexcept nogil:
-    return a.hi == b.hi and a.lo == b.lo
-
-
-cdef inline bint same_state(const State *a, const State *b) noexcept nogil:
-    cdef const double *mine[15]
-    cdef const double *theirs[15]
+cdef inline bint state_same(const State *a, const State *b) noexcept nogil:
+    cdef const double *mine[FIELDS]
+    cdef const double *theirs[FIELDS]
     cdef int i
     list_fields(a, mine)
     list_fields(b, theirs)
@@ -54,7 +52,7 @@ cdef inline bint same_state(const State *a, const State *b) noexcept nogil:
         if mine[i][0] != theirs[i][0]:
             return False
     return (a.count == b.count and a.nonfinite == b.nonfinite and a.out_of_range == b.out_of_range
-            and a.weight2 == b.weight2 and same_pair(a.weight, b.weight))
+            and a.weight2 == b.weight2 and dd_same(a.weight, b.weight))
 
 
 cdef inline bint is_weighted(const State *s) noexcept nogil:
@@ -63,8 +61,8 @@ cdef inline bint is_weighted(const State *s) noexcept nogil:
 
 
 cdef inline void put_state(Writer *w, const State *s, const Buckets *b) noexcept nogil:
-    """Of a settled, canonical state."""
-    cdef const double *fields[15]
+    """Of a settled, canonical state; without histogram where b is NULL."""
+    cdef const double *fields[FIELDS]
     cdef uint64_t mask = 0
     cdef int i
     list_fields(s, fields)
@@ -72,6 +70,7 @@ cdef inline void put_state(Writer *w, const State *s, const Buckets *b) noexcept
     mask |= HAS_OUT_OF_RANGE if s.out_of_range else 0
     if s.count:
         mask |= IS_WEIGHTED if is_weighted(s) else 0
+        mask |= WITHOUT_HISTOGRAM if b == NULL else 0
         for i in range(FIELDS):
             if fields[i][0] != 0.0:
                 mask |= 1ULL << (FIRST_FIELD + i)
@@ -89,19 +88,8 @@ cdef inline void put_state(Writer *w, const State *s, const Buckets *b) noexcept
     for i in range(FIELDS):
         if mask >> (FIRST_FIELD + i) & 1:
             put_double(w, fields[i][0])
-    if s.count:
+    if s.count and b != NULL:
         put_buckets(w, b)
-
-
-cdef inline bint good_pair(dd a, double limit) noexcept nogil:
-    """Finite, in range, no negative zero, and lo no more than the rounding of hi."""
-    if not fabs(a.hi) <= limit or not isfinite(a.lo) or a.hi + a.lo != a.hi:
-        return False
-    return good_number(a.hi, limit) and good_number(a.lo, limit)
-
-
-cdef inline bint good_number(double x, double limit) noexcept nogil:
-    return fabs(x) <= limit and not (x == 0.0 and copysign(1.0, x) < 0.0)
 
 
 cdef inline bint good_weights(const State *s) noexcept nogil:
@@ -109,7 +97,7 @@ cdef inline bint good_weights(const State *s) noexcept nogil:
     cdef double n = <double> s.count
     cdef double w = s.weight.hi
     cdef double slack = 1.0 + 1e-6
-    if not good_pair(s.weight, n * 2.0 ** 100 * slack) or not w >= n * 2.0 ** -100 / slack:
+    if not dd_good(s.weight, n * 2.0 ** 100 * slack) or not w >= n * 2.0 ** -100 / slack:
         return False
     if not good_number(s.weight2, n * 2.0 ** 200 * slack):
         return False
@@ -131,10 +119,10 @@ cdef inline bint good_state(const State *s) noexcept nogil:
         return False
     if not (good_number(s.low, LIMIT) and good_number(s.high, LIMIT) and s.low <= s.high):
         return False
-    if not (good_pair(s.mean, LIMIT) and s.low - underflow <= s.mean.hi <= s.high + underflow):
+    if not (dd_good(s.mean, LIMIT) and s.low - underflow <= s.mean.hi <= s.high + underflow):
         return False
-    if not (good_pair(s.y_mean, LIMIT) and good_pair(s.m2, 2.0 ** 600)
-            and good_pair(s.y_m2, 2.0 ** 600) and good_pair(s.y_e, 2.0 ** 600)
+    if not (dd_good(s.y_mean, LIMIT) and dd_good(s.m2, 2.0 ** 600)
+            and dd_good(s.y_m2, 2.0 ** 600) and dd_good(s.y_e, 2.0 ** 600)
             and good_number(s.m3, 2.0 ** 800) and good_number(s.m4, 2.0 ** 1000)
             and good_number(s.abs_sum, 2.0 ** 400)):
         return False
@@ -147,27 +135,22 @@ cdef inline bint good_state(const State *s) noexcept nogil:
     return s.abs_sum <= (s.high if s.high > -s.low else -s.low) * w * slack + tiny
 
 
-cdef inline bint good_end(const Side *s, double largest, int cut) noexcept nogil:
+cdef inline bint good_end(const Runs *h, int side, double largest) noexcept nogil:
     """The highest bucket of a sign is the one that its largest magnitude lies in."""
-    cdef int low, size
-    trim(s, &low, &size)
-    if largest > 0.0 and bucket_index(largest) > cut:
-        return size > 0 and low + size - 1 == bucket_index(largest)
-    return size == 0
+    if largest > 0.0 and bucket_index(largest) > h.top - SPAN:
+        return h.size[side] > 0 and h.low[side] + h.size[side] - 1 == bucket_index(largest)
+    return h.size[side] == 0
 
 
-cdef inline bint good_buckets(const Buckets *b, const State *s) noexcept nogil:
+cdef inline bint good_runs(const Runs *h, const State *s) noexcept nogil:
     """The histogram belongs to the state: the same samples, the same range."""
     cdef int top = NO_TOP
-    cdef int cut
     if s.high > 0.0:
         top = bucket_index(s.high)
     if s.low < 0.0:
         top = max(top, bucket_index(-s.low))
-    cut = top - SPAN if top != NO_TOP else NO_TOP
-    return (b.top == top and b.total == s.count
-            and good_end(&b.sides[POSITIVE], s.high, cut)
-            and good_end(&b.sides[NEGATIVE], -s.low, cut))
+    return (h.top == top and h.total == s.count and good_end(h, POSITIVE, s.high)
+            and good_end(h, NEGATIVE, -s.low))
 
 
 cdef inline uint64_t get_counter(Reader *r) noexcept nogil:
@@ -178,43 +161,39 @@ cdef inline uint64_t get_counter(Reader *r) noexcept nogil:
     return v
 
 
-cdef inline int get_state(Reader *r, State *s, Buckets *b) noexcept nogil:
-    """After the version. 0; -1 without memory; 1 if the bytes are no state."""
-    cdef const double *fields[15]
+cdef inline bint get_state(Reader *r, State *s, bint *bare) noexcept nogil:
+    """The numbers, after the version and checked; False if they are none."""
+    cdef const double *fields[FIELDS]
     cdef uint64_t mask
-    cdef int i, result
-    clear(s)
+    cdef int i
+    state_clear(s)
     s.count = get_varint(r)
     mask = get_varint(r)
-    if r.failed or s.count > MAX_COUNT or mask >> (FIRST_FIELD + FIELDS):
-        return 1
+    bare[0] = mask & WITHOUT_HISTOGRAM != 0
+    if r.failed or s.count > MAX_COUNT or mask >= 2 * WITHOUT_HISTOGRAM:
+        return False
     if mask & HAS_NONFINITE:
         s.nonfinite = get_counter(r)
     if mask & HAS_OUT_OF_RANGE:
         s.out_of_range = get_counter(r)
     if s.count == 0:
-        return 1 if r.failed or mask >> 2 else 0
+        return not r.failed and mask < IS_WEIGHTED and r.at == r.size
     s.low = s.high = 0.0
-    s.weight = pair(<double> s.count)
+    s.weight = dd_of(<double> s.count)
     s.weight2 = <double> s.count
     if mask & IS_WEIGHTED:
         s.weight.hi = get_double(r)
         s.weight.lo = get_double(r)
         s.weight2 = get_double(r)
         if not is_weighted(s):
-            return 1
+            return False
     list_fields(s, fields)
     for i in range(FIELDS):
         if mask >> (FIRST_FIELD + i) & 1:
             (<double *> fields[i])[0] = get_double(r)
             if fields[i][0] == 0.0:
-                return 1
-    if r.failed or not good_state(s):
-        return 1
-    result = get_buckets(r, b)
-    if result == 0 and not good_buckets(b, s):
-        result = 1
-    return result
+                return False
+    return not r.failed and good_state(s) and (not bare[0] or r.at == r.size)
 
 
 cdef inline int refuse_version(bytes raw) except -1:
@@ -227,35 +206,43 @@ cdef inline int refuse_version(bytes raw) except -1:
                                   f"{STATE_VERSION}: upgrade it")
 
 
-cdef inline int read_state(bytes raw, State *s, Buckets *b) except -1:
-    """The state in these bytes, or the error that says what they are."""
+cdef inline Py_ssize_t read_state(bytes raw, State *s, Runs *runs, uint64_t *counts) except -1:
+    """The state in these bytes, or the error that says what they are.
+
+    Returns where in them the histogram begins; 0 where a state of samples comes without. That of an
+    empty state is not in its bytes: then their length is returned, and `runs` is empty.
+    """
     cdef Reader r
-    cdef int result
+    cdef bint bare
+    cdef Py_ssize_t start
     if not raw or raw[0] != STATE_VERSION:
         refuse_version(raw)
     memset(&r, 0, sizeof(Reader))
+    memset(runs, 0, sizeof(Runs))
+    runs.top = NO_TOP
     r.data = raw
     r.size = len(raw)
     get_byte(&r)
-    result = get_state(&r, s, b)
-    if result < 0:
-        raise MemoryError
-    if result > 0 or r.at != r.size:
-        from edgemse.errors import CorruptStateError
-        raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
-                                "something else")
-    return 0
+    if get_state(&r, s, &bare):
+        start = r.at
+        if bare:
+            return 0
+        if s.count == 0 or (get_runs(&r, runs, counts) and good_runs(runs, s)):
+            return start
+    from edgemse.errors import CorruptStateError
+    raise CorruptStateError(f"{len(raw)} bytes that are no state: cut short, altered, or "
+                            "something else")
 
 
-cdef inline tuple as_tuple(State s):
+cdef inline tuple state_tuple(State s):
     """In the order of `Moments`."""
     return (s.count, s.weight.hi, s.weight.lo, s.weight2, s.mean.hi, s.mean.lo, s.m2.hi, s.m2.lo,
             s.m3, s.m4, s.abs_sum, s.low, s.high, s.y_mean.hi, s.y_mean.lo, s.y_m2.hi, s.y_m2.lo,
             s.y_e.hi, s.y_e.lo, s.nonfinite, s.out_of_range)
 
 
-cdef inline int read_moments(object moments, State *s, const Buckets *b) except -1:
-    """The inverse of `as_tuple`, checked against the histogram."""
+cdef inline int read_moments(object moments, State *s, const Runs *runs) except -1:
+    """The inverse of `state_tuple`, checked; against the histogram too unless `runs` is NULL."""
     cdef State empty
     cdef bint good
     try:
@@ -266,13 +253,13 @@ cdef inline int read_moments(object moments, State *s, const Buckets *b) except 
     except OverflowError:
         good = False
     if good and s.count == 0:
-        clear(&empty)
+        state_clear(&empty)
         empty.nonfinite = s.nonfinite
         empty.out_of_range = s.out_of_range
-        good = same_state(&empty, s)
+        good = state_same(&empty, s)
     elif good:
         good = good_state(s)
-    if not good or not good_buckets(b, s):
+    if not good or (runs != NULL and not good_runs(runs, s)):
         from edgemse.errors import CorruptStateError
         raise CorruptStateError("these moments do not fit each other or the histogram")
     return 0

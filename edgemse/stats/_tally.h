@@ -24,25 +24,25 @@ static inline void edgemse_tally_clear(edgemse_tally *t)
 }
 
 /* The slots of n errors. `cut` is a key: a bucket plus 8 * 1023. */
-static inline void edgemse_slots(const double *errors, Py_ssize_t n, int cut, uint32_t *slots)
+static inline void edgemse_tally_slots(const double *errors, Py_ssize_t n, int cut, uint32_t *slots)
 {
     for (Py_ssize_t i = 0; i < n; i++) {
         uint64_t raw, bits;
         int64_t slot;
         memcpy(&raw, errors + i, sizeof raw);
         bits = (raw & INT64_MAX) - 1;
-        slot = ((int64_t)(bits + edgemse_addend[(bits >> 48) & 15]) >> 49) - cut;
+        slot = ((int64_t)(bits + edgemse_bucket_addend[(bits >> 48) & 15]) >> 49) - cut;
         slot = slot > 0 ? slot : 0; /* 0.0 too: its key is -1 */
         slots[i] = (uint32_t)slot + (uint32_t)(raw >> 63) * EDGEMSE_SLOTS;
     }
 }
 
 #ifdef EDGEMSE_CHOICE
-__attribute__((target("avx512f"))) static void edgemse_slots_8(const double *errors, Py_ssize_t n,
-                                                               int cut, uint32_t *slots)
+__attribute__((target("avx512f"))) static void
+edgemse_tally_slots_8(const double *errors, Py_ssize_t n, int cut, uint32_t *slots)
 {
-    const __m512i low = _mm512_loadu_si512(edgemse_addend);
-    const __m512i high = _mm512_loadu_si512(edgemse_addend + 8);
+    const __m512i low = _mm512_loadu_si512(edgemse_bucket_addend);
+    const __m512i high = _mm512_loadu_si512(edgemse_bucket_addend + 8);
     const __m512i one = _mm512_set1_epi64(1), magnitude = _mm512_set1_epi64(INT64_MAX);
     const __m512i negative = _mm512_set1_epi64(EDGEMSE_SLOTS), zero = _mm512_setzero_si512();
     const __m512i below = _mm512_set1_epi64(cut);
@@ -57,7 +57,7 @@ __attribute__((target("avx512f"))) static void edgemse_slots_8(const double *err
         slot = _mm512_add_epi64(slot, raw);
         _mm256_storeu_si256((__m256i *)(slots + i), _mm512_cvtepi64_epi32(slot));
     }
-    edgemse_slots(errors + i, n - i, cut, slots + i);
+    edgemse_tally_slots(errors + i, n - i, cut, slots + i);
 }
 #endif
 
@@ -93,21 +93,21 @@ static inline int edgemse_tally_block(edgemse_tally *t, edgemse_buckets *b, cons
                                       Py_ssize_t n, double largest)
 {
     uint32_t slots[EDGEMSE_BLOCK];
-    int top = largest > 0.0 ? edgemse_index(largest) : EDGEMSE_NO_TOP, cut;
+    int top = largest > 0.0 ? edgemse_bucket_index(largest) : EDGEMSE_NO_TOP, cut;
     if (top > t->top || t->samples > UINT32_MAX / 2) {
         if (edgemse_tally_flush(t, b))
             return -1;
         t->top = top;
     }
     if (t->top < EDGEMSE_LOWEST_TOP)
-        return edgemse_count_all(b, errors, n);
+        return edgemse_buckets_count_all(b, errors, n);
     cut = t->top - EDGEMSE_SPAN + 8 * 1023;
 #ifdef EDGEMSE_CHOICE
     if (__builtin_cpu_supports("avx512f"))
-        edgemse_slots_8(errors, n, cut, slots);
+        edgemse_tally_slots_8(errors, n, cut, slots);
     else
 #endif
-        edgemse_slots(errors, n, cut, slots);
+        edgemse_tally_slots(errors, n, cut, slots);
     for (Py_ssize_t i = 0; i < n; i++)
         t->counts[slots[i]]++;
     t->samples += (uint32_t)n;

@@ -56,11 +56,19 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Add what `other` counted; the two must not share a prediction or a label."""
+        if not isinstance(other, Coverage):
+            raise TypeError(f"a Coverage merges with a Coverage, not {type(other).__name__}")
         for name in COUNTERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lag_ms_sum += other.lag_ms_sum
         self.lag_ms_max = max(self.lag_ms_max, other.lag_ms_max)
         self.lag_histogram.merge(other.lag_histogram)
+
+    def copy(self) -> Coverage:
+        """Return an independent object with the same counts."""
+        new = Coverage()
+        new.merge(self)
+        return new
 
     @property
     def lag_mean_seconds(self) -> float:
@@ -82,6 +90,36 @@ class Coverage:
         counts = ", ".join(f"{name}={getattr(self, name)}" for name in COUNTERS)
         return f"Coverage({counts}, lag_mean_seconds={self.lag_mean_seconds:.6g})"
 
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes: equal coverages, equal bytes; b"" when nothing was counted.
+
+        docs/wire.md, "The coverage", has the byte table. `split_coverage` makes columns of them.
+        """
+        from edgemse.stats.parts import join_coverage  # not before: who only computes needs none
+
+        return join_coverage(self.to_row())
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Coverage:
+        """Return the coverage that `to_bytes` wrote.
+
+        Raises:
+            CorruptStateError: the bytes were cut or altered, do not fit each other, or are
+                something else.
+            TypeError: `data` has no buffer.
+        """
+        from edgemse.stats.parts import split_coverage
+
+        coverage = cls()
+        *numbers, histogram = split_coverage(data)
+        for name, number in zip((*COUNTERS, "lag_ms_sum", "lag_ms_max"), numbers, strict=True):
+            setattr(coverage, name, number)
+        coverage.lag_histogram = ResidualHistogram.from_bytes(histogram)
+        return coverage
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Coverage.from_bytes, (self.to_bytes(),)
+
     def to_row(self) -> CoverageRow:
         """Return the six counts, lag sum and maximum (milliseconds) and the histogram's bytes."""
         return (
@@ -95,36 +133,6 @@ class Coverage:
             self.lag_ms_max,
             self.lag_histogram.to_bytes(),
         )
-
-    def to_bytes(self) -> bytes:
-        """Return the eight numbers as varints, then the histogram's bytes; b"" when empty."""
-        if not self:
-            return b""
-        *numbers, histogram = self.to_row()
-        return b"".join(map(_varint, numbers)) + histogram
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Coverage:
-        """Return the Coverage that `to_bytes` gave, or raise CorruptStateError if none can."""
-        if not data:
-            return cls()
-        numbers, at = [], 0
-        for _ in range(8):
-            number = shift = 0
-            while True:
-                if at >= len(data) or shift > 63:
-                    raise CorruptStateError("a coverage that is cut inside its counts")
-                byte = data[at]
-                at += 1
-                number |= (byte & 0x7F) << shift
-                shift += 7
-                if byte < 0x80:
-                    break
-            numbers.append(number)
-        coverage = cls.from_row((*numbers, data[at:]))  # type: ignore[arg-type]  # eight numbers
-        if coverage.to_bytes() != data:
-            raise CorruptStateError("a coverage in other bytes than a writer would give it")
-        return coverage
 
     @classmethod
     def from_row(cls, row: CoverageRow) -> Coverage:
@@ -155,12 +163,3 @@ class Coverage:
                 f" with a maximum of {coverage.lag_ms_max} ms"
             )
         return coverage
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -3,35 +3,34 @@
 """`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
 
 Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
-(`_buckets.h`), figures (`_figures.pxd`), bytes (`_codec.pxd`, `_state.pxd`); this class checks
-input and holds them together. `reference.py` is the same in plain, exact Python.
+(`_buckets.h`), all of them growing together (`_accumulator.pxd`), figures (`_figures.pxd`), bytes
+(`_codec.pxd`, `_histogram.pxd`, `_state.pxd`); this class checks input and holds them together.
 """
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport sqrt
-from libc.string cimport memcpy
 
-
-from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, Buckets, absolute_quantile, buckets_bytes, buckets_clear, buckets_copy,
-    buckets_free, buckets_merge, checked_share, count_one, same_buckets, samples_above,
-    signed_quantile,
+from edgemse.stats._accumulator cimport (
+    BARE, NO_MEMORY, TOO_MANY, WAITING, acc_add, acc_clear, acc_copy, acc_flush, acc_from_bytes,
+    acc_from_halves, acc_from_moments, acc_merge, acc_to_bytes, acc_view,
 )
-from edgemse.stats._codec cimport Writer, writer_close, writer_open
-from edgemse.stats._columns cimport Column, acquire, release
+from edgemse.stats._buckets cimport (
+    LIMIT, Buckets, buckets_bytes, buckets_clear, buckets_copy, buckets_count, buckets_free,
+    buckets_merge, buckets_same, checked_share,
+)
+from edgemse.stats._columns cimport Column, column_acquire, column_release
 from edgemse.stats._figures cimport (
-    correlation_of, effective, interval, kurtosis_of, mse_of, nrmse_of, r2_of, skewness_of,
-    slope_of, standard_error, variance_of,
+    abs_quantile_of, correlation_of, effective_of, interval_of, kurtosis_of, mse_of, nrmse_of,
+    quantile_of, r2_of, share_above_of, skewness_of, slope_of, standard_error_of, student_of,
+    variance_of,
 )
 from edgemse.stats._fold cimport (
-    ACCEPTED, NEGATIVE_WEIGHT, check_weights, fold_columns, fold_plain, fold_weighted, judge,
-    judge_weight, refuse,
+    ACCEPTED, NEGATIVE_WEIGHT, check_weights, fold_columns, judge, judge_weight, state_refuse,
 )
-from edgemse.stats._moments cimport State, clear, fabs, merge_states, value
-from edgemse.stats._state cimport as_tuple, put_state, read_moments, read_state, same_state
+from edgemse.stats._moments cimport State, dd_value, fabs, state_clear, state_merge
+from edgemse.stats._state cimport state_same, state_tuple
 from edgemse.stats.histogram cimport ResidualHistogram
 
-__all__ = ["ErrorStats", "merge_all"]
+__all__ = ["ErrorStats", "merge_all", "t_quantile"]
 
 cdef double NAN = float("nan")
 
@@ -62,11 +61,13 @@ cdef class ErrorStats:
     """
 
     def __cinit__(self):
-        clear(&self.state)
-        buckets_clear(&self.buckets)
+        acc_clear(&self.acc)
+
+    def __init__(self):
+        pass  # so that arguments are refused
 
     def __dealloc__(self):
-        buckets_free(&self.buckets)
+        buckets_free(&self.acc.buckets)
 
     @cython.critical_section
     def update(self, double y_true, double y_pred, double weight=1.0):
@@ -82,67 +83,35 @@ cdef class ErrorStats:
             ValueError: the weight is negative.
         """
         cdef double e = y_pred - y_true
-        cdef int at = self.waiting
-        if weight != 1.0 or self.waiting_weighted or not (
-                fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
+        cdef int at = self.acc.waiting
+        if weight != 1.0 or self.acc.detour or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
             self.add_one(y_true, y_pred, weight)
             return
-        if count_one(&self.buckets, e):
+        if buckets_count(&self.acc.buckets, e):
             raise MemoryError
-        self.room[at] = y_true
-        self.room[WAITING + at] = e
-        self.waiting = at + 1
+        self.acc.room[at] = y_true
+        self.acc.room[WAITING + at] = e
+        self.acc.waiting = at + 1
         if at + 1 == WAITING:
-            self.flush()
+            acc_flush(&self.acc)
 
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1:
-        """The long way: weighted, after a weighted one, or to be refused."""
+        """The long way: weighted, after a weighted one, without histogram, or to be refused."""
         cdef int why = judge_weight(weight)
         if why == NEGATIVE_WEIGHT:
             raise ValueError(f"the weight is {weight!r}; weights are not negative")
         if why == ACCEPTED:
             why = judge(y_true, y_pred)
         if why != ACCEPTED:
-            refuse(&self.state, why)
-            return 0
-        if count_one(&self.buckets, y_pred - y_true):
+            state_refuse(&self.acc.state, why)
+        elif acc_add(&self.acc, y_true, y_pred - y_true, weight):
             raise MemoryError
-        if not self.waiting_weighted:
-            self.flush()
-        self.waiting_weighted = True
-        self.room[self.waiting] = y_true
-        self.room[WAITING_WEIGHTED + self.waiting] = y_pred - y_true
-        self.room[2 * WAITING_WEIGHTED + self.waiting] = weight
-        self.waiting += 1
-        if self.waiting == WAITING_WEIGHTED:
-            self.flush()
         return 0
-
-    cdef void fold_waiting(self, State *into) noexcept nogil:
-        if self.waiting_weighted:
-            fold_weighted(into, self.room, self.room + WAITING_WEIGHTED,
-                          self.room + 2 * WAITING_WEIGHTED, self.waiting)
-        elif self.waiting:
-            fold_plain(into, self.room, self.room + WAITING, self.waiting)
-
-    cdef void flush(self) noexcept nogil:
-        """The waiting samples, in the state."""
-        self.fold_waiting(&self.state)
-        self.waiting = 0
-        self.waiting_weighted = False
-
-    cdef const State *view(self, State *room) noexcept nogil:
-        """The state with the waiting samples, for who holds the lock; it changes no later bit."""
-        if self.waiting == 0:
-            return &self.state
-        room[0] = self.state
-        self.fold_waiting(room)
-        return room
 
     cdef State settled(self) noexcept:
         cdef State room
         with cython.critical_section(self):
-            return self.view(&room)[0]
+            return acc_view(&self.acc, &room)[0]
 
     def update_many(self, y_true, y_pred, weight=None):
         """Fold a batch in.
@@ -161,40 +130,42 @@ cdef class ErrorStats:
         cdef Column y, pred, w
         y.held = pred.held = w.held = False
         try:
-            acquire(&y, y_true, "y_true")
-            acquire(&pred, y_pred, "y_pred")
+            column_acquire(&y, y_true, "y_true")
+            column_acquire(&pred, y_pred, "y_pred")
             if y.n != pred.n:
                 raise ValueError(f"y_true has {y.n} items and y_pred {pred.n}; they must pair up")
             if weight is not None:
-                acquire(&w, weight, "weight")
+                column_acquire(&w, weight, "weight")
                 if w.n != y.n:
                     raise ValueError(f"weight has {w.n} items and y_true {y.n}; they must pair up")
                 check_weights(&w)
             self.add_columns(&y, &pred, &w)
         finally:
-            release(&y)
-            release(&pred)
-            release(&w)
+            column_release(&y)
+            column_release(&pred)
+            column_release(&w)
 
     cdef int add_columns(self, const Column *y, const Column *pred, const Column *w) except -1:
         cdef State fresh
         cdef Buckets counts
         cdef int failed
-        clear(&fresh)
+        state_clear(&fresh)
+        buckets_clear(&counts)
         if y.n < FREE_FROM:
             with cython.critical_section(self):
-                failed = fold_columns(&fresh, &self.buckets, y, pred, w)
-                self.flush()
-                merge_states(&self.state, &fresh)
+                failed = fold_columns(
+                    &fresh, &counts if self.acc.detour & BARE else &self.acc.buckets, y, pred, w)
+                acc_flush(&self.acc)
+                state_merge(&self.acc.state, &fresh)
         else:
-            buckets_clear(&counts)
             with nogil:
                 failed = fold_columns(&fresh, &counts, y, pred, w)
             with cython.critical_section(self):
-                failed = failed or buckets_merge(&self.buckets, &counts)
-                self.flush()
-                merge_states(&self.state, &fresh)
-            buckets_free(&counts)
+                if not self.acc.detour & BARE:
+                    failed = failed or buckets_merge(&self.acc.buckets, &counts)
+                acc_flush(&self.acc)
+                state_merge(&self.acc.state, &fresh)
+        buckets_free(&counts)
         if failed:
             raise MemoryError
         return 0
@@ -203,45 +174,45 @@ cdef class ErrorStats:
         """Fold another's samples in; `other` stays as it is.
 
         Commutative to the bit, associative up to rounding (docs/numerics.md); the counts and the
-        histogram are exact. OverflowError above 2^53 samples in all.
+        histogram are exact. Where one of the two has samples and no histogram, neither has the
+        result. OverflowError above 2^53 samples in all.
         """
-        cdef State room
-        cdef const State *theirs
+        cdef int failed
         with cython.critical_section(self, other):
-            theirs = other.view(&room)
-            if self.state.count + <unsigned long long> self.waiting + theirs.count > MAX_COUNT:
-                raise OverflowError("more than 2**53 samples in one state")
-            if buckets_merge(&self.buckets, &other.buckets):
-                raise MemoryError
-            self.flush()
-            merge_states(&self.state, theirs)
+            failed = acc_merge(&self.acc, &other.acc)
+        if failed == TOO_MANY:
+            raise OverflowError("more than 2**53 samples in one state")
+        if failed == NO_MEMORY:
+            raise MemoryError
+
+    def __add__(self, other):
+        """The merge of two states, in a new one."""
+        if not isinstance(self, ErrorStats) or not isinstance(other, ErrorStats):
+            return NotImplemented
+        cdef ErrorStats new = (<ErrorStats> self).copy()
+        new.merge(<ErrorStats> other)
+        return new
+
+    def __radd__(self, other):
+        """So that `sum` of an iterable of states, which begins with 0, is their merge."""
+        return self.copy() if type(other) is int and other == 0 else NotImplemented
 
     @cython.critical_section
     def copy(self):
         """An independent object that goes on exactly as this one would."""
         cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
-        if buckets_copy(&new.buckets, &self.buckets):
+        if acc_copy(&new.acc, &self.acc):
             raise MemoryError
-        new.state = self.state
-        new.waiting = self.waiting
-        new.waiting_weighted = self.waiting_weighted
-        memcpy(new.room, self.room, sizeof(self.room))
         return new
 
     @cython.critical_section
-    def to_bytes(self):
-        """The state as canonical bytes: equal states, equal bytes (docs/wire.md, "The state")."""
-        cdef State room
-        cdef Writer w
-        if writer_open(&w):
-            raise MemoryError
-        try:
-            put_state(&w, self.view(&room), &self.buckets)
-            if w.failed:
-                raise MemoryError
-            return PyBytes_FromStringAndSize(<char *> w.data, w.size)
-        finally:
-            writer_close(&w)
+    def to_bytes(self, *, bint histogram=True):
+        """The state as canonical bytes: equal states, equal bytes (docs/wire.md, "The state").
+
+        Args:
+            histogram: False leaves the histogram out and says so in the bytes.
+        """
+        return acc_to_bytes(&self.acc, histogram)
 
     @staticmethod
     def from_bytes(data):
@@ -256,31 +227,47 @@ cdef class ErrorStats:
             TypeError: `data` has no buffer.
         """
         cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
-        read_state(data if type(data) is bytes else bytes(memoryview(data)), &new.state,
-                   &new.buckets)
+        acc_from_bytes(&new.acc, data if type(data) is bytes else bytes(memoryview(data)))
         return new
 
     def moments(self):
         """Everything but the histogram as a `Moments` tuple, exact to the bit."""
         from edgemse.stats.moments import Moments  # not before: it loads typing
-        return Moments._make(as_tuple(self.settled()))
+        return Moments._make(state_tuple(self.settled()))
 
     @staticmethod
-    def from_moments(moments, ResidualHistogram histogram):
+    def from_moments(moments, histogram):
         """The state of which `moments` and `histogram` are the two halves.
 
         Args:
             moments: a `Moments`, or its values in that order.
-            histogram: of the same samples; None only for an empty state.
+            histogram: of the same samples, a `ResidualHistogram` or its bytes (`split_state` gives
+                such halves); None or b"" for a state without histogram.
 
         Raises:
             CorruptStateError: the values do not fit each other or the histogram.
+            UnsupportedVersionError: a newer edgemse wrote the histogram.
         """
         cdef ErrorStats new = ErrorStats.__new__(ErrorStats)
-        if histogram is not None and buckets_copy(&new.buckets, &histogram.buckets):
-            raise MemoryError
-        read_moments(moments, &new.state, &new.buckets)
+        if isinstance(histogram, ResidualHistogram):
+            acc_from_moments(&new.acc, moments, &(<ResidualHistogram> histogram).buckets)
+        elif histogram is None or len(histogram) == 0:
+            acc_from_moments(&new.acc, moments, NULL)
+        else:
+            acc_from_halves(&new.acc, moments, histogram)
         return new
+
+    def to_dict(self):
+        """Every figure by its name; NaN where there is none, quantiles of |e| as `abs_p50`...
+
+        Examples:
+            >>> s = ErrorStats()
+            >>> s.update(1.0, 1.5)
+            >>> s.to_dict()["mse"], s.to_dict()["abs_p95"]
+            (0.25, 0.5)
+        """
+        from edgemse.stats.figures import figures_of  # not before: devices need none
+        return figures_of(self)
 
     @property
     def count(self):
@@ -290,12 +277,12 @@ cdef class ErrorStats:
     @property
     def weight(self):
         """W, the sum of their weights; the count when all weigh 1, 0.0 when empty."""
-        return value(self.settled().weight)
+        return dd_value(self.settled().weight)
 
     @property
     def effective_count(self):
         """W^2 / sum of w^2 (Kish): as many equal weights tell as much; 0.0 when empty."""
-        return effective(self.settled())
+        return effective_of(self.settled())
 
     @property
     def nonfinite(self):
@@ -321,7 +308,7 @@ cdef class ErrorStats:
     def bias(self):
         """Mean error; positive where predictions are too high."""
         cdef State s = self.settled()
-        return value(s.mean) if s.count else NAN
+        return dd_value(s.mean) if s.count else NAN
 
     @property
     def error_variance(self):
@@ -383,7 +370,7 @@ cdef class ErrorStats:
         sqrt(Var(e^2) / (n - 1)) with Var(e^2) = mu4 - mu2^2 + 4 bias mu3 + 4 bias^2 mu2, which is
         exact; n is `effective_count`, right where weights do not depend on the size of the error.
         """
-        return standard_error(self.settled())
+        return standard_error_of(self.settled())
 
     @cython.critical_section
     def mse_interval(self, double confidence=0.95):
@@ -392,17 +379,17 @@ cdef class ErrorStats:
         mse exp(-+ t se / mse), t being Student's with Satterthwaite's degrees of freedom, which
         come from the kurtosis of e^2 in the histogram. Errors that follow each other closely make
         it far too short: compare windows instead (docs/numerics.md). (nan, nan) below 20 samples
-        (or an effective count of 20): not enough data. A point when e^2 never varies.
+        (or an effective count of 20): not enough data; and without a histogram. A point when e^2
+        never varies.
 
         Raises:
             ValueError: the confidence is not between 0 and 1, exclusive.
         """
         cdef State room
-        cdef State s = self.view(&room)[0]
         cdef double low, high
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"a confidence lies between 0 and 1, not {confidence!r}")
-        interval(s, &self.buckets, confidence, &low, &high)
+        interval_of(acc_view(&self.acc, &room)[0], &self.acc.buckets, confidence, &low, &high)
         return low, high
 
     def rmse_interval(self, double confidence=0.95):
@@ -412,52 +399,47 @@ cdef class ErrorStats:
 
     @cython.critical_section
     def quantile(self, double q):
-        """The q-quantile of the errors, interpolated inside its bucket; NaN when empty.
+        """The q-quantile of the errors, interpolated inside its bucket; NaN without histogram.
 
         Less than 9.1 % (one bucket, 2^(1/8) - 1) from the sample of that rank, usually under 1 %;
         exact at 0 and 1. Counts samples, not weights. ValueError unless 0 <= q <= 1.
         """
         cdef State room
-        cdef State s = self.view(&room)[0]
-        cdef double found = signed_quantile(&self.buckets, checked_share(q))
-        if q == 0.0 or q == 1.0:
-            found = s.low if q == 0.0 else s.high
-        return min(max(found, s.low), s.high) if s.count else NAN
+        return quantile_of(acc_view(&self.acc, &room)[0], &self.acc.buckets, checked_share(q))
 
     @cython.critical_section
     def abs_quantile(self, double q):
         """The q-quantile of |e|; see `quantile`. Exact at 1."""
         cdef State room
-        cdef State s = self.view(&room)[0]
-        cdef double found = absolute_quantile(&self.buckets, checked_share(q))
-        cdef double largest
-        largest = max(s.high, -s.low)
-        if q == 1.0:
-            found = largest
-        return min(max(found, s.low, -s.high), largest) if s.count else NAN
+        return abs_quantile_of(acc_view(&self.acc, &room)[0], &self.acc.buckets, checked_share(q))
 
     @cython.critical_section
     def share_above(self, double t):
-        """The share of samples with |e| > t, log-linear inside t's bucket; NaN when empty.
+        """The share of samples with |e| > t, log-linear inside t's bucket; NaN without histogram.
 
         Exact where t is a bucket's bound, 8 log2(t) being whole, and beyond the largest |e|.
         Elsewhere `histogram.share_above_bounds` tells what is certain. Counts samples, not weights.
         ValueError when t is NaN.
         """
         cdef State room
-        cdef State s = self.view(&room)[0]
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
-        if s.count and t >= max(s.high, -s.low):
-            return 0.0
-        return samples_above(&self.buckets, t) / <double> s.count
+        return share_above_of(acc_view(&self.acc, &room)[0], &self.acc.buckets, t)
+
+    @property
+    def has_histogram(self):
+        """Whether every sample is counted in a histogram; True for an empty state."""
+        with cython.critical_section(self):
+            return not self.acc.detour & BARE
 
     @property
     def histogram(self):
-        """A copy of the histogram of the errors, a `ResidualHistogram`."""
+        """A copy of the histogram of the errors, a `ResidualHistogram`; None if there is none."""
         cdef ResidualHistogram new = ResidualHistogram.__new__(ResidualHistogram)
         with cython.critical_section(self):
-            if buckets_copy(&new.buckets, &self.buckets):
+            if self.acc.detour & BARE:
+                return None
+            if buckets_copy(&new.buckets, &self.acc.buckets):
                 raise MemoryError
         return new
 
@@ -472,8 +454,9 @@ cdef class ErrorStats:
             return NotImplemented
         that = <ErrorStats> other
         with cython.critical_section(self, that):
-            return (same_state(self.view(&mine), that.view(&theirs))
-                    and same_buckets(&self.buckets, &that.buckets))
+            return (state_same(acc_view(&self.acc, &mine), acc_view(&that.acc, &theirs))
+                    and (self.acc.detour ^ that.acc.detour) & BARE == 0
+                    and buckets_same(&self.acc.buckets, &that.acc.buckets))
 
     __hash__ = None
 
@@ -481,7 +464,7 @@ cdef class ErrorStats:
         return f"ErrorStats(n={self.count}, rmse={self.rmse:.6g})"
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + buckets_bytes(&self.buckets)
+        return object.__sizeof__(self) + buckets_bytes(&self.acc.buckets)
 
 
 def merge_all(states):
@@ -495,3 +478,20 @@ def merge_all(states):
     for state in states:
         total.merge(state)
     return total
+
+
+def t_quantile(double two_tails, double freedom):
+    """Student's t: the t with P(|T| > t) = `two_tails`, to 1e-3 or better.
+
+    Args:
+        two_tails: from 0 to 1, exclusive.
+        freedom: the degrees of freedom, any number >= 2.
+
+    Examples:
+        >>> round(t_quantile(0.05, 2), 6), round(t_quantile(0.05, 30), 4)
+        (4.302653, 2.0423)
+    """
+    if not (0.0 < two_tails < 1.0 and freedom >= 2.0):
+        raise ValueError("wanted tails between 0 and 1 and at least 2 degrees of freedom, not "
+                         f"{two_tails!r} and {freedom!r}")
+    return student_of(two_tails, freedom)

@@ -3,40 +3,26 @@
 """The signed exponential histogram of errors, by itself."""
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memset
-
-from edgemse.errors import CorruptStateError, UnsupportedVersionError
+from libc.stdint cimport uint64_t
 
 from edgemse.stats._buckets cimport (
-    LIMIT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, above_bounds, absolute_quantile, bound,
-    buckets_bytes, buckets_clear, buckets_copy, buckets_free, buckets_merge, checked_share,
-    count_one, fabs, get, samples_above, same_buckets, signed_quantile, trim,
+    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, bucket_bound, buckets_above_bounds,
+    buckets_abs_quantile, buckets_bytes, buckets_clear, buckets_copy, buckets_count, buckets_free,
+    buckets_merge, buckets_quantile, buckets_same, buckets_samples_above, checked_share, fabs,
+    side_get, side_trim,
 )
 from edgemse.stats._codec cimport (
-    Reader, Writer, get_buckets, get_byte, put_buckets, put_byte, writer_close, writer_open,
+    COUNTS_MAX, Runs, Writer, buckets_from_runs, put_buckets, put_byte, writer_close, writer_open,
 )
+from edgemse.stats._histogram cimport FIRST_BYTE, histogram_parse
 
 __all__ = ["ResidualHistogram"]
-
-cdef enum:
-    FIRST_BYTE = 0x41  # "histogram, version 1"; a whole state starts with 0x01
 
 
 cdef list counts_of(const Side *s, int *low):
     cdef int size, i
-    trim(s, low, &size)
-    return [get(s, low[0] - s.low + i) for i in range(size)]
-
-
-cdef int check_first_byte(bytes raw) except -1:
-    if not raw:
-        raise CorruptStateError("no bytes at all; a histogram starts with 0x41")
-    if 0x41 < raw[0] < 0x80:
-        raise UnsupportedVersionError(
-            f"a histogram of version {raw[0] - 0x40}; this edgemse reads version 1: upgrade it")
-    if raw[0] != FIRST_BYTE:
-        raise CorruptStateError(f"the first byte is 0x{raw[0]:02x}; a histogram starts with 0x41")
-    return 0
+    side_trim(s, low, &size)
+    return [side_get(s, low[0] - s.low + i) for i in range(size)]
 
 
 @cython.final
@@ -63,6 +49,9 @@ cdef class ResidualHistogram:
     def __cinit__(self):
         buckets_clear(&self.buckets)
 
+    def __init__(self):
+        pass  # so that arguments are refused
+
     def __dealloc__(self):
         buckets_free(&self.buckets)
 
@@ -71,12 +60,17 @@ cdef class ResidualHistogram:
         """Count one error. ValueError when it is NaN, infinite or above 2^200 in magnitude."""
         if not fabs(e) <= LIMIT:
             raise ValueError(f"an error must be finite and at most 2**200 in magnitude, not {e!r}")
-        if count_one(&self.buckets, e):
+        if buckets_count(&self.buckets, e):
             raise MemoryError
 
     def merge(self, ResidualHistogram other not None):
-        """Add the counts of another histogram; exact, associative and commutative."""
+        """Add the counts of another histogram; exact, associative and commutative.
+
+        OverflowError above 2^53 errors in all.
+        """
         with cython.critical_section(self, other):
+            if self.buckets.total + other.buckets.total > MAX_COUNT:
+                raise OverflowError("more than 2**53 errors in one histogram")
             if buckets_merge(&self.buckets, &other.buckets):
                 raise MemoryError
 
@@ -101,10 +95,13 @@ cdef class ResidualHistogram:
 
     @property
     def zero_threshold(self):
-        """The magnitude up to which an error counts as zero: 2^-64 of the largest bucket or so."""
+        """The magnitude up to which an error counts as zero, 2^-64 of the largest bucket's bound.
+
+        0.0 when nothing but zeros was counted.
+        """
         if self.buckets.top == NO_TOP:
             return 0.0
-        return bound(self.buckets.top - SPAN + 1)
+        return bucket_bound(self.buckets.top - SPAN + 1)
 
     @cython.critical_section
     def positive(self):
@@ -131,12 +128,12 @@ cdef class ResidualHistogram:
         The sample of that rank lies in the same bucket, so the two differ by less than 9.1 %
         (2^(1/8) - 1); on smooth data usually by less than 1 %. ValueError unless 0 <= q <= 1.
         """
-        return signed_quantile(&self.buckets, checked_share(q))
+        return buckets_quantile(&self.buckets, checked_share(q))
 
     @cython.critical_section
     def abs_quantile(self, double q):
         """The q-quantile of the magnitudes of the errors; see `quantile`."""
-        return absolute_quantile(&self.buckets, checked_share(q))
+        return buckets_abs_quantile(&self.buckets, checked_share(q))
 
     @cython.critical_section
     def share_above(self, double t):
@@ -147,7 +144,7 @@ cdef class ResidualHistogram:
         """
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
-        return samples_above(&self.buckets, t) / <double> self.buckets.total
+        return buckets_samples_above(&self.buckets, t) / <double> self.buckets.total
 
     @cython.critical_section
     def share_above_bounds(self, double t):
@@ -155,7 +152,7 @@ cdef class ResidualHistogram:
         cdef double low, high, total = <double> self.buckets.total
         if t != t:
             raise ValueError("the tolerance is NaN; a number is wanted")
-        above_bounds(&self.buckets, t, &low, &high)
+        buckets_above_bounds(&self.buckets, t, &low, &high)
         return low / total, high / total
 
     @cython.critical_section
@@ -186,20 +183,11 @@ cdef class ResidualHistogram:
             TypeError: `data` has no buffer.
         """
         cdef ResidualHistogram new = ResidualHistogram.__new__(ResidualHistogram)
-        cdef bytes raw = bytes(memoryview(data))
-        cdef Reader r
-        cdef int result
-        memset(&r, 0, sizeof(Reader))
-        r.data = raw
-        r.size = len(raw)
-        check_first_byte(raw)
-        get_byte(&r)
-        result = get_buckets(&r, &new.buckets)
-        if result < 0:
+        cdef uint64_t counts[COUNTS_MAX]
+        cdef Runs runs
+        histogram_parse(data if type(data) is bytes else bytes(memoryview(data)), &runs, counts)
+        if buckets_from_runs(&new.buckets, &runs, counts):
             raise MemoryError
-        if result > 0 or r.at != r.size:
-            raise CorruptStateError("these bytes are not a histogram: cut short, altered, or "
-                                    "something else")
         return new
 
     def __reduce__(self):
@@ -210,7 +198,7 @@ cdef class ResidualHistogram:
             return NotImplemented
         cdef ResidualHistogram that = <ResidualHistogram> other
         with cython.critical_section(self, that):
-            return same_buckets(&self.buckets, &that.buckets)
+            return buckets_same(&self.buckets, &that.buckets)
 
     __hash__ = None
 

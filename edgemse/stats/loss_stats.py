@@ -5,35 +5,19 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Callable
 from typing import Any, SupportsFloat, SupportsIndex, final
 
 from edgemse.errors import CorruptStateError, MergeError, UnsupportedVersionError
 from edgemse.stats.columns import as_doubles
-from edgemse.stats.error_stats import ErrorStats
+from edgemse.stats.error_stats import ErrorStats, t_quantile
 from edgemse.stats.losses import LOSSES
-from edgemse.stats.student import t_quantile
+from edgemse.stats.measures import checked_parameters, follow_loss, measure_of_loss
 
 __all__ = ["LossStats"]
 
 VERSION = 0x81
 """The first byte: 0x80 for a loss, and version 1 (docs/wire.md)."""
-LIMIT = 2.0**200  # ErrorStats' limit of |e|, |y_true| and so of a loss
-REFUSED = 2.0**201  # stands for a loss that there is not: ErrorStats counts it as out of range
 ENOUGH = 20  # accepted samples below which no interval is given, as in ErrorStats
-
-
-def _measure_of(function: Callable[..., float], parameters: tuple[float, ...]) -> Any:
-    """(y_true, y_pred) -> the loss, NaN for a sample that is not finite, else REFUSED."""
-
-    def measure(y_true: float, y_pred: float) -> float:
-        if not (abs(y_pred - y_true) <= LIMIT and abs(y_true) <= LIMIT):
-            finite = math.isfinite(y_true) and math.isfinite(y_pred)
-            return REFUSED if finite else math.nan
-        loss = function(y_true, y_pred, *parameters)
-        return loss if loss <= LIMIT else REFUSED
-
-    return measure
 
 
 @final
@@ -66,26 +50,12 @@ class LossStats:
         (0.125, 2.5)
     """
 
-    __slots__ = ("_losses", "_measure", "_parameters", "loss")
+    __slots__ = ("_losses", "_parameters", "_value", "loss")
 
     def __init__(self, loss: str, **parameters: float) -> None:
-        kind = LOSSES.get(loss)
-        if kind is None:
-            raise ValueError(f"there is no loss {loss!r}; there are {', '.join(sorted(LOSSES))}")
-        unknown = parameters.keys() - {kind.parameter}
-        if unknown or (kind.parameter and math.isnan(kind.default) and not parameters):
-            wanted = f"the parameter {kind.parameter!r}" if kind.parameter else "no parameter"
-            raise ValueError(f"{loss} takes {wanted}, not {sorted(parameters) or 'none'}")
+        self._parameters = checked_parameters(loss, parameters)
         self.loss = loss
-        self._parameters: tuple[float, ...] = ()
-        if kind.parameter:
-            given = float(parameters.get(kind.parameter, kind.default))
-            if not 0.0 < given < kind.below:
-                raise ValueError(
-                    f"{kind.parameter} of {loss} lies between 0 and {kind.below:g}, not {given!r}"
-                )
-            self._parameters = (given,)
-        self._measure = _measure_of(kind.function, self._parameters)
+        self._value: Any = follow_loss(self.measure).value
         self._losses = ErrorStats()
 
     def update(
@@ -110,21 +80,7 @@ class LossStats:
         if type(y_true) is not float or type(y_pred) is not float:
             sample: Any = (y_true, y_pred)
             y_true, y_pred = array("d", sample)
-        self._losses.update(0.0, self._measure(y_true, y_pred), weight)
-
-    def loss_of(self, y_true: float, y_pred: float) -> float:
-        """Return the loss of one sample, without folding it in, for a fleet to follow.
-
-        `monitor.observe(0.0, losses.loss_of(y_true, y_pred), output="huber")` makes cells whose
-        error is the loss. NaN where an input is not finite and 2^201 where there is no such loss:
-        `ErrorStats` counts these in `nonfinite` and `out_of_range`, as this class does.
-
-        Examples:
-            >>> LossStats("mape", floor=0.5).loss_of(10.0, 11.0)
-            0.1
-        """
-        measured: float = self._measure(y_true, y_pred)
-        return measured
+        self._losses.update(0.0, self._value(y_true, y_pred), weight)
 
     def update_many(self, y_true: Any, y_pred: Any, weight: Any = None) -> None:
         """Fold a batch in; columns and errors are those of `ErrorStats.update_many`.
@@ -140,7 +96,7 @@ class LossStats:
                 f"y_true has {len(labels)} items and y_pred {len(predictions)}; they must pair up"
             )
         zeros = array("d", bytes(8 * len(labels)))
-        self._losses.update_many(zeros, array("d", map(self._measure, labels, predictions)), weight)
+        self._losses.update_many(zeros, array("d", map(self._value, labels, predictions)), weight)
 
     def merge(self, other: LossStats) -> None:
         """Fold another's samples in; `other` stays as it is.
@@ -153,7 +109,7 @@ class LossStats:
             raise TypeError(f"a LossStats merges with a LossStats, not {type(other).__name__}")
         if (self.loss, self._parameters) != (other.loss, other._parameters):
             raise MergeError(
-                f"a state of {_describe(self)} cannot take in one of {_describe(other)};"
+                f"a state of {self.measure} cannot take in one of {other.measure};"
                 " keep one state for each loss"
             )
         self._losses.merge(other._losses)
@@ -168,6 +124,14 @@ class LossStats:
     def parameters(self) -> dict[str, float]:
         """The loss's parameters by name; empty where it has none."""
         return dict(zip((LOSSES[self.loss].parameter,), self._parameters, strict=False))
+
+    @property
+    def measure(self) -> str:
+        """What the loss is called in a fleet: `loss:huber(delta=1)`. Equal losses, equal names.
+
+        `edgemse.stats.measures` has the way back, and to the number that it makes of a sample.
+        """
+        return measure_of_loss(self.loss, self._parameters)
 
     @property
     def losses(self) -> ErrorStats:
@@ -320,12 +284,6 @@ class LossStats:
         parameters = "".join(f"{name}={value!r}, " for name, value in self.parameters.items())
         figure = f"n={self.count}, {self.loss}={self.value:.6g}"
         return f"LossStats({self.loss!r}, {parameters}{figure})"
-
-
-def _describe(stats: LossStats) -> str:
-    """`huber(delta=1.0)`."""
-    parameters = ", ".join(f"{name}={value!r}" for name, value in stats.parameters.items())
-    return f"{stats.loss}({parameters})"
 
 
 def _checked(losses: ErrorStats) -> ErrorStats:

@@ -1,6 +1,13 @@
 -- The store's first schema: plain SQL for DuckDB and PostgreSQL. Times are milliseconds or seconds
 -- since 1970-01-01 UTC, as their names say.
 
+-- One row: the random name of this store, which acks and the collector's presence carry, so that
+-- devices and other collectors see when it is another one.
+CREATE TABLE store (
+    id TEXT NOT NULL,
+    made_ms BIGINT NOT NULL
+);
+
 -- A row for each memory that makes cells: what a transaction locks first, before it looks up
 -- revisions, and where retention will note the names of the cells that it has absorbed.
 CREATE TABLE producers (
@@ -73,13 +80,14 @@ CREATE TABLE devices (
 -- The attributes of each device (site, hardware, firmware...), to group and filter by, with their
 -- history: a value holds for windows that start in [since_seconds, until_seconds). The first one
 -- that is known holds from 0; a change counts from a whole UTC hour; the present one has
--- until_seconds 2^62.
+-- until_seconds 2^62. What was said (said_seconds) before the present value changes nothing.
 CREATE TABLE attributes (
     device TEXT NOT NULL,
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     since_seconds BIGINT NOT NULL,
     until_seconds BIGINT NOT NULL,
+    said_seconds BIGINT NOT NULL,
     PRIMARY KEY (device, name, since_seconds)
 );
 
@@ -100,3 +108,10 @@ CREATE TABLE counters (
     value BIGINT NOT NULL
 );
 INSERT INTO counters (name, value) VALUES ('quarantine_dropped', 0);
+
+-- Who may do what only one collector at a time shall do, and until when.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until_ms BIGINT NOT NULL
+);

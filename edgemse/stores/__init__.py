@@ -9,17 +9,22 @@ from edgemse.stores.base import (
     Rows,
     Selection,
     Store,
+    Writing,
 )
+from edgemse.stores.offered import Offered, opened
 from edgemse.stores.opening import open_store
 
 __all__ = [
     "Batch",
     "DevicePresence",
     "DeviceReport",
+    "Offered",
     "Quarantined",
     "Reading",
     "Rows",
     "Selection",
     "Store",
+    "Writing",
     "open_store",
+    "opened",
 ]

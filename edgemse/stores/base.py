@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from edgemse.cells import Cell, Identity
+from edgemse.cells import Identity
 from edgemse.presence import Presence
 from edgemse.stats.histogram import ResidualHistogram
+from edgemse.stores.offered import Offered
+from edgemse.stores.tables import Row, Table
 
 __all__ = [
     "Batch",
@@ -21,6 +24,7 @@ __all__ = [
     "Rows",
     "Selection",
     "Store",
+    "Writing",
 ]
 
 Key: TypeAlias = tuple[Any, ...]
@@ -70,6 +74,26 @@ class Reading(Protocol):
         ...
 
 
+class Writing(Protocol):
+    """One transaction: durable when its `with` ends, undone by an exception inside."""
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one SELECT, or a statement with RETURNING, and return all its rows."""
+        ...
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run one statement and return how many rows it has touched."""
+        ...
+
+    def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:
+        """Insert rows in the engine's best way; no statement at all without one.
+
+        `on_conflict` is one of the clauses of edgemse.stores.statements; empty: a conflict is an
+        error. Returns what the clause returns.
+        """
+        ...
+
+
 class DeviceReport(NamedTuple):
     """The header of a device's report, and when the collector received it."""
 
@@ -78,6 +102,12 @@ class DeviceReport(NamedTuple):
     sent_ms: int
     clock_synchronised: bool
     health: Mapping[str, int]
+    run: str = ""
+
+    def row(self) -> Row:
+        """Return it in the order of the table REPORTS."""
+        health = json.dumps(dict(self.health), sort_keys=True)
+        return (self.device, self.received_ms, self.sent_ms, self.clock_synchronised, health)
 
 
 class DevicePresence(NamedTuple):
@@ -86,6 +116,11 @@ class DevicePresence(NamedTuple):
     device: str
     received_ms: int
     presence: Presence
+
+    def row(self) -> Row:
+        """Return it in the order of the table PRESENCES."""
+        said = self.presence
+        return (self.device, self.received_ms, said.online, said.software, said.run)
 
 
 class Quarantined(NamedTuple):
@@ -102,8 +137,7 @@ class Quarantined(NamedTuple):
 class Batch:
     """What one transaction writes; each list in the order of arrival."""
 
-    cells: list[tuple[str, Cell]] = field(default_factory=list)
-    """Each with the device whose report it came in."""
+    cells: list[Offered] = field(default_factory=list)
     reports: list[DeviceReport] = field(default_factory=list)
     presences: list[DevicePresence] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
@@ -116,8 +150,13 @@ class Batch:
 class Store(Protocol):
     """The collector's database.
 
-    Thread safety: one thread commits at a time (others wait); any number may read meanwhile.
+    Thread safety: one thread writes at a time (others wait); any number may read meanwhile.
     """
+
+    @property
+    def id(self) -> str:
+        """The random name that the store was given when it was made."""
+        ...
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch in one durable transaction.
@@ -130,6 +169,17 @@ class Store(Protocol):
 
     def reading(self) -> AbstractContextManager[Reading]:
         """Open one consistent view."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """Open one transaction, for what is no cell: keep it short, commits wait for it."""
+        ...
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Tell whether `holder` has the lease from now on for so many seconds.
+
+        Whoever has it may take it again and again; another only once it has run out.
+        """
         ...
 
     def close(self) -> None:

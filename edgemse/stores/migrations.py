@@ -6,11 +6,7 @@ from importlib.resources import files
 
 from edgemse.errors import StoreError, StoreVersionError
 
-__all__ = ["CREATE_VERSIONS", "checked_version", "schema_version", "scripts_after"]
-
-CREATE_VERSIONS = (
-    "CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, applied_ms BIGINT NOT NULL)"
-)
+__all__ = ["check_version", "scripts_after"]
 
 
 def _scripts() -> list[tuple[int, str]]:
@@ -23,19 +19,14 @@ def _scripts() -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def schema_version() -> int:
-    """Return the version of the schema that this edgemse writes."""
-    return _scripts()[-1][0]
-
-
 def scripts_after(version: int) -> list[tuple[int, str]]:
     """Return the scripts that a store of that version still lacks (0: a new store)."""
     return [(number, sql) for number, sql in _scripts() if number > version]
 
 
-def checked_version(version: int, store: str, *, can_migrate: bool) -> int:
-    """Return the version found in a store if this edgemse can use it, else raise."""
-    known = schema_version()
+def check_version(version: int, store: str, *, can_migrate: bool) -> None:
+    """Raise StoreVersionError or StoreError unless this edgemse can use a store of that version."""
+    known, _ = _scripts()[-1]
     if version > known:
         raise StoreVersionError(
             f"store {store} has schema version {version}, this edgemse knows versions up to"
@@ -46,4 +37,3 @@ def checked_version(version: int, store: str, *, can_migrate: bool) -> int:
             f"store {store} has schema version {version}, reading it needs {known};"
             " run this version's edgemse collector on it once"
         )
-    return version

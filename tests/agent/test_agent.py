@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,9 @@ from edgemse_agent.settings import AgentSettings, DeliverySettings
 from support.clock import FakeClock
 
 from edgemse.cells import unseal
-from edgemse.wire import Ack, State, decode_report, encode_ack, encode_state
+from edgemse.errors import LedgerError
+from edgemse.presence import Presence, encode_presence
+from edgemse.wire import Ack, decode_report, encode_ack
 
 NONE = (None, None, None, None)
 
@@ -27,7 +29,7 @@ class FullDisk(Ledger):
 
     def commit(self, *arguments: object, **named: object) -> None:
         if self.full:
-            raise sqlite3.OperationalError("database or disk is full")
+            raise LedgerError("database or disk is full")
         super().commit(*arguments, **named)
 
 
@@ -40,7 +42,7 @@ class Bench:
     def start(self) -> None:
         self.ledger = FullDisk(self.path)
         self.agent = Agent(self.settings, self.ledger, self.clock)
-        self.agent.heard_collector("w", encode_state(State(True, "s", "run")))
+        self.agent.heard_collector("w", encode_presence(Presence(True, "s", "run")))
 
     def close(self) -> None:
         self.ledger.close()
@@ -54,7 +56,7 @@ class Bench:
         out = []
         for report in self.agent.tick():
             cells = decode_report(report).cells
-            out += [(c.revision, c.final, unseal(c, "").stats.count) for c in cells]
+            out += [(c.revision, c.final, unseal(c).stats.count) for c in cells]
             if cells:
                 held = {cell.identity: cell.revision for cell in cells}
                 self.agent.heard_ack(encode_ack(Ack("w", held)))
@@ -121,7 +123,7 @@ def test_a_full_disk_keeps_everything_in_memory_and_says_so(bench: Bench) -> Non
     for _ in range(30):
         bench.sample()
         assert bench.after(10) == []
-    failed = bench.agent.health["commits_failed"]
+    failed = bench.agent.counters["commits_failed"]
     assert 5 <= failed <= 30
     assert not bench.agent.commit(everything=True)
     bench.ledger.full = False
@@ -136,18 +138,83 @@ def test_a_long_backlog_is_coarsened_and_monitors_are_told(tmp_path: Path) -> No
             bench.sample()
             bench.after(60)
         assert bench.agent.monitor_width_seconds == 3_600
-        assert bench.agent.ledger.count()[0] <= 101
-        assert bench.agent.health["cells_coarsened"] > 400
-        bench.agent.heard_collector("w", encode_state(State(True, "s", "run")))
+        assert bench.agent.ledger.waiting <= 101
+        assert bench.agent.counters["cells_coarsened"] > 400
+        bench.agent.heard_collector("w", encode_presence(Presence(True, "s", "run")))
         published = [cell for _ in range(200) for cell in bench.after(10)]
         assert sum(samples for _, final, samples in published if final) == 600
         assert bench.agent.monitor_width_seconds == 60
 
 
+def test_a_disk_that_fills_while_coarsening_costs_nothing(tmp_path: Path) -> None:
+    with closing(Bench(tmp_path / "l", ledger_cells_max=100)) as bench:
+        bench.agent.uplink.disconnected()
+        coarsen, calls = bench.ledger.coarsenable, []
+
+        def filling(*arguments: int) -> object:
+            bench.ledger.full = len(calls) < 50
+            calls.append(arguments)
+            return coarsen(*arguments)
+
+        bench.ledger.coarsenable = filling  # type: ignore[method-assign]
+        for _ in range(300):
+            bench.sample()
+            bench.after(60)
+            bench.ledger.full = False
+        assert bench.agent.counters["commits_failed"] >= 50
+        assert bench.agent.status().last_error.startswith("database or disk is full")
+        bench.agent.heard_collector("w", encode_presence(Presence(True, "s", "run")))
+        published = [cell for _ in range(200) for cell in bench.after(10)]
+        assert sum(samples for _, final, samples in published if final) == 300
+
+
+def test_a_loss_and_a_measure_are_cells_of_their_own(bench: Bench) -> None:
+    bench.agent.take(SampleLine(NONE, 1.0, 3.0, 1.0, None, "", "loss:huber(delta=1)"))
+    bench.agent.take(SampleLine(NONE, 0.0, 0.25, 1.0, None, "latency"))
+    bench.agent.take(PredictionLine("7", NONE, 3.0, 1.0, None, "loss:huber(delta=1)"))
+    bench.agent.take(LabelLine("7", NONE, 1.0, None))
+    bench.clock.passed += 20
+    cells = [unseal(c) for report in bench.agent.tick() for c in decode_report(report).cells]
+    found = {c.series.measure: (c.stats.count, c.stats.bias, c.coverage.matched) for c in cells}
+    assert found == {
+        "": (2, 2.0, 1),
+        "loss:huber(delta=1)": (2, 1.5, 0),
+        "latency": (1, 0.25, 0),
+    }
+
+
+def test_attributes_remember_since_when_they_hold(bench: Bench) -> None:
+    def say(**attributes: str) -> dict[str, tuple[str, int | None]]:
+        bench.agent.settings = replace(bench.agent.settings, attributes=attributes)
+        return {n: (a.value, a.since) for n, a in bench.agent.attributes().items()}
+
+    assert say(site="north") == {"site": ("north", 0)}
+    bench.clock.passed += 100
+    assert say(site="south") == {"site": ("south", 1_767_225_600 + 3_600)}
+    bench.clock.passed += 10_000
+    bench.close()
+    bench.start()
+    assert say(site="south") == {"site": ("south", 1_767_225_600 + 3_600)}
+    bench.clock.is_synchronised = False
+    assert say(site="west") == {"site": ("west", None)}
+
+
+def test_another_store_than_before_is_counted_and_said(bench: Bench) -> None:
+    for store in ("a", "a", "b", ""):
+        bench.agent.heard_ack(encode_ack(Ack("w", {}, store=store)))
+    assert bench.agent.counters["stores_changed"] == 1
+    assert bench.agent.status().store == "b"
+
+
+def test_the_producer_is_in_no_presence(bench: Bench) -> None:
+    assert bench.agent.run
+    assert bench.agent.growing.producer.hex() not in bench.agent.run
+
+
 def test_messages_that_cannot_be_read_are_counted(bench: Bench) -> None:
     bench.agent.heard_ack(b"junk")
     bench.agent.heard_collector("w", b"{}")
-    assert bench.agent.health["messages_bad"] == 2
+    assert bench.agent.counters["messages_bad"] == 2
     assert bench.agent.uplink.online
     bench.agent.heard_collector("w", b"")
     assert not bench.agent.uplink.online

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.ledger import Ledger, Refused, Written
 
 from edgemse import ErrorStats
 from edgemse.cells import Identity, SealedCell, Series, Window
 from edgemse.errors import LedgerError, LedgerLockedError
 
 PRODUCER = bytes(16)
+NAME = Identity(PRODUCER, 0)
 
 
 def cell(sequence: int = 0, revision: int = 1, *, final: bool = False) -> SealedCell:
@@ -25,25 +28,27 @@ def cell(sequence: int = 0, revision: int = 1, *, final: bool = False) -> Sealed
 def test_the_highest_revision_wins(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
         for revision in (2, 1, 2):
-            ledger.commit([(cell(revision=revision), False, False)])
+            ledger.commit([Written(cell(revision=revision))])
         (held,) = ledger.due(9)
         assert held.cell.revision == 2
 
 
 def test_an_ack_of_a_lower_revision_leaves_the_cell_due(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
-        ledger.commit([(cell(revision=3, final=True), False, False)])
-        ledger.acked({Identity(PRODUCER, 0): 2})
-        assert ledger.count() == (1, 0)
-        ledger.acked({Identity(PRODUCER, 0): 3})
-        assert ledger.count() == (0, 0)
+        ledger.commit([Written(cell(revision=3, final=True))])
+        ledger.expose({NAME: 3})
+        ledger.acked({NAME: 2})
+        assert ledger.waiting == 1
+        ledger.acked({NAME: 3})
+        assert ledger.waiting == 0
 
 
 def test_an_own_row_stays_until_its_final_revision_is_acked(tmp_path: Path) -> None:
     path = tmp_path / "l"
     with closing(Ledger(path)) as ledger:
-        ledger.commit([(cell(revision=1), False, False)])
-        ledger.acked({Identity(PRODUCER, 0): 1})
+        ledger.commit([Written(cell(revision=1))])
+        ledger.expose({NAME: 1})
+        ledger.acked({NAME: 1})
         assert ledger.due(9) == []
     with closing(Ledger(path)) as ledger:
         assert ledger.close_left_open() == 1
@@ -54,27 +59,30 @@ def test_an_own_row_stays_until_its_final_revision_is_acked(tmp_path: Path) -> N
 
 def test_a_relayed_cell_is_not_closed_by_the_agent_and_goes_when_acked(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
-        ledger.commit([(cell(revision=1), True, False)])
+        ledger.commit([Written(cell(revision=1), relayed=True)])
         assert ledger.close_left_open() == 0
-        ledger.acked({Identity(PRODUCER, 0): 1})
-        assert ledger.count() == (0, 0)
+        ledger.expose({NAME: 1})
+        ledger.acked({NAME: 1})
+        assert ledger.waiting == 0
 
 
 def test_exposed_cells_come_first_and_are_never_coarsened(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
-        ledger.commit([(cell(i, final=True), False, False) for i in range(3)])
-        ledger.commit([(cell(3, final=True), True, False)])
-        ledger.expose([Identity(PRODUCER, 2)])
-        assert [held.exposed for held in ledger.due(9)] == [True, False, False, False]
+        ledger.commit([Written(cell(i, final=True)) for i in range(3)])
+        ledger.commit([Written(cell(3, final=True), relayed=True)])
+        ledger.expose({Identity(PRODUCER, 2): 1})
+        assert [held.exposed for held in ledger.due(9)] == [1, 0, 0, 0]
         assert [c.identity.sequence for c in ledger.coarsenable(3_600, 9)] == [0, 1]
 
 
 def test_a_parked_cell_is_neither_due_nor_forgotten(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "l")) as ledger:
-        ledger.commit([(cell(final=True), False, False)])
-        assert ledger.park({Identity(PRODUCER, 0): (1, "too far in the future")}) == 1
+        ledger.commit([Written(cell(final=True))])
+        ledger.expose({NAME: 1})
+        assert ledger.park({NAME: Refused(1, "future", "too far in the future")}) == 1
         assert ledger.due(9) == []
-        assert ledger.parked()[0][1] == "too far in the future"
+        assert ledger.parked(9)[0].reason == "too far in the future"
+        assert (ledger.waiting, ledger.parked_now) == (0, 1)
         assert ledger.release() == 1
         assert len(ledger.due(9)) == 1
 
@@ -89,21 +97,21 @@ def test_another_board_s_ledger_is_set_aside_whole(tmp_path: Path) -> None:
     path = tmp_path / "l"
     with closing(Ledger(path, hardware="board 1")) as ledger:
         first = ledger.id
-        ledger.commit([(cell(), False, False)])
+        ledger.commit([Written(cell())])
     with closing(Ledger(path, hardware="board 2")) as ledger:
-        assert ledger.count() == (0, 0)
+        assert ledger.waiting == 0
         assert ledger.id != first
         assert ledger.set_aside is not None
         assert ledger.set_aside.name == "l.foreign-1"
     with closing(Ledger(tmp_path / "l.foreign-1", hardware="board 1")) as ledger:
-        assert (ledger.id, ledger.count()) == (first, (1, 0))
+        assert (ledger.id, ledger.waiting) == (first, 1)
 
 
 @pytest.mark.parametrize("damage", ["junk", "truncated", "empty page", "other tables"])
 def test_a_corrupt_ledger_never_keeps_the_agent_from_starting(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "l"
     with closing(Ledger(path)) as ledger:
-        ledger.commit([(cell(i), False, False) for i in range(200)])
+        ledger.commit([Written(cell(i)) for i in range(200)])
     content = path.read_bytes()
     if damage == "junk":
         path.write_bytes(b"not a database at all" * 100)
@@ -120,7 +128,7 @@ def test_a_corrupt_ledger_never_keeps_the_agent_from_starting(damage: str, tmp_p
     with closing(Ledger(path)) as ledger:
         assert ledger.set_aside is not None
         assert ledger.set_aside.name == "l.corrupt-1"
-        ledger.commit([(cell(), False, False)])
+        ledger.commit([Written(cell())])
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -143,3 +151,57 @@ def test_sessions_are_bounded_and_the_latest_stay(tmp_path: Path) -> None:
         assert len(kept) == 1_000
         assert kept["s1049"] == 1049
         assert "s0" not in kept
+
+
+def test_the_numbers_are_right_whatever_happened(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        for _ in range(400):
+            name, revision = Identity(PRODUCER, rng.randrange(20)), rng.randrange(1, 5)
+            action = rng.randrange(6)
+            if action == 0:
+                ledger.commit([Written(cell(name.sequence, revision, final=rng.random() < 0.5))])
+            elif action == 1:
+                ledger.commit([Written(cell(name.sequence, revision), relayed=True)])
+            elif action == 2:
+                ledger.expose({name: revision})
+            elif action == 3:
+                ledger.acked({name: revision})
+            elif action == 4:
+                ledger.park({name: Refused(revision, "corrupt", "why")})
+            else:
+                ledger.release()
+            assert ledger.waiting == len(ledger.due(99))
+            assert ledger.parked_now == len(ledger.parked(99))
+    with closing(Ledger(tmp_path / "l")) as again:
+        assert again.waiting == len(again.due(99))
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "l")):
+        assert (tmp_path / "l").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ledger: ledger.commit([Written(cell())]),
+        lambda ledger: ledger.expose({NAME: 1}),
+        lambda ledger: ledger.acked({NAME: 1}),
+        lambda ledger: ledger.park({NAME: Refused(1, "corrupt", "")}),
+        lambda ledger: ledger.release(),
+        lambda ledger: ledger.due(1),
+        lambda ledger: ledger.parked(1),
+        lambda ledger: ledger.coarsenable(60, 1),
+        lambda ledger: ledger.entries(),
+        lambda ledger: ledger.sessions(),
+        lambda ledger: ledger.attributes({"a": "b"}, 0.0),
+        lambda ledger: ledger.remember_store("a"),
+        lambda ledger: ledger.close_left_open(),
+    ],
+)
+def test_a_ledger_that_fails_raises_its_own_error_only(call: Any, tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        ledger._database.close()
+        with pytest.raises(LedgerError, match="check the disk"):
+            call(ledger)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from edgemse_agent.health import Health
+from edgemse_agent.counting import MEANINGS
 from edgemse_agent.pairing import Label, Pairing, Prediction
-from edgemse_agent.windows import Windows
 
 from edgemse import Coverage
-from edgemse.cells import Series, unseal
+from edgemse.cells import SealedCell, Series, unseal
+from edgemse.counters import Counters
+from edgemse.growing import Growing
 
 ANY = (None, None, None, None)
 A, B = Series("m", "a"), Series("m", "b")
@@ -20,9 +21,9 @@ class Bench:
     """A pairing over windows, and what it counted."""
 
     def __init__(self, **bounds: float) -> None:
-        self.health = Health()
-        self.windows = Windows(self.health, width_seconds=60)
-        self.pairing = Pairing(self.windows, self.health, Series("m"), **bounds)
+        self.counters = Counters(MEANINGS)
+        self.growing = Growing(self.counters)
+        self.pairing = Pairing(self.growing, self.counters, Series("m"), **bounds)
         self.now = 0.0
 
     def predict(self, key: str, y_pred: float, series: Series = A, time: float = 0.0) -> bool:
@@ -31,8 +32,11 @@ class Bench:
     def label(self, key: str, y_true: float, time: float = 0.0, where: tuple = ANY) -> None:
         self.pairing.label(key, Label(y_true, time, where), self.now)
 
+    def sealed(self) -> list[SealedCell]:
+        return [cell.seal(self.growing.producer) for cell in self.growing]
+
     def counted(self) -> tuple[int, Coverage]:
-        cells = [unseal(cell, "") for cell in self.windows.sealed(0.0)]
+        cells = [unseal(cell) for cell in self.sealed()]
         coverage = Coverage()
         for cell in cells:
             coverage.merge(cell.coverage)
@@ -50,7 +54,7 @@ def test_a_label_meets_its_prediction_in_the_prediction_s_window() -> None:
     bench = Bench()
     bench.predict("1", 3.0, time=10.0)
     bench.label("1", 1.0, time=130.5)
-    (cell,) = (unseal(cell, "") for cell in bench.windows.sealed(0.0))
+    (cell,) = (unseal(cell) for cell in bench.sealed())
     assert (cell.window.start, cell.stats.bias) == (0, 2.0)
     assert (cell.coverage.predictions, cell.coverage.matched) == (1, 1)
     assert cell.coverage.lag_ms_max == 120_500
@@ -94,12 +98,17 @@ def test_a_second_label_is_counted_and_changes_nothing(again: float, field: str)
     assert (samples, getattr(coverage, field)) == (1, 1)
 
 
-def test_a_nan_label_repeats_itself() -> None:
+@pytest.mark.parametrize("nothing", [math.nan, math.inf])
+def test_a_label_that_is_no_number_does_not_use_its_prediction_up(nothing: float) -> None:
     bench = Bench()
     bench.predict("1", 3.0)
-    bench.label("1", math.nan)
-    bench.label("1", math.nan)
-    assert bench.counted()[1].duplicate == 1
+    bench.label("1", nothing)
+    bench.label("2", nothing)
+    bench.label("1", 1.0)
+    samples, coverage = bench.counted()
+    assert (samples, coverage.matched, coverage.conflicting) == (1, 1, 0)
+    assert bench.counters["labels_nonfinite"] == 2
+    assert len(bench.pairing) == 0
 
 
 def test_a_prediction_of_a_taken_id_is_refused() -> None:
@@ -110,7 +119,7 @@ def test_a_prediction_of_a_taken_id_is_refused() -> None:
     assert not bench.predict("1", 4.0)
     samples, coverage = bench.counted()
     assert (samples, coverage.predictions) == (1, 1)
-    assert bench.health["predictions_repeated"] == 2
+    assert bench.counters["predictions_repeated"] == 2
 
 
 def test_what_waits_too_long_has_expired_or_is_an_orphan() -> None:
@@ -129,7 +138,7 @@ def test_the_bound_lets_the_oldest_go_and_counts_it() -> None:
     for key in "123":
         bench.predict(key, 3.0)
     assert len(bench.pairing) == 2
-    assert bench.health["pending_evicted"] == 1
+    assert bench.counters["pending_evicted"] == 1
     assert bench.counted()[1].expired == 1
 
 

@@ -8,17 +8,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from edgemse_agent.health import Health
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.counting import MEANINGS
+from edgemse_agent.ledger import Ledger, Written
 from edgemse_agent.relay import Relay
 from edgemse_agent.uplink import IN_FLIGHT_MAX, Stamp, Uplink
 
 from edgemse import ErrorStats
 from edgemse.cells import Identity, SealedCell, Series, Window
-from edgemse.wire import REPORT_BYTES_MAX, Ack, Refusal, Report, State, decode_report
+from edgemse.counters import Counters
+from edgemse.presence import Presence
+from edgemse.wire import REPORT_BYTES_MAX, Ack, Code, Refusal, Report, decode_report
 
 OWN, MONITOR = bytes(16), b"\x01" * 16
-ONLINE, OFFLINE = State(True, "s", "run"), State(False, "s", "run")
+ONLINE, OFFLINE = Presence(True, "s", "run"), Presence(False, "s", "run")
 
 
 def cell(sequence: int, revision: int = 1, producer: bytes = OWN, samples: int = 5) -> SealedCell:
@@ -34,15 +36,17 @@ class Bench:
     """An uplink with ledger, relay and a time to move."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.ledger, self.relay, self.health = Ledger(path), Relay(), Health()
-        self.uplink = Uplink("pi", self.ledger, self.relay, self.health, random.Random(3))
+        self.ledger, self.relay, self.counters = Ledger(path), Relay(), Counters(MEANINGS)
+        self.uplink = Uplink(
+            "pi", "run 1", self.ledger, self.relay, self.counters, random.Random(3)
+        )
         self.now = 0.0
 
     def close(self) -> None:
         self.ledger.close()
 
     def write(self, *cells: SealedCell) -> None:
-        self.ledger.commit((each, False, False) for each in cells)
+        self.ledger.commit(map(Written, cells))
 
     def round(self, after: float = 0.0) -> list[Report]:
         self.now += after
@@ -72,10 +76,10 @@ def test_it_holds_while_no_collector_is_online(bench: Bench) -> None:
 
 
 def test_the_will_of_an_earlier_run_does_not_count(bench: Bench) -> None:
-    bench.uplink.heard("w", State(True, "s", "new run"))
-    bench.uplink.heard("w", State(False, "s", "old run"))
+    bench.uplink.heard("w", Presence(True, "s", "new run"))
+    bench.uplink.heard("w", Presence(False, "s", "old run"))
     assert bench.uplink.online
-    bench.uplink.heard("other", State(False, "s", "x"))
+    bench.uplink.heard("other", Presence(False, "s", "x"))
     assert bench.uplink.online
     bench.uplink.heard("w", None)
     assert not bench.uplink.online
@@ -89,7 +93,7 @@ def test_what_is_acknowledged_is_not_sent_again_and_the_rest_is(bench: Bench) ->
     assert bench.round(1) == []
     (again,) = bench.round(10)
     assert [each.identity.sequence for each in again.cells] == [1]
-    assert bench.health["reports_resent"] == 1
+    assert bench.counters["reports_resent"] == 1
 
 
 def test_it_backs_off_and_begins_anew_after_an_ack(bench: Bench) -> None:
@@ -152,17 +156,17 @@ def test_a_monitor_hears_when_its_cell_is_durable(bench: Bench) -> None:
     bench.ack(newer)
     assert told[-1] == (relayed.identity, 2)
     assert len(bench.relay) == 0
-    assert bench.ledger.count() == (0, 0)
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (0, 0)
 
 
 def test_the_memory_s_newer_revision_goes_before_the_ledger_s(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
-    bench.ledger.commit([(cell(0, 1, MONITOR), True, False)])
+    bench.ledger.commit([Written(cell(0, 1, MONITOR), relayed=True)])
     bench.relay.take(cell(0, 2, MONITOR), 0.0, lambda *_: None)
     (report,) = bench.round()
     assert [each.revision for each in report.cells] == [2]
     bench.ack(cell(0, 2, MONITOR))
-    assert bench.ledger.count() == (0, 0)
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (0, 0)
 
 
 @pytest.mark.parametrize("producer", [OWN, MONITOR])
@@ -174,10 +178,11 @@ def test_a_refused_cell_is_parked_and_released_by_hand(bench: Bench, producer: b
     else:
         bench.relay.take(refused, 0.0, lambda *_: None)
     bench.round()
-    bench.uplink.acked(Ack("w", {}, (Refusal(producer, 0, 1, "in the year 2242"),)))
+    bench.uplink.acked(Ack("w", {}, (Refusal(producer, 0, 1, Code.FUTURE, "in the year 2242"),)))
     assert bench.round(1_000) == [] or not any(r.cells for r in bench.round(1_000))
-    assert [why for _, why in bench.ledger.parked()] == ["in the year 2242"]
-    assert bench.health["cells_parked"] == 1
+    (parked,) = bench.ledger.parked(9)
+    assert (parked.code, parked.reason) == ("future", "in the year 2242")
+    assert bench.counters["cells_parked"] == 1
     bench.ledger.release()
     assert any(report.cells for report in bench.round())
 
@@ -190,14 +195,54 @@ def test_health_goes_out_once_a_minute_even_without_cells(bench: Bench) -> None:
     assert report.health["reports"] >= 1
 
 
-def test_each_report_counts_itself_and_its_bytes(bench: Bench) -> None:
+def test_each_report_counts_itself_and_the_bytes_of_those_before(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
     sent = 0
-    for number in range(300):  # past where a count takes a byte more
+    for number in range(300):
         bench.write(cell(number))
         bench.now += 1
         (payload,) = bench.uplink.round(Stamp(bench.now, 1e9, True))
         bench.ack(cell(number))
+        report = decode_report(payload)
+        assert (report.health["reports"], report.health.get("report_bytes", 0)) == (
+            number + 1,
+            sent,
+        )
+        assert report.run == "run 1"
         sent += len(payload)
-        health = decode_report(payload).health
-        assert (health["reports"], health["report_bytes"]) == (number + 1, sent)
+
+
+def test_a_forged_ack_makes_nothing_forgotten(bench: Bench) -> None:
+    told: list[tuple[Identity, int]] = []
+    bench.write(cell(0, 1), cell(1, 1))
+    bench.relay.take(cell(0, 1, MONITOR), 0.0, lambda *what: told.append(what))
+    bench.uplink.acked(Ack("w", {Identity(p, s): 2**62 for p in (OWN, MONITOR) for s in (0, 1)}))
+    assert (bench.ledger.waiting, len(bench.relay), told) == (2, 1, [])
+    assert bench.counters["acks_ahead"] == 2
+    refusals = (Refusal(OWN, 1, 1, Code.DEFECT, "x"), Refusal(MONITOR, 0, 1, Code.DEFECT, "x"))
+    bench.uplink.acked(Ack("w", {}, refusals))
+    assert bench.ledger.parked_now == 0
+    bench.uplink.heard("w", ONLINE)
+    (report,) = bench.round()
+    assert len(report.cells) == 3
+
+
+def test_an_own_cell_that_grew_is_not_done_by_an_ack_beyond_it(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.write(cell(0, 1))
+    bench.round()
+    bench.write(cell(0, 2))
+    bench.uplink.acked(Ack("w", {Identity(OWN, 0): 2**62}))
+    (report,) = bench.round()
+    assert report.cells[0].revision == 2
+
+
+def test_a_relayed_cell_is_done_when_the_store_has_a_later_revision(bench: Bench) -> None:
+    told: list[tuple[Identity, int]] = []
+    bench.uplink.heard("w", ONLINE)
+    bench.relay.take(cell(0, 3, MONITOR), 0.0, lambda *what: told.append(what))
+    bench.round()
+    bench.uplink.acked(Ack("w", {Identity(MONITOR, 0): 5}))
+    assert told == [(Identity(MONITOR, 0), 3)]
+    assert len(bench.relay) == 0
+    assert bench.counters["acks_ahead"] == 0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 from support.broker import Mosquitto, free_port
-from support.cells import cell
+from support.cells import cell, offered
 from support.processes import EDGEMSE, edgemse
 
 from edgemse.cli import entry
@@ -61,7 +61,7 @@ def samples(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> Path:
     path = tmp_path / "fleet.duckdb"
     store = open_store(path)
-    store.commit(Batch(cells=[cell(n, device=f"pi-{n % 3}") for n in range(9)]))
+    store.commit(Batch(cells=[offered(cell(n), f"pi-{n % 3}") for n in range(9)]))
     store.close()
     return path
 
@@ -97,7 +97,7 @@ def test_evaluate_measures_each_group(run: Run, samples: Path) -> None:
         "abs_p95",
         "abs_p99",
     ]
-    assert [*total] == keys == [*report["groups"][0]]
+    assert [*total] == keys == [*report["groups"][0]][: len(keys)]
     assert report["variance"]["devices"] == 3
     assert report["variance"]["anova"]["df_within"] == 297
 
@@ -150,7 +150,8 @@ def test_fleet_reads_a_store(run: Run, store: Path) -> None:
     assert [group["by"]["device"] for group in report["groups"]] == ["pi-0", "pi-1", "pi-2"]
     assert report["total"]["count"] == 180
     done = run("fleet", "variance", "--from", store, "--by", "model", "--until", "2025-01-01")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert "no cell" in done.err
     done = run("fleet", "devices", "--from", store)
     assert (done.code, done.out.count("pi-")) == (0, 3)
     done = run("fleet", "devices", "--from", store, "--format", "json")
@@ -238,6 +239,7 @@ def test_a_wrong_password_is_said_so(
 ) -> None:
     broker = start_broker({"ann": "right"})
     (tmp_path / "password").write_text("wrong\n")
+    (tmp_path / "password").chmod(0o600)
     options = ("--username", "ann", "--password-file", tmp_path / "password")
     where = ("--store", tmp_path / "fleet.duckdb", "--broker", broker.address)
     done = edgemse("collector", *where, *options, "--http", "127.0.0.1:0", "--protocol", protocol)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from support.broker import Mosquitto
 from support.cells import START, cell
 from support.device import FakeDevice
@@ -17,9 +18,9 @@ from support.waiting import eventually
 
 from edgemse.cells import Cell
 from edgemse.mqtt import Broker, Connection
+from edgemse.presence import Attribute, Presence, decode_presence, encode_presence
 from edgemse.stats.error_stats import merge_all
 from edgemse.topics import Topics
-from edgemse.wire import State, decode_state, encode_state
 
 
 @pytest.fixture
@@ -68,20 +69,19 @@ def test_duplicates_reordering_and_stale_revisions_change_nothing(
     for number, name in enumerate(devices):
         for sequence in range(10):
             place = START + 60 * sequence
-            revisions = [
-                cell(number, sequence, revision, device=name, start=place) for revision in (1, 2, 3)
-            ]
-            final.append(revisions[-1])
+            revisions = [cell(number, sequence, revision, start=place) for revision in (1, 2, 3)]
+            final.append((name, revisions[-1]))
             messages += [(name, each) for each in revisions * 3]
     rng.shuffle(messages)
     for name, each in messages:
         devices[name].send([each])
     for name, each in devices.items():
-        each.wait_for(cell for cell in final if cell.device == name)
-    assert_exact(collector.url, final)
+        each.wait_for(cell for sender, cell in final if sender == name)
+    whole = [each for _, each in final]
+    assert_exact(collector.url, whole)
     assert {group["by"]["device"] for group in total_of(collector.url)["groups"]} == set(devices)
     assert collector.stop() == 0
-    assert_exact(path, final)
+    assert_exact(path, whole)
 
 
 def test_a_killed_collector_has_acked_only_what_it_kept(
@@ -170,50 +170,127 @@ def test_an_ordered_end_commits_and_acks_what_is_queued(
     eventually(lambda: 20 * len(sender.held) == got)
 
 
-def test_the_state_is_retained_and_the_last_will_comes(
-    broker: Mosquitto, collector: CollectorProcess
-) -> None:
-    heard: list[State] = []
-    topics = Topics()
+@pytest.fixture
+def presences(broker: Mosquitto) -> Iterator[list[Presence]]:
+    """Everything that collectors say of themselves, in order; an empty one says that it is gone."""
+    heard: list[Presence] = []
+    gone = Presence(online=False, software="", run="")
+
+    def hear(_worker: str, payload: bytes) -> None:
+        heard.append(decode_presence(payload) if payload else gone)
+
     connection = Connection(
-        Broker.at(broker.address),
-        "watcher",
-        subscriptions=(topics.any_collector,),
-        on_message=lambda _topic, payload: heard.append(decode_state(payload)),
+        Broker.at(broker.address), "watcher", handlers={Topics().any_collector: hear}
     )
-    connection.start()
-    eventually(lambda: heard and heard[-1].online)
+    connection.start(must_connect=True)
+    yield heard
+    connection.stop()
+
+
+def test_the_presence_is_retained_and_the_last_will_comes(
+    collector: CollectorProcess, presences: list[Presence]
+) -> None:
+    eventually(lambda: presences and presences[-1].online)
+    first = presences[-1]
+    assert (len(first.store), first.spread_seconds) == (16, 0)
     collector.stop(signal.SIGKILL)
-    eventually(lambda: not heard[-1].online)
+    eventually(lambda: not presences[-1].online)
     collector.start()
-    eventually(lambda: heard[-1].online)
-    assert heard[-1].run != heard[0].run
+    eventually(lambda: presences[-1].online)
+    assert presences[-1].run != first.run
+    assert presences[-1].store == first.store
     collector.stop()
-    eventually(lambda: not heard[-1].online)
-    connection.stop()
+    eventually(lambda: not presences[-1].online)
 
 
+@pytest.mark.parametrize("own", [False, True])
 def test_an_old_last_will_does_not_silence_a_running_collector(
-    broker: Mosquitto, collector: CollectorProcess, device: Connect
+    collector: CollectorProcess, device: Connect, presences: list[Presence], own: bool
 ) -> None:
-    heard: list[State] = []
-    topics = Topics()
-    connection = Connection(
-        Broker.at(broker.address),
-        "watcher",
-        subscriptions=(topics.any_collector,),
-        on_message=lambda _topic, payload: heard.append(decode_state(payload)),
-    )
-    connection.start()
-    eventually(lambda: heard and heard[-1].online)
-    will = b'{"online":false,"software":"edgemse 0","run":"an earlier one"}'
-    device("pi-1").publish(topics.collector("main"), will, retain=True)
-    eventually(lambda: any(not each.online for each in heard))
-    eventually(lambda: heard[-1].online)
-    connection.stop()
+    eventually(lambda: presences and presences[-1].online)
+    run = presences[-1].run if own else "an earlier one"
+    will = encode_presence(Presence(online=False, software="edgemse 0", run=run))
+    device("pi-1").publish(Topics().collector("main"), will, retain=True)
+    eventually(lambda: any(each.software == "edgemse 0" for each in presences))
+    eventually(lambda: presences[-1].online)
 
 
-def test_a_broker_that_lost_its_memory_gets_the_state_again(
+def test_a_presence_that_somebody_clears_is_published_again(
+    collector: CollectorProcess, device: Connect, presences: list[Presence]
+) -> None:
+    eventually(lambda: presences and presences[-1].online)
+    device("pi-1").publish(Topics().collector("main"), b"", retain=True)
+    eventually(lambda: any(not each.run for each in presences))
+    eventually(lambda: presences[-1].online)
+
+
+def test_a_second_store_on_the_prefix_is_refused(
+    broker: Mosquitto, collector: CollectorProcess, device: Connect, tmp_path: Path
+) -> None:
+    sender = device("pi-1")
+    cells = [cell(1, sequence) for sequence in range(3)]
+    sender.send(cells[:1])
+    sender.wait_for(cells[:1])
+    other = ("collector", "--broker", broker.address, "--store", tmp_path / "other.duckdb")
+    for stop, named in ((False, "main"), (False, "b"), (True, "main"), (True, "b")):
+        if stop and collector.running:
+            assert collector.stop() == 0
+        done = edgemse(*other, "--http", "127.0.0.1:0", "--worker", named)
+        assert (done.returncode, done.stdout) == (82, ""), done.stderr
+        assert "another store has this topic prefix" in done.stderr.splitlines()[-1]
+        assert "--take-over" in done.stderr.splitlines()[-1]
+    collector.start()
+    sender.send(cells)
+    sender.wait_for(cells)
+    assert_exact(collector.url, cells)
+
+
+@pytest.mark.parametrize("worker", ["main", "b"])
+def test_a_store_that_is_taken_over_from_takes_nothing_more_in(
+    broker: Mosquitto,
+    collector: CollectorProcess,
+    device: Connect,
+    presences: list[Presence],
+    tmp_path: Path,
+    path: Path,
+    worker: str,
+) -> None:
+    sender = device("pi-1")
+    cells = [cell(1, sequence) for sequence in range(3)]
+    sender.send(cells[:1])
+    sender.wait_for(cells[:1])
+    options = ("--worker", worker, "--take-over")
+    other = CollectorProcess(tmp_path / "other.duckdb", broker.address, *options)
+    other.start()
+    assert collector.wait() == 83
+    sender.send(cells[1:])
+    sender.wait_for(cells[1:])
+    assert_exact(other.url, cells[1:])
+    assert_exact(path, cells[:1])
+    assert collector.fails() == 82
+    assert other.stop() == 0
+    eventually(lambda: not presences[-1].online)
+    assert presences[-1].store != presences[0].store
+    again = CollectorProcess(tmp_path / "other.duckdb", broker.address, "--worker", worker)
+    again.start()
+    assert again.stop() == 0
+
+
+def test_a_running_collector_gives_way_to_another_store(
+    collector: CollectorProcess, device: Connect, path: Path, presences: list[Presence]
+) -> None:
+    sender = device("pi-1")
+    born = encode_presence(Presence(True, "edgemse 1", "run", store="another"))
+    sender.publish(sender.topics.collector("b"), born)
+    assert collector.wait() == 83
+    assert "'b' with another store" in collector.log().splitlines()[-1]
+    eventually(lambda: not presences[-1].run)
+    sender.send([cell()])
+    collector.start()
+    assert total_of(collector.url)["total"]["count"] == 0
+
+
+def test_a_broker_that_lost_its_memory_gets_the_presence_again(
     broker: Mosquitto, collector: CollectorProcess, device: Connect
 ) -> None:
     broker.restart()
@@ -224,37 +301,40 @@ def test_a_broker_that_lost_its_memory_gets_the_state_again(
     sender.wait_for([cell()])
 
 
-def test_collectors_of_one_group_divide_the_reports(
+def test_the_members_of_a_group_divide_the_reports(
     broker: Mosquitto, tmp_path: Path, device: Connect
 ) -> None:
     sender = device("pi-1")
-    state = encode_state(State(True, "edgemse 1", "run"))
-    sender.publish(sender.topics.state("pi-1"), state, retain=True)
-    workers = []
-    for name in ("a", "b"):
-        path = tmp_path / f"{name}.duckdb"
-        options = ("--worker", name, "--shared-group", "all")
-        workers.append(CollectorProcess(path, broker.address, *options))
-        workers[-1].start()
+    born = encode_presence(Presence(True, "edgemse 1", "run"))
+    sender.publish(sender.topics.presence("pi-1"), born, retain=True)
+    collector = CollectorProcess(tmp_path / "fleet.duckdb", broker.address, "--shared-group", "all")
+    collector.start()
+    elsewhere: list[bytes] = []
+    other = Connection(
+        Broker.at(broker.address),
+        "another member",
+        handlers={f"$share/all/{Topics().any_report}": lambda _, data: elsewhere.append(data)},
+    )
+    other.start(must_connect=True)
     cells = [cell(1, sequence) for sequence in range(40)]
     for each in cells:
         sender.send([each])
-    sender.wait_for(cells)
-    counts = [total_of(worker.url)["total"]["count"] // 20 for worker in workers]
-    assert sum(counts) == 40
-    assert min(counts) > 0
-    for worker in workers:
-        (only,) = worker.get("/api/v1/devices")[1]["devices"]
-        assert only["online"]
-        worker.close()
+    eventually(lambda: len(sender.held) + len(elsewhere) == 40)
+    assert sender.held
+    assert elsewhere
+    (only,) = collector.get("/api/v1/devices")[1]["devices"]
+    assert only["online"]
+    other.stop()
+    collector.close()
 
 
 def test_http_answers_health_metrics_and_questions(
     broker: Mosquitto, collector: CollectorProcess, device: Connect
 ) -> None:
     sender = device("pi-1")
-    state = State(True, "edgemse 1", "run", attributes={"site": "north"})
-    sender.publish(sender.topics.state("pi-1"), encode_state(state))
+    site = {"site": Attribute("north")}
+    born = encode_presence(Presence(True, "edgemse 1", "run", attributes=site))
+    sender.publish(sender.topics.presence("pi-1"), born)
     sender.send([cell(1), cell(2, series=cell().series._replace(model="other"))])
     sender.wait_for([cell(1), cell(2)])
     status, answer = collector.get("/api/v1/variance?by=site&by=model")
@@ -269,8 +349,11 @@ def test_http_answers_health_metrics_and_questions(
     assert (only["device"], only["online"], only["count"]) == ("pi-1", True, 40)
     assert only["clock"] == "synchronised"
     metrics = collector.get("/metrics")[1]
-    assert "edgemse_collector_cells_total 2.0" in metrics
-    assert "edgemse_collector_connected 1.0" in metrics
+    families = list(text_string_to_metric_families(metrics))
+    found = {each.name: each.value for family in families for each in family.samples}
+    assert found["edgemse_collector_cells_total"] == 2
+    assert found["edgemse_collector_connected"] == 1
+    assert found["edgemse_collector_job_runs_total"] >= 1
     status, answer = collector.get("/api/v1/variance?by=nope")
     assert (status, answer["kind"]) == (400, "ColumnError")
     assert "site" in answer["error"]

@@ -9,25 +9,27 @@ from support.cells import START, cell
 from support.waiting import eventually
 
 from edgemse.cells import Cell, Identity, Series, seal
+from edgemse.collector import quarantine
 from edgemse.collector.acks import acks
-from edgemse.collector.counters import Counters
-from edgemse.collector.inbox import Inbox, Message
+from edgemse.collector.counters import MEANINGS
+from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
+from edgemse.counters import Counters
 from edgemse.errors import StoreError
 from edgemse.mqtt import Publication
+from edgemse.presence import Attribute, Presence, encode_presence
 from edgemse.stats.coverage import Coverage
-from edgemse.stores import Batch
+from edgemse.stores import Batch, Quarantined
 from edgemse.stores.duckdb import DuckDBStore
-from edgemse.topics import Topics
+from edgemse.topics import Topics, escape
 from edgemse.wire import (
     REPORT_BYTES_MAX,
     Ack,
+    Code,
     Refusal,
     Report,
-    State,
     decode_ack,
     encode_report,
-    encode_state,
 )
 
 TOPICS = Topics()
@@ -38,7 +40,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = DuckDBStore(Path(":memory:"))
-        self.counters = Counters()
+        self.counters = Counters(MEANINGS)
         self.published: list[Publication] = []
         self.connected = True
         self.time = float(START)
@@ -62,8 +64,8 @@ class World:
         return [(each.topic, decode_ack(each.payload)) for each in self.published]
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
-        with self.store.reading() as query:
-            return list(query(sql, ()))
+        with self.store.reading() as reading:
+            return reading.rows(sql).rows
 
 
 @pytest.fixture
@@ -73,11 +75,15 @@ def world() -> World:
 
 def report(*cells: Cell, device: str = "pi-1", topic: str = "pi-1") -> Message:
     body = Report(device, 5, True, tuple(map(seal, cells)), {})
-    return Message(TOPICS.report(topic), encode_report(body))
+    return Message(Kind.REPORT, escape(topic), encode_report(body))
+
+
+def presence(data: bytes, device: str = "pi-1") -> Message:
+    return Message(Kind.PRESENCE, escape(device), data)
 
 
 def test_each_device_hears_of_its_own_cells(world: World) -> None:
-    ours, theirs = cell(1), cell(2, device="pi-2")
+    ours, theirs = cell(1), cell(2)
     answers = world.take_in(report(ours), report(theirs, device="pi-2", topic="pi-2"))
     assert sorted((topic, dict(ack.committed)) for topic, ack in answers) == [
         ("edgemse/v1/pi-1/ack", {ours.identity: 1}),
@@ -94,11 +100,11 @@ def test_a_stale_revision_is_answered_with_the_stored_one(world: World) -> None:
 def test_a_bad_cell_does_not_take_its_neighbours_with_it(world: World) -> None:
     good, bad = cell(1), cell(2)
     body = Report("pi-1", 5, True, (seal(good), seal(bad)._replace(state=seal(bad).state[:-1])), {})
-    ((_, ack),) = world.take_in(Message(TOPICS.report("pi-1"), encode_report(body)))
+    ((_, ack),) = world.take_in(Message(Kind.REPORT, "pi-1", encode_report(body)))
     assert dict(ack.committed) == {good.identity: 1}
     assert [(each.producer, each.revision) for each in ack.refused] == [(bad.identity.producer, 1)]
     assert world.rows("SELECT device, reason FROM quarantine") == [("pi-1", ack.refused[0].reason)]
-    assert world.counters.cells_refused == 1
+    assert world.counters["cells_refused"] == 1
 
 
 def with_predictions(count: int) -> Coverage:
@@ -139,48 +145,60 @@ def test_a_device_cannot_report_for_another(world: World) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Message(TOPICS.report("pi-1"), b""),
-        Message(TOPICS.report("pi-1"), b"\x00" * 70_000),
-        Message(TOPICS.report("pi-1"), b"\xc1garbage"),
-        Message("edgemse/v1/%63ollector/report", b"x"),
-        Message("edgemse/v1/a%00b/report", b"x"),
-        Message(TOPICS.state("pi-1"), b"{"),
+        Message(Kind.REPORT, "pi-1", b""),
+        Message(Kind.REPORT, "pi-1", b"\x00" * 70_000),
+        Message(Kind.REPORT, "pi-1", b"\xc1garbage"),
+        Message(Kind.REPORT, "collector", b"x"),
+        Message(Kind.REPORT, "%63ollector", b"x"),
+        Message(Kind.REPORT, "a%00b", b"x"),
+        presence(b"{"),
+        presence(b'{"online": true, "software": "a\\u0000b", "run": "r"}'),
     ],
 )
 def test_malformed_messages_go_to_the_quarantine(world: World, message: Message) -> None:
     assert world.take_in(message) == []
-    assert world.counters.reports_malformed == 1
+    assert world.counters["reports_malformed"] == 1
     ((size, head),) = world.rows("SELECT size_bytes, head FROM quarantine")
     assert size == len(message.payload)
     assert head == message.payload[:1_024]
 
 
 def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
-    garbage = Message(TOPICS.report("pi-1"), b"?")
+    garbage = Message(Kind.REPORT, "pi-1", b"?")
     world.take_in(*[garbage] * 250)
     assert world.rows("SELECT count(*) FROM quarantine") == [(200,)]
-    assert world.counters.quarantine_unrecorded == 50
+    assert world.counters["quarantine_unrecorded"] == 50
     world.time += 1
     world.take_in(*[garbage] * 30)
-    assert world.counters.quarantine_unrecorded == 60
+    assert world.counters["quarantine_unrecorded"] == 60
 
 
 def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_data: bytes) -> State:
+    def broken(_data: bytes) -> Presence:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("edgemse.collector.ingest.decode_state", broken)
-    answers = world.take_in(Message(TOPICS.state("pi-1"), b"{}"), report(cell()))
+    monkeypatch.setattr("edgemse.collector.intake.decode_presence", broken)
+    answers = world.take_in(presence(b"{}"), report(cell()))
     assert len(answers) == 1
-    assert world.counters.internal_errors == 1
+    assert world.counters["internal_errors"] == 1
 
 
-def test_states_are_recorded(world: World) -> None:
-    state = State(True, "edgemse 1", "run", attributes={"site": "north"})
-    world.take_in(Message(TOPICS.state("pi-1"), encode_state(state)))
-    world.take_in(Message(TOPICS.state("pi-1"), b""))
+def said(**attributes: Attribute) -> Message:
+    return presence(encode_presence(Presence(True, "edgemse 1", "run", attributes=attributes)))
+
+
+def test_presences_are_recorded(world: World) -> None:
+    world.take_in(said(site=Attribute("north")), presence(b""))
     assert world.rows("SELECT device, online FROM devices") == [("pi-1", True)]
-    assert world.rows("SELECT * FROM attributes") == [("pi-1", "site", "north")]
+    assert world.rows("SELECT device, name, value FROM attributes") == [("pi-1", "site", "north")]
+
+
+def test_an_attribute_of_tomorrow_counts_from_its_receipt(world: World) -> None:
+    world.take_in(said(site=Attribute("north", 0)))
+    world.take_in(said(site=Attribute("south", START + 86_401)))
+    assert world.counters["attribute_times_ignored"] == 1
+    spans = "SELECT value, since_seconds FROM attributes ORDER BY since_seconds"
+    assert world.rows(spans) == [("north", 0), ("south", START)]
 
 
 def failing(times: int, commit: Callable[[Batch], dict[Identity, int]]) -> object:
@@ -202,7 +220,7 @@ def test_a_failed_commit_is_tried_again_before_anything_is_acked(
     monkeypatch.setattr(world.store, "commit", failing(3, world.store.commit))
     ((_, ack),) = world.take_in(report(cell()))
     assert ack.committed
-    assert world.counters.commit_failures == 3
+    assert world.counters["commit_failures"] == 3
     assert not world.ingest.failing
 
 
@@ -212,7 +230,7 @@ def test_a_store_that_stays_broken_does_not_keep_the_collector_from_ending(
     monkeypatch.setattr(world.store, "commit", failing(1_000_000, world.store.commit))
     inbox, stopping, ended = Inbox(world.counters), Event(), Event()
     message = report(cell())
-    inbox.put(*message)
+    inbox.put(message)
 
     def run() -> None:
         with pytest.raises(StoreError):
@@ -221,7 +239,7 @@ def test_a_store_that_stays_broken_does_not_keep_the_collector_from_ending(
 
     thread = Thread(target=run)
     thread.start()
-    eventually(lambda: world.counters.commit_failures >= 2)
+    eventually(lambda: world.counters["commit_failures"] >= 2)
     assert world.ingest.failing == "store x: disk full"
     stopping.set()
     inbox.close()
@@ -233,36 +251,94 @@ def test_a_store_that_stays_broken_does_not_keep_the_collector_from_ending(
 def test_an_ack_that_finds_no_connection_is_counted(world: World) -> None:
     world.connected = False
     assert world.take_in(report(cell())) == []
-    assert world.counters.acks_unsent == 1
+    assert world.counters["acks_unsent"] == 1
     world.connected = True
     ((_, ack),) = world.take_in(report(cell()))
     assert ack.committed
 
 
 def test_the_inbox_is_bounded_in_messages_and_bytes() -> None:
-    counters = Counters()
+    counters = Counters(MEANINGS)
     inbox = Inbox(counters, messages_max=3, bytes_max=10)
     for payload in (b"123", b"456", b"7890x", b"1", b"2"):
-        inbox.put("topic", payload)
-    assert (len(inbox), counters.messages_dropped, counters.messages) == (3, 2, 5)
+        inbox.put(Message(Kind.REPORT, "pi-1", payload))
+    assert (len(inbox), counters["messages_dropped"], counters["messages"]) == (3, 2, 5)
     assert [each.payload for each in inbox.take(2, 0.0)] == [b"123", b"456"]
-    inbox.put("topic", b"123456789")
+    inbox.put(Message(Kind.REPORT, "pi-1", b"123456789"))
     inbox.close()
-    inbox.put("topic", b"late")
+    inbox.put(Message(Kind.REPORT, "pi-1", b"late"))
     assert [each.payload for each in inbox.take(10, 1.0)] == [b"1", b"123456789"]
     assert inbox.take(10, 1.0) == []
-    assert counters.messages_dropped == 3
+    assert counters["messages_dropped"] == 3
+
+
+def test_what_a_closed_inbox_drops_is_counted() -> None:
+    counters = Counters(MEANINGS)
+    inbox = Inbox(counters)
+    inbox.put(Message(Kind.REPORT, "pi-1", b"1"))
+    inbox.close(drop=True)
+    assert inbox.take(10, 1.0) == []
+    assert counters["messages_dropped"] == 1
+
+
+def test_nothing_is_acknowledged_once_halted(world: World) -> None:
+    world.ingest.halted.set()
+    assert world.take_in(report(cell())) == []
+    assert world.counters["acks_unsent"] == 1
+    inbox = Inbox(world.counters)
+    inbox.put(report(cell(2)))
+    inbox.close()
+    world.ingest.run(inbox, Event())
+    assert world.rows("SELECT count(*) FROM cells") == [(1,)]
 
 
 def test_acks_are_no_larger_than_a_report_and_miss_nothing() -> None:
-    committed = {cell(number % 300, number).identity: number + 1 for number in range(5_000)}
-    refused = [Refusal(bytes(16), number, 1, "x" * 1_000) for number in range(200)]
+    worker, store = "é" * 256, "s" * 64
+    committed = {cell(number % 300, number).identity: 2**63 - number for number in range(1, 5_000)}
+    refused = [
+        Refusal(bytes([number % 7]) * 16, 2**63 - number, 1, code, "é" * 500 + str(number % 90))
+        for number, code in zip(range(1, 2_000), [Code.WINDOW, Code.CORRUPT] * 1_000, strict=False)
+    ]
     got: dict[Identity, int] = {}
-    why: list[Refusal] = []
-    for each in acks("main", committed, refused):
+    why: set[Refusal] = set()
+    for each in acks(worker, store, committed, refused):
         assert len(each) <= REPORT_BYTES_MAX
         ack = decode_ack(each)
+        assert (ack.worker, ack.store) == (worker, store)
         got |= ack.committed
-        why += ack.refused
+        why |= set(ack.refused)
     assert got == committed
-    assert why == refused
+    assert why == set(refused)
+
+
+def test_a_reason_that_many_cells_share_is_told_once() -> None:
+    refused = [Refusal(bytes(16), number, 1, Code.DEVICE, "x" * 1_000) for number in range(1_500)]
+    sent = list(acks("main", "store", {}, refused))
+    assert sum(map(len, sent)) < 20_000
+    assert [each for ack in sent for each in decode_ack(ack).refused] == refused
+
+
+def test_the_quarantine_is_trimmed_and_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "ROWS_MAX_PER_DEVICE", 3)
+    monkeypatch.setattr(quarantine, "ROWS_MAX", 5)
+
+    def refuse(device: str, count: int, size: int = 1) -> None:
+        row = [Quarantined(device, each, "no", 2_000, b"x" * size) for each in range(count)]
+        world.store.commit(Batch(quarantined=row))
+        quarantine.trim(world.store)
+
+    kept = "SELECT device, count(*) FROM quarantine GROUP BY device ORDER BY device"
+    dropped = "SELECT value FROM counters WHERE name = 'quarantine_dropped'"
+    refuse("a", 10)
+    assert world.rows(kept) == [("a", 3)]
+    assert world.rows("SELECT min(received_ms) FROM quarantine") == [(7,)]
+    refuse("b", 3)
+    assert world.rows(kept) == [("a", 2), ("b", 3)]
+    assert world.rows(dropped) == [(8,)]
+    monkeypatch.setattr(quarantine, "BYTES_MAX", 100)
+    refuse("c", 1, 60)
+    refuse("d", 1, 60)
+    assert world.rows(kept) == [("d", 1)]
+    assert world.rows(dropped) == [(14,)]

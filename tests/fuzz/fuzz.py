@@ -11,10 +11,11 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["edgemse"]):
+with atheris.instrument_imports(include=["edgemse", "stats.reference", "stats.reference_bytes"]):
+    from stats.reference import ReferenceStats
+
     from edgemse import ErrorStats
     from edgemse.errors import StateError
-    from edgemse.stats.reference import ReferenceStats
 from fuzz import properties
 
 REFERENCE_SIZE_MAX = 400

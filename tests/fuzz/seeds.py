@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgemse import Coverage, ErrorStats
 from edgemse.cells import Cell, Identity, SealedCell, Series, Window, seal
-from edgemse.wire import Ack, Refusal, Report, encode_ack, encode_report
+from edgemse.wire import Ack, Code, Refusal, Report, encode_ack, encode_report
 
 __all__ = ["corpus", "keep", "made"]
 
@@ -37,14 +37,19 @@ def state_of(samples: list[tuple[float, ...]]) -> ErrorStats:
     return s
 
 
-def cell_of(sequence: int, stats: ErrorStats) -> SealedCell:
+def coverage_of(labels: int) -> Coverage:
     coverage = Coverage()
-    for lag_ms in range(0, 250 * (sequence % 3), 250):
+    for lag_ms in range(0, 250 * labels, 250):
         coverage.predictions += 1
         coverage.match(lag_ms)
+    return coverage
+
+
+def cell_of(sequence: int, stats: ErrorStats) -> SealedCell:
+    coverage = coverage_of(sequence % 3)
     series, window = Series("pump", "2", "", "hall"), Window(1_767_225_600, 60)
     identity = Identity(bytes(16), sequence)
-    return seal(Cell(identity, 1 + sequence, True, "", series, window, stats, coverage))
+    return seal(Cell(identity, 1 + sequence, True, series, window, stats, coverage))
 
 
 def made() -> list[bytes]:
@@ -52,13 +57,15 @@ def made() -> list[bytes]:
     cells = tuple(cell_of(i, s) for i, s in enumerate(states[:5]))
     acks = (
         Ack("w", {}),
-        Ack("w", {Identity(bytes(16), 3): 2}, (Refusal(bytes(16), 4, 1, "too wide"),)),
+        Ack("w", {Identity(bytes(16), 3): 2}, (Refusal(bytes(16), 4, 1, Code.WINDOW, "too wide"),)),
     )
     reports = [Report("d", 1, True, some, {"lines": 7}) for some in (cells, cells[:1], ())]
     return [
         b"",
         *(s.to_bytes() for s in states),
-        *(s.histogram.to_bytes() for s in states),
+        *(s.to_bytes(histogram=False) for s in states if s.count),
+        *(s.histogram.to_bytes() for s in states if s.histogram),
+        *(coverage_of(n).to_bytes() for n in range(4)),
         *map(encode_report, reports),
         *map(encode_ack, acks),
     ]

@@ -2,113 +2,246 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
+from support.waiting import eventually
 
-from edgemse import Monitor
+from edgemse import ErrorStats, Monitor
+from edgemse.cells import OVERFLOW
+from edgemse.counters import Counters
 from edgemse.errors import UnacknowledgedError
-from edgemse.monitor.own_cells import OVERFLOW, OwnCells
-from edgemse.monitor.own_lines import OwnLines
+from edgemse.monitor.cells import CellConversation
+from edgemse.monitor.monitor import MEANINGS
+from edgemse.monitor.session import SessionConversation
+from edgemse.stats.measures import follow_loss
 
 
-def cells_of(lines: list[bytes]) -> list[dict]:
+def said(lines: list[bytes]) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def own_cells(**bounds: int) -> OwnCells:
-    return OwnCells("m", "1", **({"cells_max": 100, "series_max": 10} | bounds))
+def conversation(**bounds: int) -> CellConversation:
+    return CellConversation(
+        "m", "1", Counters(MEANINGS), **({"cells_max": 100, "series_max": 10} | bounds)
+    )
 
 
 def test_a_cell_is_sent_when_it_grew_and_kept_until_durable() -> None:
-    cells = own_cells()
+    cells = conversation()
+    cells.due()
     cells.add("", "", 10.0, 0.0, 1.0)
-    (first,) = cells_of(cells.lines(again=False))
+    (first,) = said(cells.due())
     assert (first["revision"], first["final"], first["window"]) == (1, False, [0, 60])
-    assert cells.lines(again=False) == []
-    assert len(cells.lines(again=True)) == 1
-    cells.close_ended(61.0)
-    (last,) = cells_of(cells.lines(again=False))
+    assert cells.due() == []
+    cells.hello()
+    assert said(cells.due()) == [first]
+    cells.close_ended(62.0)
+    (last,) = said(cells.due())
     assert (last["sequence"], last["revision"], last["final"]) == (first["sequence"], 2, True)
-    cells.durable(0, 1)
+    cells.heard({"durable_cells": [[0, 1]]})
     assert cells.undurable == 1
-    cells.durable(0, 2)
+    cells.heard({"durable_cells": [[0, 2]]})
     assert cells.undurable == 0
-    assert cells.lines(again=True) == []
+    cells.hello()
+    assert cells.due() == []
 
 
-def test_windows_become_wider_while_nobody_takes_the_cells() -> None:
-    cells = own_cells(cells_max=100)
+def test_windows_become_wider_while_nobody_takes_the_cells_and_when_told() -> None:
+    cells = conversation(cells_max=100)
     for minute in range(60 * 24 * 30):
         cells.add("", "", 60.0 * minute, 0.0, 1.0)
         cells.close_ended(60.0 * minute)
-    sent = cells_of(cells.lines(again=True))
+    sent = said(cells.due())
     assert len(sent) < 130
     assert {cell["window"][1] for cell in sent} == {60, 3_600, 86_400}
+    told = conversation()
+    told.heard({"ledger": "x", "width_seconds": 3_600})
+    told.add("", "", 10.0, 0.0, 1.0)
+    assert said(told.due())[0]["window"] == [0, 3_600]
 
 
 def test_too_many_segments_fold_into_the_overflow() -> None:
-    cells = own_cells(series_max=3)
+    cells = conversation(series_max=3)
     for i in range(20):
         cells.add("", str(i), 10.0, 0.0, 1.0)
-    sent = cells_of(cells.lines(again=False))
+    sent = said(cells.due())
     assert {cell["series"][3] for cell in sent} == {"0", "1", "2", OVERFLOW}
-    assert cells.overflowed >= 1
+    assert cells._counters["samples_overflowed"] == 17
+
+
+def test_a_cell_that_is_refused_is_given_up_and_counted() -> None:
+    cells = conversation()
+    cells.add("", "", 10.0, 0.0, 1.0)
+    cells.add("", "b", 10.0, 0.0, 1.0)
+    cells.due()
+    cells.heard({"refused_cell": [0, 1, "a name"]})
+    assert (cells.undurable, cells._counters["cells_refused"]) == (1, 1)
+    cells.add("", "", 11.0, 0.0, 1.0)
+    assert [line["sequence"] for line in said(cells.due())] == [2]
+
+
+def test_losses_and_measures_have_cells_of_their_own() -> None:
+    cells = conversation()
+    cells.add("", "", 10.0, 0.0, 3.0)
+    cells.add_loss(follow_loss("huber(delta=1)"), "", "", 10.0, 0.0, 3.0)
+    cells.follow("latency", 0.2, "", "", 10.0)
+    measures = {
+        line["series"][4]: ErrorStats.from_bytes(base64.b64decode(line["state"])).bias
+        for line in said(cells.due())
+    }
+    assert measures == {"": 3.0, "loss:huber(delta=1)": 2.5, "latency": 0.2}
 
 
 def test_lines_go_on_where_the_ledger_stands() -> None:
-    lines = OwnLines(lines_max=10)
+    session = SessionConversation(lines_max=10)
     for i in range(5):
-        lines.add({"id": i})
-    assert lines.due() == []
-    hello = lines.hello()
+        session.add({"id": i})
+    assert session.due() == []
+    hello = json.loads(session.hello())
     assert hello["from"] == 0
-    assert lines.resume("ledger", 0) is None
-    assert len(lines.due()) == 5
-    lines.durable(3)
-    assert len(lines) == 2
-    assert lines.hello() == {"session": hello["session"], "from": 3}
-    assert lines.resume("ledger", 5) is None
-    assert [json.loads(line)["id"] for line in lines.due()] == [3, 4]
+    session.heard({"ledger": "l", "received": 0})
+    assert [(line["id"], line["n"]) for line in said(session.due())] == [(i, i) for i in range(5)]
+    assert session.due() == []
+    session.heard({"durable": 3})
+    assert len(session) == 2
+    assert json.loads(session.hello()) == {"session": hello["session"], "from": 3}
+    session.heard({"ledger": "l", "received": 4})
+    assert [(line["id"], line["n"]) for line in said(session.due())] == [(4, 4)]
+    session.hello()
+    session.heard({"ledger": "l", "received": 3})
+    assert [(line["id"], line["n"]) for line in said(session.due())] == [(3, 3), (4, 4)]
+
+
+def test_replies_read_together_change_no_line_s_number() -> None:
+    session = SessionConversation(lines_max=10)
+    for i in range(3):
+        session.add({"id": i})
+    session.hello()
+    session.heard({"ledger": "l", "received": 0})
+    session.due()
+    session.add({"id": 3})
+    session.hello()
+    session.heard({"ledger": "l", "received": 2})
+    session.heard({"durable": 3})  # of a connection before: more than the answer said
+    assert [(line["id"], line["n"]) for line in said(session.due())] == [(3, 3)]
+
+
+def test_it_begins_again_when_the_agent_expects_another_line() -> None:
+    session = SessionConversation(lines_max=10)
+    session.add({"id": 0})
+    session.hello()
+    session.heard({"ledger": "l", "received": 0})
+    session.due()
+    session.heard({"expected": 0})
+    (hello,) = said(session.due())
+    assert hello["from"] == 0
+    session.heard({"ledger": "l", "received": 0})
+    assert [line["n"] for line in said(session.due())] == [0]
 
 
 @pytest.mark.parametrize("received", [0, 5])
 def test_another_ledger_makes_it_give_up_what_was_sent(received: int) -> None:
-    lines = OwnLines(lines_max=10)
+    session = SessionConversation(lines_max=10)
     for i in range(4):
-        lines.add({"id": i})
-    first = lines.hello()
-    lines.resume("ledger", 0)
-    lines.due()
-    lines.durable(1)
-    lines.add({"id": "new"})
-    lines.hello()
-    again = lines.resume("another", received)
-    assert again is not None
+        session.add({"id": i})
+    first = json.loads(session.hello())
+    session.heard({"ledger": "l", "received": 0})
+    session.due()
+    session.heard({"durable": 1})
+    session.add({"id": "new"})
+    session.hello()
+    session.heard({"ledger": "another", "received": received})
+    (again,) = said(session.due())
     assert again["session"] != first["session"]
-    assert lines.given_up == 3
-    assert lines.resume("another", 0) is None
-    assert [json.loads(line)["id"] for line in lines.due()] == ["new"]
+    assert session.given_up == 3
+    session.heard({"ledger": "another", "received": 0})
+    assert [(line["id"], line["n"]) for line in said(session.due())] == [("new", 0)]
 
 
 def test_a_ledger_that_knows_less_than_it_confirmed_is_another_one() -> None:
-    lines = OwnLines(lines_max=10)
-    lines.add({"id": 0})
-    lines.hello()
-    lines.resume("ledger", 0)
-    lines.due()
-    lines.durable(1)
-    lines.hello()
-    assert lines.resume("ledger", 0) is not None
+    session = SessionConversation(lines_max=10)
+    session.add({"id": 0})
+    first = json.loads(session.hello())
+    session.heard({"ledger": "l", "received": 0})
+    session.due()
+    session.heard({"durable": 1})
+    session.hello()
+    session.heard({"ledger": "l", "received": 0})
+    assert said(session.due())[0]["session"] != first["session"]
 
 
 def test_lines_are_bounded() -> None:
-    lines = OwnLines(lines_max=2)
+    session = SessionConversation(lines_max=2)
     for i in range(5):
-        lines.add({"id": i})
-    assert (len(lines), lines.dropped) == (2, 3)
+        session.add({"id": i})
+    assert (len(session), session.dropped) == (2, 3)
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> Iterator[Monitor]:
+    monitor = Monitor(socket=tmp_path / "nobody.sock")
+    yield monitor
+    with contextlib.suppress(UnacknowledgedError):
+        monitor.close(0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "told"),
+    [
+        (lambda m: m.observe(1.0, 2.0, segment=3), TypeError, "segment: got 3, wanted a str"),
+        (lambda m: m.observe(1.0, 2.0, segment="x" * 257), ValueError, "257 characters"),
+        (lambda m: m.observe(1.0, 2.0, segment="\ud800"), ValueError, "U\\+D800"),
+        (lambda m: m.observe(1.0, 2.0, output="a\nb"), ValueError, "U\\+000A"),
+        (lambda m: m.observe(1.0, 2.0, ts=1_767_225_600_000), ValueError, "milliseconds"),
+        (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "wanted seconds since 1970"),
+        (lambda m: m.observe(1.0, 2.0, ts=1e18), ValueError, "wanted seconds since 1970"),
+        (lambda m: m.observe(1.0, 2.0, ts="noon"), TypeError, "wanted seconds since 1970"),
+        (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
+        (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
+        (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
+        (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
+        (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),
+        (lambda m: m.label(1, None), TypeError, "y_true"),
+        (lambda m: m.label(1, 2.0, output="\u202e"), ValueError, "U\\+202E"),
+        (lambda m: m.follow("", 2.0), ValueError, "measure"),
+        (lambda m: m.follow("loss:brier", 2.0), ValueError, "observe's loss="),
+    ],
+)
+def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(
+    lonely: Monitor, call: Any, kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        call(lonely)
+    assert lonely.counters()["lines_waiting"] == 0
+
+
+def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:
+    lonely.observe(numpy.float32(1.0), numpy.int64(2), ts=numpy.float64(1_767_225_600.0))
+    lonely.predict(numpy.int64(7), numpy.float32(2.0), ts=numpy.int64(1_767_225_600))
+    lonely.label(numpy.int64(7), numpy.float64(2.0))
+    counted = lonely.counters()
+    assert (counted["cells_undurable"], counted["lines_waiting"]) == (1, 2)
+
+
+def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
+    lonely.observe(1.0, 2.0)
+    eventually(lambda: "last error: no agent listens" in repr(lonely))
+    assert "cells_undurable=1" in repr(lonely)
+
+
+def test_nothing_is_observed_after_close(lonely: Monitor) -> None:
+    lonely.close()
+    for call in (lonely.observe, lonely.predict, lonely.label):
+        with pytest.raises(ValueError, match="closed"):
+            call(1, 2.0)
 
 
 def test_nobody_there_is_told_when_it_must_be_durable(tmp_path: Path) -> None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from edgemse_agent.agent import Agent
-from edgemse_agent.intake.clients import Client, Intake
+from edgemse_agent.intake.clients import Clients, LineClient
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
 
 from edgemse.cells import Cell, Identity, newest, unseal
-from edgemse.monitor.own_cells import OwnCells
-from edgemse.monitor.own_lines import OwnLines
-from edgemse.wire import Ack, State, decode_report, encode_ack, encode_state
+from edgemse.counters import Counters
+from edgemse.monitor.cells import CellConversation
+from edgemse.monitor.monitor import MEANINGS
+from edgemse.monitor.session import SessionConversation
+from edgemse.presence import Presence, encode_presence
+from edgemse.wire import Ack, decode_report, encode_ack
 
 SETTINGS = AgentSettings(
     "device",
@@ -31,6 +36,10 @@ SETTINGS = AgentSettings(
 
 class KilledError(Exception):
     """The agent process is no more."""
+
+
+class NeverArrivesError(AssertionError):
+    """Something is still under way long after all faults have ended."""
 
 
 class FragileLedger(Ledger):
@@ -48,15 +57,16 @@ class FragileLedger(Ledger):
         super().commit(*arguments, **named)
         self._perhaps_die()
 
-    def expose(self, identities: object) -> None:
+    def expose(self, revisions: object) -> None:
         self._perhaps_die()
-        super().expose(identities)
+        super().expose(revisions)
         self._perhaps_die()
 
-    def acked(self, committed: object) -> None:
+    def acked(self, *arguments: object) -> int:
         self._perhaps_die()
-        super().acked(committed)
+        ahead = super().acked(*arguments)
         self._perhaps_die()
+        return ahead
 
 
 class Collector:
@@ -68,12 +78,41 @@ class Collector:
     def take(self, payload: bytes) -> bytes | None:
         held: dict[Identity, int] = {}
         for sealed in decode_report(payload).cells:
-            cell = unseal(sealed, "device")
+            cell = unseal(sealed)
             stored = self.cells.get(cell.identity)
             if newest(stored and stored.revision, cell.revision):
                 self.cells[cell.identity] = cell
             held[cell.identity] = self.cells[cell.identity].revision
         return encode_ack(Ack("worker", held)) if held else None
+
+
+class Wire:
+    """One connection of a conversation to the agent: bytes wait in it, or are lost with it.
+
+    What a side has written is read by the other some time later; a reader that stalls finds all of
+    it at once, and a connection that breaks takes with it what was not read.
+    """
+
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._up: list[bytes] = []
+        self._down: list[bytes] = []
+        self._clients = clients
+        self._client: LineClient = clients.join(self._down.append, name)
+
+    def write(self, lines: list[bytes]) -> None:
+        self._up += lines
+
+    def agent_reads(self) -> None:
+        while self._up:
+            self._client.feed(self._up.pop(0))
+
+    def close(self) -> None:
+        self._clients.leave(self._client)
+
+    def read(self) -> list[dict[str, Any]]:
+        replies = [json.loads(line) for data in self._down for line in data.splitlines()]
+        self._down.clear()
+        return replies
 
 
 class World:
@@ -86,12 +125,16 @@ class World:
         self.collector = Collector()
         self.network: list[tuple[float, str, bytes]] = []
         faults = ("drop", "double", "delay", "amnesia", "kill", "disconnect", "offline")
+        faults += ("stall", "agent stalls", "part read", "linger")
         self.risk = {f: self.rng.choice((0.0, 0.05, 0.2)) for f in faults}
         self.fed: list[float] = []
         self.ids = 0
+        self.wires: dict[str, Wire] = {}
+        self.lingering: list[Wire] = []
         self.labels: list[tuple[int, float, float]] = []
-        self.monitor = OwnCells("model", "1", cells_max=100, series_max=10)
-        self.lines = OwnLines(lines_max=10_000)
+        self.counters = Counters(MEANINGS)
+        self.cells = CellConversation("model", "1", self.counters, cells_max=100, series_max=10)
+        self.session = SessionConversation(lines_max=10_000)
         self.start_agent()
 
     def start_agent(self) -> None:
@@ -99,18 +142,26 @@ class World:
         ledger.rng = self.rng
         self.agent = Agent(SETTINGS, ledger, self.clock, rng=self.rng)
         ledger.risk = self.risk["kill"] / 5
-        self.intake = Intake(self.agent)
+        self.clients = Clients(self.agent)
         self.hello_collector()
-        self.hang_up()
+        self.wires.clear()
+        self.lingering.clear()
 
     def hello_collector(self) -> None:
-        self.agent.heard_collector("worker", encode_state(State(True, "test", "run")))
+        self.agent.heard_collector("worker", encode_presence(Presence(True, "test", "run")))
 
     def hang_up(self) -> None:
-        self.line_client: Client | None = None
-        self.cell_client: Client | None = None
-        self.line_replies: list[bytes] = []
-        self.cell_replies: list[bytes] = []
+        """Break the connections: what was written and not read is gone with them."""
+        for name in list(self.wires):
+            self.break_off(name)
+
+    def break_off(self, name: str) -> None:
+        """Break one connection; the agent may yet find in its buffer what had reached it."""
+        wire = self.wires.pop(name)
+        if self.rng.random() < self.risk["linger"]:
+            self.lingering.append(wire)
+        else:
+            wire.close()
 
     def kill_agent(self) -> None:
         self.agent.ledger.close()  # without a last commit: what was not committed is gone
@@ -124,47 +175,47 @@ class World:
             self.fed.append(error)
             kind = self.rng.randrange(3)
             if kind == 0:
-                self.monitor.add("", self.rng.choice("ab"), now, 0.0, error)
+                self.cells.add("", self.rng.choice("ab"), now, 0.0, error)
             elif kind == 1:
-                self.lines.add({"y_true": 0.0, "y_pred": error, "ts": now})
+                self.session.add({"y_true": 0.0, "y_pred": error, "ts": now})
             else:
                 self.ids += 1
                 halves = [{"id": self.ids, "y_pred": error, "ts": now}]
                 self.labels.append((self.ids, now, now + self.rng.randrange(60)))
-                self.lines.add(halves[0])
+                self.session.add(halves[0])
         due = [label for label in self.labels if label[2] <= now]
         self.labels = [label for label in self.labels if label[2] > now]
         for key, _, when in due:
-            self.lines.add({"id": key, "y_true": 0.0, "ts": when})
+            self.session.add({"id": key, "y_true": 0.0, "ts": when})
 
     def converse(self) -> None:
-        """Let the clients and the agent exchange lines, as the Monitor's thread does."""
-        if self.line_client is None:
-            self.line_client = self.intake.join(self.line_replies.append, "lines")
-            self.line_client.feed(json.dumps(self.lines.hello()).encode() + b"\n")
-        while self.line_replies:
-            reply = json.loads(self.line_replies.pop(0))
-            assert "error" not in reply, reply
-            if "received" in reply:
-                again = self.lines.resume(reply["ledger"], reply["received"])
-                if again is not None:
-                    self.line_client.feed(json.dumps(again).encode() + b"\n")
-            self.lines.durable(reply.get("durable", 0))
-        for line in self.lines.due():
-            self.line_client.feed(line + b"\n")
-        again = self.cell_client is None
-        self.monitor.close_ended(self.clock.wall())
-        if self.cell_client is None:
-            self.cell_client = self.intake.join(self.cell_replies.append, "cells")
-            hello = {"producer": self.monitor.producer.hex()}
-            self.cell_client.feed(json.dumps(hello).encode() + b"\n")
-        for line in self.monitor.lines(again=again):
-            self.cell_client.feed(line + b"\n")
-        while self.cell_replies:
-            reply = json.loads(self.cell_replies.pop(0))
-            assert "error" not in reply, reply
-            for sequence, revision in reply.get("durable_cells", ()):
-                self.monitor.durable(sequence, revision)
+        """Let the conversations and the agent exchange lines, as the Monitor's thread does."""
+        self.cells.close_ended(self.clock.wall())
+        for name, conversation in (("lines", self.session), ("cells", self.cells)):
+            if self.rng.random() < self.risk["stall"]:
+                continue
+            wire = self.wires.get(name)
+            if wire is None:
+                wire = self.wires[name] = Wire(self.clients, name)
+                wire.write([conversation.hello()])
+            for reply in wire.read():
+                assert "error" not in reply, reply
+                conversation.heard(reply)
+            lines = conversation.due()
+            if self.rng.random() < self.risk["part read"]:  # the connection breaks in the middle
+                wire.write(lines[: self.rng.randrange(len(lines) + 1)])
+                if self.rng.random() < 0.5:
+                    wire.agent_reads()
+                self.break_off(name)
+            else:
+                wire.write(lines)
+        if self.lingering and self.rng.random() < 0.5:
+            wire = self.lingering.pop(0)
+            wire.agent_reads()
+            wire.close()
+        for wire in self.wires.values():
+            if self.rng.random() >= self.risk["agent stalls"]:
+                wire.agent_reads()
 
     def send(self, kind: str, payload: bytes) -> None:
         if self.rng.random() < self.risk["drop"]:
@@ -182,7 +233,7 @@ class World:
             self.agent.uplink.disconnected()
             self.hello_collector()
         if self.rng.random() < self.risk["offline"] / 4:
-            self.agent.heard_collector("worker", encode_state(State(False, "test", "run")))
+            self.agent.heard_collector("worker", encode_presence(Presence(False, "test", "run")))
         elif self.rng.random() < 0.3:
             self.hello_collector()
         ready = [m for m in self.network if m[0] <= self.clock.passed]
@@ -207,7 +258,7 @@ class World:
             self.converse()
             for report in self.agent.tick():
                 self.send("report", report)
-            self.intake.notify()
+            self.clients.notify()
             self.deliver()
         except KilledError:
             self.kill_agent()
@@ -217,23 +268,21 @@ class World:
         self.risk = dict.fromkeys(self.risk, 0.0)
         self.agent.ledger.risk = 0.0
         self.hello_collector()
-        self.monitor.close_ended(self.clock.wall(), everything=True)
+        self.cells.close_ended(self.clock.wall(), everything=True)
         for _ in range(2_000):
             self.feed_labels()
             self.step()
-            quiet = not (self.labels or self.monitor.undurable or len(self.lines))
-            if quiet and not (
-                self.agent.waiting or self.agent.windows.waits(self.clock.wall()) or self.network
-            ):
+            quiet = not (self.labels or self.cells.undurable or len(self.session))
+            if quiet and not (self.agent.waiting or len(self.agent.growing) or self.network):
                 return
-        raise AssertionError(f"something never arrives: {self.agent.waiting} cells wait")
+        raise NeverArrivesError(f"{self.agent.waiting} cells wait for ever")
 
     def close(self) -> None:
         self.agent.ledger.close()
 
     def feed_labels(self) -> None:
         for key, _, when in self.labels:
-            self.lines.add({"id": key, "y_true": 0.0, "ts": when})
+            self.session.add({"id": key, "y_true": 0.0, "ts": when})
         self.labels = []
 
     def held(self) -> tuple[int, float]:
@@ -241,3 +290,16 @@ class World:
         cells = self.collector.cells.values()
         count = sum(cell.stats.count for cell in cells)
         return count, sum(c.stats.bias * c.stats.count for c in cells if c.stats.count)
+
+
+def lived(seed: int, folder: Path, steps: int = 200) -> str:
+    """Run one world; return what is wrong with what arrived, or nothing."""
+    with closing(World(seed, folder)) as world:
+        for _ in range(steps):
+            world.feed()
+            world.step()
+        world.heal()
+        count, total = world.held()
+        if (count, round(total)) == (len(world.fed), sum(world.fed)):
+            return ""
+        return f"{count} of {len(world.fed)} samples arrived, with risks {world.risk}"

@@ -8,20 +8,18 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stats.reference import ReferenceStats, bucket_index
 from stats.samples import SEED
 
 from edgemse import ErrorStats, ResidualHistogram
-from edgemse.stats.reference import ReferenceStats, bucket_index
 
 POSITIVE = st.floats(min_value=5e-324, max_value=2.0**200)
-ERRORS = st.lists(
-    st.one_of(
-        st.floats(-(2.0**200), 2.0**200),
-        st.integers(-1074, 200).map(lambda k: math.ldexp(1.0, k)),
-        st.integers(-1074, 200).map(lambda k: -math.ldexp(1.0, k)),
-    ),
-    max_size=40,
+ONE_ERROR = st.one_of(
+    st.floats(-(2.0**200), 2.0**200),
+    st.integers(-1074, 200).map(lambda k: math.ldexp(1.0, k)),
+    st.integers(-1074, 200).map(lambda k: -math.ldexp(1.0, k)),
 )
+ERRORS = st.lists(ONE_ERROR, max_size=40)
 
 
 def counted(errors) -> ResidualHistogram:
@@ -104,6 +102,77 @@ def test_the_cut_is_64_octaves_below_the_largest_of_either_sign():
     h.update(1e30)
     assert (h.zero_count, h.positive()[1], h.negative()[1]) == (4, [1], [])
     assert counted([]).zero_threshold == 0.0
+
+
+def largest_double_up_to(i: int) -> float:
+    """The largest double <= 2^(i/8), subnormal or not, by exact integers."""
+    octave, eighth = divmod(i, 8)
+    digits = min(52, octave + 1074)
+    if digits < 0:
+        return 0.0
+    low, high = 1 << digits, 2 << digits
+    while high - low > 1:
+        middle = (low + high) // 2
+        if middle**8 <= 1 << (digits * 8 + eighth):
+            low = middle
+        else:
+            high = middle
+    return math.ldexp(low, octave - digits)
+
+
+def test_the_zero_threshold_is_the_bound_itself_at_every_top():
+    """No error above it was counted as zero, none up to it would be counted elsewhere."""
+    for top in range(-8593, 1600):
+        inside = largest_double_up_to(top + 1)
+        if inside == largest_double_up_to(top):
+            continue  # no double lies in that bucket
+        h = counted([inside])
+        assert h.positive()[0] == top
+        threshold = h.zero_threshold
+        assert threshold == largest_double_up_to(top - 511)
+        above = math.nextafter(threshold, math.inf)
+        if above <= 2.0**200:
+            h.update(above)
+            assert h.zero_count == 0
+        if threshold:
+            h.update(-threshold)
+            assert h.zero_count == 1
+
+
+def test_the_second_sample_above_the_threshold_is_no_zero():
+    h = counted([1.40 * 2.0**64, float.fromhex("0x1.6a09e667f3bcdp+0")])
+    assert h.zero_count == 0
+    assert h.zero_threshold == float.fromhex("0x1.6a09e667f3bccp+0")
+
+
+@pytest.mark.parametrize("octave", [0, -70])
+def test_shares_and_quantiles_take_the_same_bounds(octave):
+    """Just above a bound lies the next bucket, whichever way the nearest double rounds."""
+    for i in range(8 * octave, 8 * octave + 8):
+        bound = largest_double_up_to(i)
+        above = math.nextafter(bound, math.inf)
+        h = counted([bound] * 3 + [above] * 5 + [2.0 * above] * 2)
+        assert h.share_above(bound) == 0.7
+        assert h.abs_quantile(0.3) == bound
+        assert h.share_above(above) == pytest.approx(0.7, rel=1e-12)
+        cut = counted([2.0**64 * bound] * 2 + [above] * 2)
+        assert cut.zero_count == 0
+        low, high = cut.share_above_bounds(above)
+        assert (low, high) == (0.5, 1.0)
+        assert cut.share_above(above) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_more_errors_than_doubles_count_are_refused():
+    h = counted([1.0])
+    for _ in range(53):
+        h.merge(h)
+    assert ResidualHistogram.from_bytes(h.to_bytes()).count == 2**53
+    with pytest.raises(OverflowError):
+        h.merge(counted([1.0]))
+    assert h.count == 2**53
+    for kind in (ResidualHistogram, ErrorStats):
+        with pytest.raises(TypeError):
+            kind([1.0], [2.0])
 
 
 def test_refused_errors():

@@ -22,7 +22,7 @@ PROGRAM = r"""
 #include <stdlib.h>
 
 #define PASTE(name, width) name##width
-#define SUMS(width) PASTE(edgemse_sums_, width)
+#define SUMS(width) PASTE(edgemse_block_sums_, width)
 
 int main(int count, char **kinds)
 {

@@ -20,6 +20,7 @@ from stats.test_losses import EACH, PARAMETERS, SAMPLE, drawn
 
 from edgemse import ErrorStats, LossStats
 from edgemse.errors import CorruptStateError, MergeError, StateError, UnsupportedVersionError
+from edgemse.stats.measures import follow_loss
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden_losses_v1.json").read_text())
 LIBM = ("log_loss", "rmsle")
@@ -155,7 +156,7 @@ def test_bytes_that_cannot_be_a_states():
 def test_only_the_same_loss_merges():
     s = new("huber")
     for other in (LossStats("huber", delta=2.0), new("brier")):
-        with pytest.raises(MergeError, match=r"huber\(delta=1.25\) cannot take in"):
+        with pytest.raises(MergeError, match=r"loss:huber\(delta=1.25\) cannot take in"):
             s.merge(other)
         assert s != other
     with pytest.raises(TypeError):
@@ -292,8 +293,10 @@ def write_golden() -> None:
 
 def test_a_cell_that_is_fed_with_losses_says_what_loss_stats_says() -> None:
     losses, cell = LossStats("log_loss"), ErrorStats()
+    followed = follow_loss(losses.measure)
+    assert followed.measure == losses.measure
     for y_true, y_pred in [(1.0, 0.8), (0.0, 0.1), (0.5, 0.5), (1.0, math.nan)]:
         losses.update(y_true, y_pred)
-        cell.update(0.0, losses.loss_of(y_true, y_pred))
+        cell.update(0.0, followed.value(y_true, y_pred))
     assert cell == losses.losses
     assert (cell.bias, cell.out_of_range, cell.nonfinite) == (losses.mean, 1, 1)

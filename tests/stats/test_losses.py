@@ -15,7 +15,8 @@ from sklearn import metrics
 from stats.samples import SEED
 
 from edgemse import LossStats
-from edgemse.stats import columns, loss_stats, losses, outputs, student
+from edgemse.stats import columns, figures, loss_stats, losses, outputs
+from edgemse.stats.error_stats import t_quantile
 
 UNIT = Fraction(1, 2**53)
 BOUND = {"huber": 4, "mape": 2, "pinball": 3, "brier": 3, "rmsle": 11, "log_loss": 2}
@@ -189,7 +190,7 @@ def test_unknown_losses_and_parameters_are_refused(name, parameters):
         LossStats(name, **parameters)
 
 
-@pytest.mark.parametrize("module", [losses, student, loss_stats, columns, outputs])
+@pytest.mark.parametrize("module", [losses, loss_stats, columns, outputs, figures])
 def test_the_examples_run(module):
     ran = doctest.testmod(module)
     assert ran.attempted
@@ -202,4 +203,4 @@ def test_students_quantiles(freedom, two_tails):
     from scipy import stats
 
     want = stats.t.isf(two_tails / 2, freedom)
-    assert student.t_quantile(two_tails, freedom) == pytest.approx(want, rel=1e-3)
+    assert t_quantile(two_tails, freedom) == pytest.approx(want, rel=1e-3)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from edgemse_agent.status import ask_status
+
 from edgemse.monitor.link import Link
-from edgemse.monitor.own_lines import OwnLines
+from edgemse.monitor.session import SessionConversation
 from support.waiting import eventually
 
 AGENT = [sys.executable, "-P", "-m", "edgemse_agent.command"]
@@ -50,13 +50,7 @@ class AgentProcess:
             return False
 
     def status(self) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            connection.connect(str(self.socket))
-            connection.sendall(b'{"request": "status"}\n')
-            with connection.makefile() as lines:
-                found: dict[str, Any] = json.loads(lines.readline())["status"]
-        return found
+        return ask_status(self.socket, seconds=5).to_json()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -76,25 +70,23 @@ class ResendingClient:
     """Writes numbered lines, and after every reconnect goes on where the ledger stands."""
 
     def __init__(self, path: Path) -> None:
-        self.lines = OwnLines(lines_max=1_000_000)
+        self.session = SessionConversation(lines_max=1_000_000)
         self._link = Link(path)
 
     def add(self, **line: object) -> None:
-        self.lines.add(line)
+        self.session.add(line)
 
     def exchange(self) -> bool:
         """Send what is due, take what is there; True once everything is durable."""
-        if not self._link.open and not self._link.connect(self.lines.hello()):
-            return False
+        if not self._link.open:
+            if not self._link.connect():
+                return False
+            self._link.send([self.session.hello()])
         for reply in self._link.receive():
             assert "error" not in reply, reply
-            if "received" in reply:
-                again = self.lines.resume(reply["ledger"], reply["received"])
-                if again is not None:
-                    self._link.send([json.dumps(again).encode()])
-            self.lines.durable(reply.get("durable", 0))
-        self._link.send(self.lines.due())
-        return not len(self.lines)
+            self.session.heard(reply)
+        self._link.send(self.session.due())
+        return not len(self.session)
 
     def close(self) -> None:
         self._link.close()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.waiting import eventually
@@ -37,6 +38,7 @@ class Mosquitto:
         passwords: User names and passwords; empty: everybody may come in.
         tls: Its certificate and key, if it encrypts.
         access: Lines of an access list; `reload` takes new ones.
+        settings: Further lines of its configuration.
     """
 
     protocol = "5"
@@ -48,6 +50,7 @@ class Mosquitto:
         *,
         access: str = "",
         tls: tuple[Path, Path] | None = None,
+        settings: Sequence[str] = (),
     ) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -74,7 +77,7 @@ class Mosquitto:
             self._access.chmod(0o600)
             lines.append(f"acl_file {self._access}")
         self._config = directory / "mosquitto.conf"
-        self._config.write_text("\n".join(lines) + "\n")
+        self._config.write_text("\n".join([*lines, *settings]) + "\n")
 
     def start(self) -> None:
         binary = mosquitto_binary()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
-from edgemse.cells import Cell, Identity, Series, Window
+from edgemse.cells import Cell, Identity, Series, Window, seal
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
+from edgemse.stores import Batch, Offered, opened
 
 START = 1_767_225_600
 """2026-01-01 00:00 UTC."""
@@ -32,7 +33,6 @@ def cell(
     sequence: int = 0,
     revision: int = 1,
     *,
-    device: str = "pi-1",
     series: Series = SERIES,
     start: int = START,
     stats: ErrorStats | None = None,
@@ -43,9 +43,17 @@ def cell(
         Identity(producer(number), sequence),
         revision,
         final,
-        device,
         series,
         Window(start, 60),
         filled(number * 1_000 + sequence * 10 + revision) if stats is None else stats,
         Coverage() if coverage is None else coverage,
     )
+
+
+def offered(cell: Cell, device: str = "pi-1") -> Offered:
+    return opened(device, seal(cell))
+
+
+def batch(*cells: Cell, device: str = "pi-1") -> Batch:
+    """Return what a store takes of cells that came in a report of the device."""
+    return Batch(cells=[offered(each, device) for each in cells])

@@ -23,8 +23,7 @@ class FakeDevice:
         self._connection = Connection(
             Broker.at(address),
             f"test-{name}",
-            subscriptions=(self.topics.ack(name),),
-            on_message=self._received,
+            handlers={self.topics.ack(name): self._received},
         )
         self._connection.start()
         eventually(lambda: self._connection.up)
@@ -44,7 +43,8 @@ class FakeDevice:
             return [refusal for ack in self.acks for refusal in ack.refused]
 
     def send(self, cells: Iterable[Cell], *, named: str | None = None) -> None:
-        report = Report(named or self.name, 1, True, tuple(map(seal, cells)), {"lines": 7})
+        sealed = tuple(map(seal, cells))
+        report = Report(named or self.name, 1, True, sealed, {"lines": 7}, "run")
         self.publish(self.topics.report(self.name), encode_report(report))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -62,6 +62,6 @@ class FakeDevice:
     def close(self) -> None:
         self._connection.stop()
 
-    def _received(self, _topic: str, payload: bytes) -> None:
+    def _received(self, _level: str, payload: bytes) -> None:
         with self._lock:
             self.acks.append(decode_ack(payload))

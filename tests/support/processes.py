@@ -40,6 +40,18 @@ class CollectorProcess:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
         eventually(self._ready)
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def fails(self, command: Sequence[str] = (EDGEMSE,)) -> int:
+        """Start it where it cannot run, and return its exit code."""
+        arguments = [*command, *self._arguments]
+        return subprocess.run(arguments, stderr=subprocess.DEVNULL, timeout=60).returncode
+
+    def log(self) -> str:
+        return self._log.read_text()
+
     def _ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self._log.read_text()

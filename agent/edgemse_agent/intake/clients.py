@@ -7,18 +7,19 @@ import logging
 from collections.abc import Callable
 
 from edgemse.cells import Identity, SealedCell
-from edgemse.errors import LineError
 from edgemse_agent.agent import Agent
 from edgemse_agent.lines import (
     LINE_BYTES_MAX,
-    Message,
+    LabelLine,
+    Line,
     MonitorHello,
+    Parsed,
     Request,
     SessionHello,
     parse,
 )
 
-__all__ = ["Client", "Intake"]
+__all__ = ["Clients", "LineClient"]
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +27,30 @@ COMPLAINTS_PER_TICK = 10
 """Bad lines answered in full between two ticks; of the rest a client hears the number."""
 
 
-class Client:
-    """One stream of lines. `write` sends bytes back, and may drop them if nobody reads."""
+class LineClient:
+    """One stream of lines. `write` sends bytes back, and may drop them if nobody reads.
 
-    def __init__(self, agent: Agent, write: Callable[[bytes], None], name: str) -> None:
+    A stream of `labels_only`, as comes from the broker, may say labels and a session's hello.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        write: Callable[[bytes], None],
+        name: str,
+        *,
+        labels_only: bool = False,
+    ) -> None:
         self._agent, self._write, self._name = agent, write, name
+        self._labels_only = labels_only
         self._buffer = b""
         self._skipping = False
         self._lines = 0
         self._complaints = 0
-        self._session: str | None = None
-        self._next = 0
+        self.session: str | None = None
+        """The session that the client has named."""
+        self._lost = False
+        """Whether the client counts otherwise than the ledger: it has to begin again."""
         self._told = 0
         self._producer: bytes | None = None
         self._durable: dict[int, int] = {}
@@ -57,7 +71,7 @@ class Client:
 
     def finish(self) -> None:
         """Take the end of the stream: a last line may lack its newline."""
-        if self._buffer and not self._skipping and self._session is None:
+        if self._buffer and not self._skipping and self.session is None:
             self._line(self._buffer)
         self._buffer = b""
 
@@ -67,8 +81,8 @@ class Client:
             more = self._complaints - COMPLAINTS_PER_TICK
             self._send({"error": f"{more} more bad lines, up to line {self._lines}"})
         self._complaints = 0
-        if self._session is not None:
-            durable = self._agent.durable(self._session)
+        if self.session is not None:
+            durable = self._agent.durable(self.session)
             if durable > self._told:
                 self._told = durable
                 self._send({"durable": durable})
@@ -83,79 +97,73 @@ class Client:
         if not line:
             return
         self._lines += 1
-        self._agent.health.count("lines")
-        message: Message | None = None
-        wrong = ""
-        try:
-            message = parse(line)
-        except LineError as error:
-            wrong = str(error)
-        if self._session is None or isinstance(message, SessionHello | Request) or self._is_next():
-            if message is not None:
-                wrong = self._take(message)
-            if wrong:
-                self._complain(wrong)
+        self._agent.counters.count("lines")
+        parsed = parse(line)
+        of_session = not isinstance(parsed.line, SessionHello | Request)
+        if self.session is not None and of_session and not self._is_next(self.session, parsed.n):
+            return
+        wrong = parsed.wrong if parsed.line is None else self._take(parsed.line)
+        if wrong:
+            self._complain(wrong)
+            self._refuse(parsed, wrong)
 
-    def _is_next(self) -> bool:
-        """Number a line of the session, good or bad; take it only if it is the next."""
-        assert self._session is not None
-        wanted = self._agent.received(self._session)
-        if self._next > wanted:
-            self._complain(f"line {self._next} of session {self._session}: {wanted} is the next")
-            return False
-        self._next += 1
-        if self._next <= wanted:
-            self._agent.health.count("lines_repeated")
-            return False
-        self._agent.count_line(self._session)
-        return True
+    def _is_next(self, session: str, n: int | None) -> bool:
+        """Tell whether to take the line with this number, and count it as taken, good or bad.
 
-    def _take(self, message: Message) -> str:
-        """Act on a message; return what is wrong with it, if anything."""
-        if isinstance(message, SessionHello):
-            self._session, self._next = message.session, message.start
-            self._told = 0
-            received = self._agent.received(message.session)
+        The number travels with the line, so that both ends mean the same one whatever was lost
+        with an earlier connection.
+        """
+        wanted = self._agent.received(session)
+        if not self._lost and n is not None and n < wanted:
+            self._agent.counters.count("lines_repeated")
+        elif self._lost or n != wanted:
+            self._agent.counters.count("lines_ignored")
+            if not self._lost:
+                self._send({"expected": wanted})
+            self._lost = True
+        else:
+            self._agent.count_line(session)
+            return True
+        return False
+
+    def _take(self, line: Line) -> str:
+        """Act on a line; return what is wrong with it, if anything."""
+        if isinstance(line, SessionHello):
+            self.session, self._lost, self._told = line.session, False, 0
+            received = self._agent.received(line.session)
             self._send({"ledger": self._agent.ledger.id, "received": received})
-        elif isinstance(message, MonitorHello):
-            self._producer = message.producer
+        elif self._labels_only and not isinstance(line, LabelLine):
+            return "not a label; wanted an id and y_true"
+        elif isinstance(line, MonitorHello):
+            self._producer = line.producer
             width = self._agent.monitor_width_seconds
             self._send({"ledger": self._agent.ledger.id, "width_seconds": width})
-        elif isinstance(message, SealedCell):
-            if message.identity.producer != self._producer:
+        elif isinstance(line, SealedCell):
+            if line.identity.producer != self._producer:
                 return 'a cell of an unannounced producer; say {"producer": ...} first'
-            self._agent.take_cell(message, self._cell_durable)
-        elif isinstance(message, Request):
-            self._answer(message.name)
-        elif not self._agent.take(message):
-            return f"id {message[0]!r} has a prediction of this series already"
+            self._agent.take_cell(line, self._cell_durable)
+        elif isinstance(line, Request):
+            self._answer(line.name)
+        elif not self._agent.take(line):
+            return f"id {line[0]!r} has a prediction of this series already"
         return ""
+
+    def _refuse(self, parsed: Parsed, why: str) -> None:
+        """Tell a Monitor which cell will never be taken, so that it does not send it for ever."""
+        if parsed.refused is not None and self._producer is not None:
+            self._send({"refused_cell": [*parsed.refused, why]})
 
     def _cell_durable(self, identity: Identity, revision: int) -> None:
         self._durable[identity.sequence] = max(revision, self._durable.get(identity.sequence, 0))
 
     def _answer(self, request: str) -> None:
-        agent = self._agent
         if request == "release":
-            self._send({"released": agent.ledger.release()})
-            return
-        parked = [
-            {"series": cell.series, "window": cell.window, "reason": reason}
-            for cell, reason in agent.ledger.parked()[:100]
-        ]
-        status = {
-            "device": agent.settings.device,
-            "collector_online": agent.uplink.online,
-            "cells_waiting": agent.waiting,
-            "reports_in_flight": agent.uplink.in_flight,
-            "ids_waiting": len(agent.pairing),
-            "parked": parked,
-            "health": agent.health.snapshot(),
-        }
-        self._send({"status": status})
+            self._send({"released": self._agent.release()})
+        else:
+            self._send({"status": self._agent.status().to_json()})
 
     def _complain(self, why: str) -> None:
-        self._agent.health.count("lines_bad")
+        self._agent.counters.count("lines_bad")
         self._complaints += 1
         if self._complaints <= COMPLAINTS_PER_TICK:
             log.warning("%s, line %d: %s", self._name, self._lines, why)
@@ -165,20 +173,25 @@ class Client:
         self._write(json.dumps(message).encode() + b"\n")
 
 
-class Intake:
+class Clients:
     """All clients of one agent."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._clients: set[Client] = set()
+        self._clients: set[LineClient] = set()
 
-    def join(self, write: Callable[[bytes], None], name: str) -> Client:
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def join(
+        self, write: Callable[[bytes], None], name: str, *, labels_only: bool = False
+    ) -> LineClient:
         """Add a client."""
-        client = Client(self._agent, write, name)
+        client = LineClient(self._agent, write, name, labels_only=labels_only)
         self._clients.add(client)
         return client
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: LineClient) -> None:
         """Take the client's last words and let it go."""
         client.finish()
         self._clients.discard(client)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgemse.errors import SettingsError
-from edgemse_agent.intake.clients import Client, Intake
+from edgemse_agent.intake.clients import Clients, LineClient
 
 __all__ = ["SocketServer", "read_stdin"]
 
@@ -26,8 +26,8 @@ UNREAD_BYTES_MAX = 1_048_576
 class SocketServer:
     """The Unix socket that clients and Monitors connect to."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class SocketServer:
             if writer.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
                 writer.write(data)
 
-        client = self._intake.join(write, "socket client")
+        client = self._clients.join(write, "socket client")
         try:
             while data := await reader.read(READ_BYTES):
                 client.feed(data)
@@ -68,12 +68,12 @@ class SocketServer:
         except asyncio.CancelledError:
             log.debug("hung up on a client: the agent stops")
         finally:
-            self._intake.leave(client)
+            self._clients.leave(client)
             writer.close()
 
 
 def read_stdin(
-    loop: asyncio.AbstractEventLoop, intake: Intake, on_end: Callable[[], None] | None
+    loop: asyncio.AbstractEventLoop, clients: Clients, on_end: Callable[[], None] | None
 ) -> None:
     """Read standard input in a thread of its own (a file there cannot be polled) to its end."""
 
@@ -81,17 +81,17 @@ def read_stdin(
         with contextlib.suppress(RuntimeError):  # the loop has ended before its input
             loop.call_soon_threadsafe(call, *arguments)
 
-    def feed(client: Client, data: bytes, done: threading.Event) -> None:
+    def feed(client: LineClient, data: bytes, done: threading.Event) -> None:
         client.feed(data)
         done.set()
 
     def read() -> None:
-        client = intake.join(lambda _reply: None, "standard input")  # the log has complaints
+        client = clients.join(lambda _reply: None, "standard input")  # the log has complaints
         while data := os.read(sys.stdin.fileno(), READ_BYTES):
             done = threading.Event()
             soon(feed, client, data, done)
             done.wait()
-        soon(intake.leave, client)
+        soon(clients.leave, client)
         if on_end is not None:
             soon(on_end)
 

@@ -1,0 +1,37 @@
+"""What the agent counts: what came in, what was refused, and what each bound has cost."""
+
+from __future__ import annotations
+
+from edgemse import growing
+from edgemse.counters import counter, gauge
+
+__all__ = ["MEANINGS"]
+
+MEANINGS = {
+    "lines": counter("lines taken, good and bad"),
+    "lines_bad": counter("lines refused with a complaint"),
+    "lines_repeated": counter("lines of a session that had been taken already"),
+    "lines_ignored": counter("lines of a session ignored until its client began again"),
+    "samples": counter("pairs of y_true and y_pred that reached a window"),
+    **growing.MEANINGS,
+    "labels_nonfinite": counter(
+        "labels that were NaN or infinite; their predictions go on waiting"
+    ),
+    "predictions_repeated": counter("predictions refused because their id and series were known"),
+    "pending_evicted": counter("predictions or labels that pending_max let go before their time"),
+    "cells_relayed": counter("revisions of cells that Monitors sent"),
+    "cells_coarsened": counter("cells merged into wider windows, past ledger_cells_max"),
+    "cells_parked": counter("cells that the collector refused"),
+    "commits_failed": counter("ledger transactions that failed and were tried again"),
+    "ledgers_set_aside": counter("ledgers put away as corrupt or another board's, in this run"),
+    "reports": counter("reports handed to the broker"),
+    "report_bytes": counter("payload bytes of the reports before the one that says so"),
+    "reports_resent": counter("reports of which a cell had been handed over before"),
+    "acks": counter("acks taken"),
+    "acks_ahead": counter("cells acked beyond what was handed over; such an ack is forged"),
+    "stores_changed": counter("times that another store than before acknowledged"),
+    "messages_bad": counter("acks and presences that could not be read"),
+    "cells_waiting": gauge("cells that the collector has not committed, now"),
+    "cells_parked_now": gauge("cells that it refused, now"),
+}
+"""Every number that a report's health carries, by name."""

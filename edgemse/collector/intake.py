@@ -1,0 +1,142 @@
+"""Messages checked: what to write of them, and whom to answer what.
+
+Everything that arrives is untrusted. What fails a check goes into the quarantine with its reason;
+a cell that fails is refused in the ack as well, so that its device parks it and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from edgemse.cells import Identity, SealedCell
+from edgemse.collector.inbox import Kind, Message
+from edgemse.collector.quarantine import Quarantine
+from edgemse.counters import Counters
+from edgemse.errors import CellError, SettingsError, StateError, WireError
+from edgemse.presence import Attribute, Presence, decode_presence
+from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered, opened
+from edgemse.topics import checked_device, unescape
+from edgemse.wire import Code, Refusal, decode_report, refusals
+
+__all__ = ["Examiner", "Intake"]
+
+FUTURE_SECONDS_MAX = 86_400
+"""A window may start so far ahead of the collector's clock; more is a device's broken clock."""
+COUNT_MAX = 2**43
+"""Ten million a second for ten days; sums over a million such cells still fit 64 bits."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a batch of messages comes to: what to write, and whom to answer what."""
+
+    batch: Batch = field(default_factory=Batch)
+    offered: dict[str, set[Identity]] = field(default_factory=dict)
+    refused: dict[str, list[Refusal]] = field(default_factory=dict)
+
+
+class Examiner:
+    """Takes messages apart and checks each part once."""
+
+    def __init__(
+        self, counters: Counters, quarantine: Quarantine, now: Callable[[], float]
+    ) -> None:
+        self._counters = counters
+        self._quarantine = quarantine
+        self._now = now
+        self._examine = {Kind.REPORT: self._report, Kind.PRESENCE: self._presence}
+
+    def take(self, message: Message, intake: Intake) -> None:
+        """Add what the message comes to."""
+        try:
+            device = checked_device(unescape(message.level))
+            self._examine[message.kind](device, message.payload, intake)
+        except (WireError, SettingsError) as error:
+            self._counters.count("reports_malformed")
+            device = unescape(message.level)
+            self.refuse(device, message.payload, Code.CORRUPT, str(error), intake)
+
+    def refuse(
+        self,
+        device: str,
+        data: bytes,
+        code: Code,
+        reason: str,
+        intake: Intake,
+        cells: Sequence[SealedCell] = (),
+    ) -> None:
+        """Put what cannot be taken into the quarantine, and its cells into the device's ack."""
+        intake.batch.quarantined += self._quarantine.row(device, data, reason)
+        if cells:
+            self._counters.count("cells_refused", len(cells))
+            intake.refused.setdefault(device, []).extend(refusals(cells, code, reason))
+
+    def _report(self, device: str, data: bytes, intake: Intake) -> None:
+        report = decode_report(data)
+        self._counters.count("reports")
+        self._counters.count("cells", len(report.cells))
+        if report.device != device:
+            reason = f"a report of device {report.device!r} on the topic of {device!r}"
+            self.refuse(device, data, Code.DEVICE, reason, intake, report.cells)
+            return
+        intake.batch.reports.append(
+            DeviceReport(
+                device,
+                int(self._now() * 1000),
+                report.time_ms,
+                report.clock_synchronised,
+                report.health,
+                report.run,
+            )
+        )
+        for sealed in report.cells:
+            try:
+                cell = self._checked(opened(device, sealed))
+            except StateError as error:
+                self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
+            else:
+                intake.batch.cells.append(cell)
+                intake.offered.setdefault(device, set()).add(sealed.identity)
+
+    def _checked(self, offered: Offered) -> Offered:
+        ahead = offered.cell.window.start - self._now()
+        if ahead > FUTURE_SECONDS_MAX:
+            raise CellError(
+                "future",
+                f"a window that starts {ahead:.0f} seconds in the future;"
+                f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock",
+            )
+        if offered.largest_count > COUNT_MAX:
+            raise CellError(
+                "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
+            )
+        series = offered.cell.series
+        if any("\0" in name for name in series):
+            raise CellError("name", f"a name with a NUL character in {tuple(series)!r:.200}")
+        return offered
+
+    def _presence(self, device: str, data: bytes, intake: Intake) -> None:
+        if not data:
+            return  # an empty retained message: somebody has cleared the topic
+        presence = decode_presence(data)
+        received = self._now()
+        presence = self._dated(presence, received)
+        intake.batch.presences.append(DevicePresence(device, int(received * 1000), presence))
+
+    def _dated(self, presence: Presence, received: float) -> Presence:
+        """Check the presence's texts; take attributes of a broken clock as of their receipt."""
+        attributes: dict[str, Attribute | str] = {}
+        texts = [presence.software, presence.run, *presence.attributes]
+        for name, attribute in presence.attributes.items():
+            assert isinstance(attribute, Attribute), "decode_presence makes Attributes of texts"
+            texts.append(attribute.value)
+            if attribute.since is not None and attribute.since > received + FUTURE_SECONDS_MAX:
+                self._counters.count("attribute_times_ignored")
+                attribute = Attribute(attribute.value)
+            attributes[name] = attribute
+        if "\0" in "".join(texts):
+            raise WireError("a presence with a NUL character")
+        return msgspec.structs.replace(presence, attributes=attributes)

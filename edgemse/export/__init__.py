@@ -1,1 +1,0 @@
-"""The figures in other systems' formats."""

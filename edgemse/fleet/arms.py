@@ -1,0 +1,239 @@
+"""Two versions against each other: the log ratio of their RMSE, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from scipy.special import nctdtr, stdtr, stdtrit
+
+from edgemse.fleet.noise import WINDOWS_MIN, WORTH_MIN
+from edgemse.fleet.windows import Numbers, Windows, ewc, following
+from edgemse.stats.error_stats import ErrorStats
+
+__all__ = [
+    "COUNT_MIN",
+    "DEVICES_MIN",
+    "Arm",
+    "Estimate",
+    "by_devices",
+    "by_windows",
+    "devices_needed",
+    "holm",
+    "paired",
+    "pooled",
+    "usable",
+]
+
+Arm: TypeAlias = Mapping[str, ErrorStats]
+"""One version's statistics by device."""
+
+COUNT_MIN = 20
+"""Samples of a device in a version below which it is left out: its MSE says too little."""
+DEVICES_MIN = 3
+"""Devices in a version from which they are the unit of comparison."""
+POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A log ratio, b to a, with its standard error and degrees of freedom (NaN: not enough)."""
+
+    value: float
+    error: float
+    freedom: float
+    devices: int
+    """Devices that it rests on."""
+    method: str
+    """ "paired", "unpaired", "windows", or "" where there is not enough data."""
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided interval of the ratio: exp(value -+ t error)."""
+        reach = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * self.error
+        return math.exp(self.value - reach), math.exp(self.value + reach)
+
+    def above(self, log_limit: float = 0.0) -> float:
+        """Return the one-sided p-value of the hypothesis that the log ratio is at most that."""
+        return float(stdtr(self.freedom, (log_limit - self.value) / self.error))
+
+    def two_sided(self) -> float:
+        """Return the p-value of the hypothesis that the ratio is 1."""
+        return 2 * float(stdtr(self.freedom, -abs(self.value / self.error)))
+
+
+def usable(arm: Arm) -> dict[str, ErrorStats]:
+    """Return the devices with enough samples and any error at all."""
+    return {name: stats for name, stats in arm.items() if stats.count >= COUNT_MIN and stats.mse}
+
+
+def by_devices(
+    a: Arm, b: Arm, value: Callable[[ErrorStats], float] = lambda stats: math.log(stats.rmse)
+) -> Estimate:
+    """Compare with the device as the unit, so that nothing is assumed inside of one.
+
+    Paired, where three devices or more ran both versions: d_i = value(b_i) - value(a_i), their mean
+    and sd / sqrt(G), Student's t with G - 1. Unpaired, where each version ran on three or more:
+    difference of the means of value, Welch's standard error and degrees of freedom. `value` is the
+    log RMSE unless told otherwise; a device where it is not finite is left out.
+
+    Source: Welch, The generalization of Student's problem, Biometrika 34 (1947). For an intercept
+    the cluster-robust CR2 with Bell and McCaffrey's degrees of freedom is the paired t.
+    """
+    one = {name: value(stats) for name, stats in usable(a).items()}
+    two = {name: value(stats) for name, stats in usable(b).items()}
+    one = {name: each for name, each in one.items() if math.isfinite(each)}
+    two = {name: each for name, each in two.items() if math.isfinite(each)}
+    both = sorted(one.keys() & two.keys())
+    if len(both) >= DEVICES_MIN:
+        return paired(np.array([two[name] - one[name] for name in both]))
+    x, y = np.array([*one.values()]), np.array([*two.values()])
+    if min(len(x), len(y)) < DEVICES_MIN:
+        difference = float(y.mean() - x.mean()) if len(x) and len(y) else math.nan
+        return Estimate(difference, math.nan, math.nan, len(one.keys() | two.keys()), "")
+    parts = np.array([x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)])
+    variance = float(parts.sum())
+    freedom = variance**2 / float((parts**2 / (np.array([len(x), len(y)]) - 1)).sum() or math.inf)
+    devices = len(one.keys() | two.keys())
+    difference = float(y.mean() - x.mean())
+    return Estimate(difference, math.sqrt(variance), freedom, devices, "unpaired")
+
+
+def paired(differences: Numbers) -> Estimate:
+    """Return the mean of differences by device, with Student's t; at least three of them."""
+    count = len(differences)
+    error = float(differences.std(ddof=1)) / math.sqrt(count)
+    return Estimate(float(differences.mean()), error, count - 1.0, count, "paired")
+
+
+def by_windows(a: Windows | None, b: Windows | None, devices: int) -> Estimate:
+    """Compare two versions of too few devices by windows: it speaks of these devices only.
+
+    With the sums of squared errors S and weights W of each version, the ratio is
+    log(S_b / W_b / (S_a / W_a)) / 2. Each of K steps moves it by half of (s_bk / S_b - w_bk / W_b)
+    - (s_ak / S_a - w_ak / W_a); the variance of their sum is by equal-weighted cosines
+    (edgemse.fleet.windows.ewc), which hold for errors that follow each other. NaN under ten steps,
+    or where they follow each other too closely.
+    """
+    if a is None or b is None or not (a.squares.sum() > 0 and b.squares.sum() > 0):
+        return Estimate(math.nan, math.nan, math.nan, devices, "")
+    starts = np.union1d(a.start, b.start)
+    moves = np.zeros(len(starts))
+    for sign, arm in ((1.0, b), (-1.0, a)):
+        share = arm.squares / arm.squares.sum() - arm.weight / arm.weight.sum()
+        moves[np.searchsorted(starts, arm.start)] += sign * share / 2
+    value = math.log((b.squares.sum() / b.weight.sum()) / (a.squares.sum() / a.weight.sum())) / 2
+    count = len(starts)
+    r = max(following([moves]), 0.0) if count >= WINDOWS_MIN else 0.0
+    if count < WINDOWS_MIN or not count * (1 - r) / (1 + r) >= WORTH_MIN:
+        return Estimate(value, math.nan, math.nan, devices, "")
+    found = ewc(count * moves, np.ones(count))
+    return Estimate(value, math.sqrt(found.variance), found.freedom, devices, "windows")
+
+
+def pooled(a: Arm, b: Arm) -> Estimate:
+    """Compare the RMSE over all samples, where a device counts by its samples.
+
+    log(mse_b / mse_a) / 2 with the standard error of a jackknife that leaves one device out (CR3).
+    Paired, where three devices or more ran both (the others are left out): G_eff - 1 degrees of
+    freedom, G_eff = 1 / sum w_i^2, w_i the device's share of the squared error. Else a jackknife
+    for each version, w_i its share of the samples, and Welch's degrees of freedom.
+
+    Source: Efron and Stein, The jackknife estimate of variance, Annals of Statistics 9 (1981).
+    """
+    one, two = usable(a), usable(b)
+    both = sorted(one.keys() & two.keys())
+    if len(both) >= DEVICES_MIN:
+        x, y = _sums(one, both), _sums(two, both)
+        thetas = _without(y) - _without(x)
+        shares = (x[0] + y[0]) / (x[0] + y[0]).sum()
+        value = _log_rmse(y.sum(axis=1)) - _log_rmse(x.sum(axis=1))
+        freedom = max(1.0, 1 / float((shares**2).sum()) - 1)
+        error = math.sqrt(_jackknife(thetas, value))
+        return Estimate(value, error, freedom, len(both), "paired")
+    devices = len(one.keys() | two.keys())
+    if min(len(one), len(two)) < DEVICES_MIN:
+        return Estimate(math.nan, math.nan, math.nan, devices, "")
+    parts, degrees, values = [], [], []
+    for arm in (one, two):
+        sums = _sums(arm, sorted(arm))
+        values.append(_log_rmse(sums.sum(axis=1)))
+        parts.append(_jackknife(_without(sums), values[-1]))
+        share = sums[1] / sums[1].sum()
+        degrees.append(max(1.0, 1 / float((share**2).sum()) - 1))
+    variance = sum(parts)
+    below = sum(part**2 / freedom for part, freedom in zip(parts, degrees, strict=True))
+    freedom = variance**2 / below if below else math.nan
+    return Estimate(values[1] - values[0], math.sqrt(variance), freedom, devices, "unpaired")
+
+
+def _sums(arm: Arm, names: Sequence[str]) -> Numbers:
+    """Return squared errors and weights of the devices, two rows."""
+    return np.array([[arm[n].mse * arm[n].weight for n in names], [arm[n].weight for n in names]])
+
+
+def _log_rmse(sums: Numbers) -> float:
+    return 0.5 * math.log(sums[0] / sums[1])
+
+
+def _without(sums: Numbers) -> Numbers:
+    """Return the log RMSE of all devices but each one."""
+    left: Numbers = 0.5 * np.log((sums[0].sum() - sums[0]) / (sums[1].sum() - sums[1]))
+    return left
+
+
+def _jackknife(thetas: Numbers, value: float) -> float:
+    count = len(thetas)
+    return (count - 1) / count * float(((thetas - value) ** 2).sum())
+
+
+def devices_needed(estimate: Estimate, ratio: float) -> int | None:
+    """Return how many devices show a ratio with 80 % power at 5 %, two-sided, if they ran both.
+
+    The smallest G >= 3 at which the noncentral t of G - 1 degrees of freedom and noncentrality
+    |log ratio| sqrt(G) / sd exceeds Student's quantile with that probability; None where the
+    spread of the devices is not known, or a million do not suffice.
+
+    Source: Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2.
+    """
+    if estimate.method != "paired" or not estimate.error > 0:
+        return None
+    spread = estimate.error * math.sqrt(estimate.devices)
+
+    def enough(count: int) -> bool:
+        limit = float(stdtrit(count - 1, 0.975))
+        shift = abs(math.log(ratio)) * math.sqrt(count) / spread
+        return 1 - float(nctdtr(count - 1, shift, limit)) >= POWER
+
+    low, high = DEVICES_MIN - 1, DEVICES_MIN
+    while not enough(high):
+        low, high = high, high * 2
+        if high > 1_000_000:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, so that one false claim in all is as rare as one.
+
+    The i-th smallest of k becomes the largest of (k - j + 1) p_j over j <= i; NaN stays NaN and
+    does not count.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+    Statistics 6 (1979).
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03])
+    [0.03, 0.06, nan, 0.06]
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = largest
+    return adjusted

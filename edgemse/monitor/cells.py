@@ -1,0 +1,172 @@
+"""A Monitor's conversation with the agent about its cells, without I/O.
+
+`hello` begins a connection, `heard` takes what the agent says, `due` returns the lines to write
+now. Whoever drives it owns the socket, the clock and a lock.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from edgemse.cells import Series
+from edgemse.counters import Counters
+from edgemse.growing import Growing, OpenCell
+from edgemse.monitor.checks import checked_names
+from edgemse.stats.measures import FollowedLoss
+
+__all__ = ["CellConversation"]
+
+log = logging.getLogger(__name__)
+
+
+class CellConversation:
+    """One producer's cells: grown by samples, sent when they grew, kept until durable."""
+
+    def __init__(
+        self, model: str, version: str, counters: Counters, *, cells_max: int, series_max: int
+    ) -> None:
+        self._series = Series(model, version)
+        self._counters = counters
+        self._growing = Growing(counters, cells_max=cells_max, series_max=series_max)
+        self._latest: dict[tuple[str, str], OpenCell] = {}
+        """The error's cell that each output and segment used last: nearly always the next's."""
+        self._durable: dict[int, int] = {}
+        self._again = True
+
+    @property
+    def producer(self) -> bytes:
+        """The name of this process memory."""
+        return self._growing.producer
+
+    @property
+    def width_seconds(self) -> int:
+        """The width of new windows, as the agent wants it."""
+        return self._growing.width_seconds
+
+    def add(
+        self,
+        output: str,
+        segment: str,
+        time_seconds: float,
+        y_true: float,
+        y_pred: float,
+        weight: float = 1.0,
+    ) -> None:
+        """Add one sample of that time to the error."""
+        cell = self._latest.get((output, segment))
+        if cell is None or cell.final or not cell.start <= time_seconds < cell.end:
+            cell = self._cell(output, segment, time_seconds)
+            if cell is None:
+                return
+        cell.stats.update(y_true, y_pred, weight)
+        cell.grown = True
+
+    def follow(
+        self,
+        measure: str,
+        value: float,
+        output: str,
+        segment: str,
+        time_seconds: float,
+        weight: float = 1.0,
+    ) -> None:
+        """Add one number of a measure."""
+        series = self._series._replace(output=output, segment=segment, measure=measure)
+        self._growing.sample(series, time_seconds, 0.0, value, weight)
+
+    def add_loss(
+        self,
+        loss: FollowedLoss,
+        output: str,
+        segment: str,
+        time_seconds: float,
+        y_true: float,
+        y_pred: float,
+        weight: float = 1.0,
+    ) -> None:
+        """Add one sample's loss, in a measure of its own."""
+        value = loss.value(y_true, y_pred)
+        self.follow(loss.measure, value, output, segment, time_seconds, weight)
+
+    def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:
+        checked_names(output=output, segment=segment)
+        series = self._series._replace(output=output, segment=segment)
+        cell = self._growing.cell(series, time_seconds)
+        if cell is not None and cell.series == series:  # an overflow's key would never be let go
+            self._latest[output, segment] = cell
+        return cell
+
+    def close_ended(self, now: float, *, everything: bool = False) -> None:
+        """Make final what no later sample will reach; a late one opens another cell."""
+        self._growing.close_ended(now, everything=everything)
+
+    def hello(self) -> bytes:
+        """Return the first line of a connection; what is not durable goes again after it."""
+        self._again = True
+        return _line({"producer": self.producer.hex()})
+
+    def heard(self, reply: Mapping[str, Any]) -> None:
+        """Take what the agent says: the width that it wants, what is durable, what it refuses."""
+        self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
+        for sequence, revision in reply.get("durable_cells", ()):
+            self._take_durable(sequence, revision)
+        if "refused_cell" in reply:
+            self._park(*reply["refused_cell"])
+
+    def due(self) -> list[bytes]:
+        """Return the lines of the cells that grew, after a hello also of those not durable."""
+        again, self._again = self._again, False
+        return [
+            self._cell_line(cell)
+            for cell in self._growing
+            if cell.grown or (again and self._durable.get(cell.sequence, 0) < cell.revision)
+        ]
+
+    @property
+    def undurable(self) -> int:
+        """How many cells hold something that would not survive this process."""
+        durable = self._durable
+        return sum(c.grown or durable.get(c.sequence, 0) < c.revision for c in self._growing)
+
+    def _take_durable(self, sequence: int, revision: int) -> None:
+        cell = self._growing.get(sequence)
+        if cell is None:
+            return
+        durable = max(revision, self._durable.get(sequence, 0))
+        if cell.final and not cell.grown and durable >= cell.revision:
+            self._growing.forget(cell)
+            self._durable.pop(sequence, None)
+        else:
+            self._durable[sequence] = durable
+
+    def _park(self, sequence: int, revision: int, why: str) -> None:
+        """Give up a cell that the agent will never take, so that it does not block the rest."""
+        cell = self._growing.get(sequence)
+        if cell is None or cell.revision != revision:
+            return
+        self._counters.count("cells_refused")
+        log.error("the agent refuses a cell of %d samples: %s", cell.stats.count, why)
+        self._growing.forget(cell)
+        self._durable.pop(sequence, None)
+
+    def _cell_line(self, cell: OpenCell) -> bytes:
+        sealed = cell.seal(self.producer)
+        return _line(
+            {
+                "producer": self.producer.hex(),
+                "sequence": sealed.identity.sequence,
+                "revision": sealed.revision,
+                "final": sealed.final,
+                "series": sealed.series,
+                "window": sealed.window,
+                "state": base64.b64encode(sealed.state).decode(),
+            }
+        )
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"

@@ -1,0 +1,118 @@
+"""Every SQL statement of the stores, once: `?` for parameters, the same text for every engine."""
+
+from __future__ import annotations
+
+from edgemse.stores.base import Selection
+from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
+
+__all__ = [
+    "COUNT_DEVICES",
+    "COUNT_DROPPED",
+    "CREATE_VERSIONS",
+    "KEEP",
+    "KEEP_HIGHEST",
+    "NEW_STORE",
+    "NOTE_VERSION",
+    "PRESENT_ATTRIBUTES",
+    "REPLACE_ATTRIBUTES",
+    "REPLACE_PRESENCE",
+    "REPLACE_REPORT",
+    "REVISIONS",
+    "RUNS",
+    "STORE_ID",
+    "TABLES",
+    "TAKE_LEASE",
+    "TRIM_QUARANTINE",
+    "VERSION",
+    "group_keys",
+    "insert",
+    "numbered_histograms",
+]
+
+
+def insert(table: Table, source: str, on_conflict: str = "") -> str:
+    """Return the statement that puts the rows of `source`, a SELECT, into the table."""
+    names = ", ".join(table.columns)
+    conflict = f" ON CONFLICT ({', '.join(table.key)}) {on_conflict}" if on_conflict else ""
+    return f"INSERT INTO {table.name} ({names}) {source}{conflict}"
+
+
+def group_keys(selection: Selection) -> str:
+    """Return the SELECT of the keys of all groups of a selection, each once and in order."""
+    keys = _keys(selection)
+    return f"SELECT DISTINCT {keys} FROM ({selection.sql}) AS chosen ORDER BY {keys}"
+
+
+def numbered_histograms(selection: Selection, column: str) -> str:
+    """Return the SELECT of each cell's group, as its place in `group_keys`, and of a histogram.
+
+    Its parameters are the selection's, twice (once without keys).
+    """
+    assert column in ("histogram", "lag_histogram"), column
+    if not selection.keys:
+        return f"SELECT CAST(0 AS BIGINT) AS number, {column} FROM ({selection.sql}) AS chosen"
+    keys = _keys(selection)
+    return (
+        f"SELECT number, {column} FROM ({selection.sql}) AS chosen JOIN"
+        f" (SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS number"
+        f"  FROM (SELECT DISTINCT {keys} FROM ({selection.sql}) AS every) AS each) AS numbered"
+        f" USING ({keys})"
+    )
+
+
+def _keys(selection: Selection) -> str:
+    return ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
+
+
+def _replaced(table: Table) -> str:
+    return ", ".join(f"{name} = excluded.{name}" for name in table.columns if name not in table.key)
+
+
+# What becomes of a row whose key is there already.
+KEEP = "DO NOTHING"
+KEEP_HIGHEST = (
+    f"DO UPDATE SET {_replaced(CELLS)} WHERE excluded.revision > cells.revision"
+    " RETURNING producer, sequence, revision"
+)
+REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
+REPLACE_PRESENCE = f"DO UPDATE SET {_replaced(PRESENCES)}"
+REPLACE_ATTRIBUTES = f"DO UPDATE SET {_replaced(ATTRIBUTES)}"
+
+# Cells and devices.
+REVISIONS = (
+    "SELECT producer, sequence, revision FROM cells JOIN"
+    " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
+    " USING (producer, sequence)"
+)
+COUNT_DEVICES = "SELECT count(*) FROM devices"
+RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
+PRESENT_ATTRIBUTES = (
+    "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
+    " WHERE until_seconds = ? AND device = ANY(?::TEXT[])"
+)
+
+# The quarantine: parameters are the bounds in rows, in rows of a device, and in bytes.
+TRIM_QUARANTINE = (
+    "DELETE FROM quarantine WHERE id IN (SELECT id FROM ("
+    "  SELECT id, row_number() OVER (ORDER BY id DESC) AS place,"
+    "    row_number() OVER (PARTITION BY device ORDER BY id DESC) AS place_of_device,"
+    "    sum(octet_length(head)) OVER (ORDER BY id DESC) AS bytes"
+    "  FROM quarantine) AS ranked"
+    " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
+)
+COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
+
+# The store itself.
+TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+CREATE_VERSIONS = (
+    "CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, applied_ms BIGINT NOT NULL)"
+)
+VERSION = "SELECT coalesce(max(version), 0) FROM schema_versions"
+NOTE_VERSION = "INSERT INTO schema_versions VALUES (?, ?)"
+STORE_ID = "SELECT id FROM store"
+NEW_STORE = "INSERT INTO store VALUES (?, ?)"
+TAKE_LEASE = (
+    "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name)"
+    " DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms"
+    " WHERE leases.holder = excluded.holder OR leases.until_ms <= ? RETURNING holder"
+)

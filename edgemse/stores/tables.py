@@ -1,0 +1,115 @@
+"""The store's tables as they are written: name, columns with their SQL types, key."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from edgemse.stats.moments import Moments
+
+__all__ = [
+    "ATTRIBUTES",
+    "CELLS",
+    "COVERAGE_COLUMNS",
+    "PRESENCES",
+    "PRODUCERS",
+    "QUARANTINE",
+    "REPORTS",
+    "Row",
+    "Table",
+]
+
+Row: TypeAlias = tuple[object, ...]
+"""The values of one row, in the order of its table's columns."""
+
+
+class Table(NamedTuple):
+    """The columns (name to SQL type) that are written into a table, and its key."""
+
+    name: str
+    columns: dict[str, str]
+    key: tuple[str, ...] = ()
+
+
+MOMENT_COLUMNS = {
+    name: "BIGINT" if name in ("count", "nonfinite", "out_of_range") else "DOUBLE PRECISION"
+    for name in Moments._fields
+}
+COVERAGE_COLUMNS = {
+    "predictions": "BIGINT",
+    "matched": "BIGINT",
+    "expired": "BIGINT",
+    "orphan": "BIGINT",
+    "duplicate": "BIGINT",
+    "conflicting": "BIGINT",
+    "lag_ms_sum": "BIGINT",
+    "lag_ms_max": "BIGINT",
+    "lag_histogram": "BYTEA",
+}
+"""As `Coverage.to_row` orders them."""
+
+CELLS = Table(
+    "cells",
+    {
+        "producer": "BYTEA",
+        "sequence": "BIGINT",
+        "revision": "BIGINT",
+        "final": "BOOLEAN",
+        "device": "TEXT",
+        "model": "TEXT",
+        "version": "TEXT",
+        "output": "TEXT",
+        "segment": "TEXT",
+        "measure": "TEXT",
+        "window_start_seconds": "BIGINT",
+        "window_width_seconds": "BIGINT",
+    }
+    | MOMENT_COLUMNS
+    | {"histogram": "BYTEA"}
+    | COVERAGE_COLUMNS,
+    ("producer", "sequence"),
+)
+PRODUCERS = Table("producers", {"producer": "BYTEA", "first_received_ms": "BIGINT"}, ("producer",))
+REPORTS = Table(
+    "devices",
+    {
+        "device": "TEXT",
+        "report_received_ms": "BIGINT",
+        "report_sent_ms": "BIGINT",
+        "clock_synchronised": "BOOLEAN",
+        "health": "TEXT",
+    },
+    ("device",),
+)
+PRESENCES = Table(
+    "devices",
+    {
+        "device": "TEXT",
+        "presence_received_ms": "BIGINT",
+        "online": "BOOLEAN",
+        "software": "TEXT",
+        "run": "TEXT",
+    },
+    ("device",),
+)
+ATTRIBUTES = Table(
+    "attributes",
+    {
+        "device": "TEXT",
+        "name": "TEXT",
+        "value": "TEXT",
+        "since_seconds": "BIGINT",
+        "until_seconds": "BIGINT",
+        "said_seconds": "BIGINT",
+    },
+    ("device", "name", "since_seconds"),
+)
+QUARANTINE = Table(
+    "quarantine",
+    {
+        "device": "TEXT",
+        "received_ms": "BIGINT",
+        "reason": "TEXT",
+        "size_bytes": "BIGINT",
+        "head": "BYTEA",
+    },
+)

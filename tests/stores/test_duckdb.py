@@ -1,0 +1,95 @@
+"""The DuckDB file: kills, locks, versions, files of others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from edgemse.errors import (
+    StoreError,
+    StoreLockedError,
+    StoreUnreachableError,
+    StoreVersionError,
+)
+from edgemse.stores import Store, open_store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "fleet.duckdb"
+
+
+def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
+    with store.reading() as reading:
+        return reading.rows(sql).rows
+
+
+def test_what_is_committed_survives_a_kill(path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; sys.path.insert(0, 'tests')\n"
+        "from support.cells import batch, cell; from edgemse.stores import *\n"
+        f"store = open_store({str(path)!r})\n"
+        "for n in range(1, 6): store.commit(batch(*[cell(n, s) for s in range(50)]))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", script], cwd=root).returncode == -signal.SIGKILL
+    for read_only in (True, False):
+        store = open_store(path, read_only=read_only)
+        assert rows(store, "SELECT count(*) FROM cells") == [(250,)]
+        store.close()
+
+
+def test_a_second_process_is_told_who_holds_the_file(path: Path) -> None:
+    store = open_store(path)
+    script = (
+        "import sys; from edgemse.errors import *; from edgemse.stores import open_store\n"
+        f"try: open_store({str(path)!r}, read_only=len(sys.argv) > 1)\n"
+        "except StoreLockedError as error: print(error)\n"
+    )
+    for arguments in ([], ["read"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True
+        )
+        assert f"PID {os.getpid()}" in done.stdout, done
+        assert "--from http://" in done.stdout
+    assert issubclass(StoreLockedError, StoreError)
+    store.close()
+
+
+def test_reading_never_makes_a_file(path: Path) -> None:
+    with pytest.raises(StoreUnreachableError, match="does not exist"):
+        open_store(path, read_only=True)
+    assert not path.exists()
+
+
+def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
+    open_store(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("INSERT INTO schema_versions VALUES (99, 0)")
+    for read_only in (False, True):
+        with pytest.raises(StoreVersionError, match=r"version 99.*up to 1"):
+            open_store(path, read_only=read_only)
+
+
+def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE mine (x INTEGER)")
+    with pytest.raises(StoreError, match="not a store of edgemse"):
+        open_store(path)
+    with duckdb.connect(str(tmp_path / "empty.duckdb")):
+        pass
+    with pytest.raises(StoreError, match="is empty"):
+        open_store(tmp_path / "empty.duckdb", read_only=True)
+    (tmp_path / "text").write_text("not a database\n" * 1_000)
+    with pytest.raises(StoreUnreachableError, match="cannot be opened"):
+        open_store(tmp_path / "text")
+    for address in ("postgresql://host/db", "mysql://host/db"):
+        with pytest.raises(StoreError):
+            open_store(address)
