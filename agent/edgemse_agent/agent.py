@@ -20,6 +20,7 @@ from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
 from edgemse_agent.ledger import Ledger, Written
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
+from edgemse_agent.pace import Pace
 from edgemse_agent.pairing import Label, Pairing, Prediction
 from edgemse_agent.relay import Relay, Tell
 from edgemse_agent.settings import AgentSettings
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 """Pause after a failed transaction; a full disk does not get better by asking faster."""
 PARKED_SHOWN_MAX = 100
+LINES_UNDURABLE_MAX = 10_000
+"""Lines after which a commit does not wait for their age: what a power cut may take is bounded."""
 
 
 class Agent:
@@ -60,6 +63,8 @@ class Agent:
             series_max=limits.series_max,
             cells_max=limits.open_cells_max,
             producer=producer,
+            late_seconds=Pace(settings.delivery.durable_seconds).publish_seconds,
+            clock=clock.wall,
         )
         self.pairing = Pairing(
             self.growing,
@@ -69,13 +74,18 @@ class Agent:
             pending_max=settings.pairing.pending_max,
             matched_max=settings.pairing.matched_max,
         )
-        self.relay = Relay()
+        self._pace = Pace(settings.delivery.durable_seconds)
+        self.relay = Relay(self._pace)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self.uplink = Uplink(settings.device, self.run, ledger, self.relay, self.counters, jitter)
+        self.uplink = Uplink(
+            settings.device, self.run, ledger, self.relay, self.counters, jitter, self._pace
+        )
         self._ran_before = ledger.elapsed_seconds
         self._started = clock.monotonic()
         self._dirty_since: float | None = None
+        self._ticked = self._started
         self._retry_at = float("-inf")
+        self._lines_undurable, self._flush = 0, False
         self._last_error = ""
         self._received = ledger.sessions()
         self._durable = dict(self._received)
@@ -210,18 +220,39 @@ class Agent:
         now = self._clock.monotonic()
         self.pairing.expire(self.elapsed_seconds)
         self.growing.close_ended(self._clock.wall())
-        if self._dirty_since is None and (self.pairing.changed or self._grown()):
+        grown = self._grown()
+        for cell in grown:
+            if cell.since is None:
+                cell.since = self._ticked  # it came after that
+        self._ticked = now
+        if self._dirty_since is None and (self.pairing.changed or grown):
             self._dirty_since = now
-        after = self.settings.delivery.commit_seconds
-        overdue = bool(self.relay.overdue(now, after))
-        dirty = self._dirty_since is not None and now - self._dirty_since >= after
-        if (overdue or dirty) and now >= self._retry_at:
+        if self._is_time(now) and now >= self._retry_at:
             self.commit()
+        if self._dirty_since is None:
+            self._flush = False  # what was waited for is durable
         try:
             return self.uplink.round(Stamp(now, self._clock.wall(), self._clock.synchronised()))
         except LedgerError as error:
             self._ledger_failed(error)
             return []
+
+    def _is_time(self, now: float) -> bool:
+        """Tell whether something must be durable now: final, old, much, or waited for."""
+        dirty = self._dirty_since
+        return (
+            any(cell.final for cell in self.growing)
+            or (dirty is not None and now - dirty >= self._pace.commit_seconds)
+            or self._lines_undurable >= LINES_UNDURABLE_MAX
+            or (self._flush and dirty is not None)
+            or bool(self.relay.overdue(now))
+        )
+
+    def flush(self, producer: bytes | None) -> None:
+        """Let what a client waits for go at once: its lines, and its cells if it is a Monitor."""
+        self._flush = True
+        if producer is not None:
+            self.relay.hurry(producer, self._clock.monotonic())
 
     def commit(self, *, everything: bool = False) -> bool:
         """Write what grew to the ledger, synced; False if that failed and is to be tried again.
@@ -229,11 +260,7 @@ class Agent:
         With `everything`, as at the end of a run, all cells are closed and all Monitors' written.
         """
         now = self._clock.monotonic()
-        relayed = (
-            self.relay.everything()
-            if everything
-            else self.relay.overdue(now, self.settings.delivery.commit_seconds)
-        )
+        relayed = self.relay.everything() if everything else self.relay.overdue(now)
         self.growing.close_ended(self._clock.wall(), everything=everything)
         grown = self._grown()
         cells = [Written(cell.seal(self.growing.producer)) for cell in grown]
@@ -251,6 +278,11 @@ class Agent:
             self._ledger_failed(error)
             return False
         self._durable = dict(self._received)
+        for written, cell in zip(cells, grown, strict=False):
+            self.uplink.written(written.cell, now if cell.since is None else cell.since)
+            cell.since = None
+        if self._flush:
+            self.uplink.hurry()
         self._settle(grown)
         self.relay.durable([(r.cell.identity, r.cell.revision) for r in relayed])
         self._coarsen()
@@ -265,6 +297,7 @@ class Agent:
                 self.growing.forget(cell)
         self.pairing.settle()
         self._dirty_since = None
+        self._lines_undurable, self._flush = 0, False
 
     def _ledger_failed(self, error: LedgerError) -> None:
         self.counters.count("commits_failed")
@@ -283,6 +316,7 @@ class Agent:
         )
 
     def _touch(self) -> None:
+        self._lines_undurable += 1
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
 

@@ -11,7 +11,8 @@ from edgemse.cells import Identity, SealedCell
 from edgemse.counters import Counters
 from edgemse.presence import Presence, counts
 from edgemse.wire import REPORT_BYTES_MAX, Ack, Report, encode_report, sealed_size
-from edgemse_agent.ledger import Ledger, Refused, Written
+from edgemse_agent.ledger import Held, Ledger, Refused, Written
+from edgemse_agent.pace import Pace
 from edgemse_agent.relay import Relay, Relayed
 
 __all__ = ["Stamp", "Uplink"]
@@ -65,10 +66,13 @@ class Uplink:
         relay: Relay,
         counters: Counters,
         rng: random.Random,
+        pace: Pace,
     ) -> None:
         self._device, self._run = device, run
         self._ledger, self._relay = ledger, relay
-        self._counters, self._rng = counters, rng
+        self._counters, self._rng, self._pace = counters, rng, pace
+        self._since: dict[Identity, float] = {}
+        """Of growing cells in the ledger: when the oldest sample came that was not handed over."""
         self._workers: dict[str, Presence] = {}
         self._flights: list[_Flight] = []
         self._unanswered = 0
@@ -102,6 +106,21 @@ class Uplink:
         self._workers.clear()
         self._flights.clear()
 
+    def written(self, cell: SealedCell, since: float) -> None:
+        """Take note of an own cell's revision that is in the ledger now.
+
+        A final one goes out at once. A growing one is safe there, and waits until its oldest sample
+        nears its age, so that a window goes out as few times as may be.
+        """
+        if cell.final:
+            self._since.pop(cell.identity, None)
+        else:
+            self._since.setdefault(cell.identity, since)
+
+    def hurry(self) -> None:
+        """Let the growing cells of the ledger go at once."""
+        self._since = dict.fromkeys(self._since, float("-inf"))
+
     def round(self, stamp: Stamp) -> list[bytes]:
         """Return the reports to hand over now; their cells are marked exposed already.
 
@@ -110,7 +129,7 @@ class Uplink:
         self._land_overdue(stamp.monotonic)
         if not self.online:
             return []
-        batches = self._batches(IN_FLIGHT_MAX - len(self._flights))
+        batches = self._batches(IN_FLIGHT_MAX - len(self._flights), stamp.monotonic)
         picks = [pick for batch in batches for pick in batch]
         fresh = {
             pick.cell.identity: pick.cell.revision
@@ -162,7 +181,7 @@ class Uplink:
             Identity(r.producer, r.sequence): Refused(r.revision, str(r.code), r.reason)
             for r in ack.refused
         }
-        held = [r for r in self._relay.due() if r.cell.identity in refused and r.exposed]
+        held = [relayed for relayed in self._relay.named(refused) if relayed.exposed]
         if held:
             self._ledger.commit(Written(r.cell, True, r.exposed) for r in held)
             self._relay.durable((r.cell.identity, r.cell.revision) for r in held)
@@ -175,14 +194,14 @@ class Uplink:
             self._unanswered += 1
         self._flights = waiting
 
-    def _batches(self, room: int) -> list[list[_Pick]]:
+    def _batches(self, room: int, now: float) -> list[list[_Pick]]:
         """Fill up to `room` reports with cells that are due and not under way."""
         if room <= 0:
             return []
         flying = {identity for flight in self._flights for identity in flight.cells}
         batches: list[list[_Pick]] = []
         size = REPORT_BYTES_MAX
-        for pick in self._due(len(flying) + room * REPORT_CELLS_MAX):
+        for pick in self._due(len(flying) + room * REPORT_CELLS_MAX, now):
             if pick.cell.identity in flying:
                 continue
             flying.add(pick.cell.identity)
@@ -197,25 +216,29 @@ class Uplink:
             size += needed
         return batches
 
-    def _due(self, limit: int) -> Iterable[_Pick]:
+    def _due(self, limit: int, now: float) -> Iterable[_Pick]:
         """Exposed cells first, then Monitors', then the ledger's oldest; the newest revision."""
-        held = self._ledger.due(limit)
-        relayed = self._relay.due()
-        in_memory = {r.cell.identity: r.cell.revision for r in relayed}
         own = [
             _Pick(h.cell, h.exposed, None)
-            for h in held
-            if h.cell.revision > in_memory.get(h.cell.identity, 0)
+            for h in self._ledger.due(limit + len(self._since))
+            if h.cell.revision > self._relay.revision(h.cell.identity) and self._is_ripe(h, now)
         ]
-        passed_on = [_Pick(r.cell, r.exposed, r) for r in relayed]
+        passed_on = [_Pick(r.cell, r.exposed, r) for r in self._relay.due(now)]
         return sorted(passed_on + own, key=lambda pick: not pick.exposed)
+
+    def _is_ripe(self, held: Held, now: float) -> bool:
+        since = self._since.get(held.cell.identity)
+        if since is None or held.exposed > held.acked:
+            return True
+        return now - since >= self._pace.publish_seconds
 
     def _report(self, batch: list[_Pick], stamp: Stamp) -> bytes:
         if any(pick.exposed for pick in batch):
             self._counters.count("reports_resent")
         for pick in batch:
             if pick.relayed is not None:
-                pick.relayed.exposed = pick.cell.revision
+                pick.relayed.expose()
+            self._since.pop(pick.cell.identity, None)
         first, longest = RESEND_SECONDS
         wait = min(longest, first * 2.0 ** min(self._unanswered, 16))
         deadline = stamp.monotonic + wait * self._rng.uniform(0.75, 1.25)

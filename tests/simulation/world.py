@@ -30,7 +30,7 @@ from edgemse.wire import Ack, decode_report, encode_ack
 SETTINGS = AgentSettings(
     "device",
     windows=WindowSettings(width_seconds=10),
-    delivery=DeliverySettings(commit_seconds=20.0, ledger_cells_max=6),
+    delivery=DeliverySettings(durable_seconds=20.0, ledger_cells_max=6),
 )
 
 
@@ -201,6 +201,8 @@ class World:
             for reply in wire.read():
                 assert "error" not in reply, reply
                 conversation.heard(reply)
+            if self.rng.random() < 0.02:
+                conversation.flush()
             lines = conversation.due()
             if self.rng.random() < self.risk["part read"]:  # the connection breaks in the middle
                 wire.write(lines[: self.rng.randrange(len(lines) + 1)])

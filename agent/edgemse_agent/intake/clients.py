@@ -157,7 +157,9 @@ class LineClient:
         self._durable[identity.sequence] = max(revision, self._durable.get(identity.sequence, 0))
 
     def _answer(self, request: str) -> None:
-        if request == "release":
+        if request == "flush":
+            self._agent.flush(self._producer)
+        elif request == "release":
             self._send({"released": self._agent.release()})
         else:
             self._send({"status": self._agent.status().to_json()})

@@ -49,10 +49,14 @@ class Written(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A cell as the ledger holds it; `exposed` is the highest revision ever handed over."""
+    """A cell as the ledger holds it.
+
+    `exposed` is the highest revision ever handed over, `acked` the highest that the collector has.
+    """
 
     cell: SealedCell
     exposed: int
+    acked: int
 
 
 class Parked(NamedTuple):

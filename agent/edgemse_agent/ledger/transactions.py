@@ -303,11 +303,11 @@ class Ledger:
     def due(self, limit: int) -> list[Held]:
         """Return cells that the collector has not committed, those once exposed first."""
         rows = self._rows(
-            f"SELECT {COLUMNS}, exposed FROM cells WHERE {WAITING}"  # noqa: S608 - constants
+            f"SELECT {COLUMNS}, exposed, acked FROM cells WHERE {WAITING}"  # noqa: S608 - constants
             " ORDER BY (exposed > 0) DESC, start LIMIT ?",
             (limit,),
         )
-        return [Held(cell_of(row[:-1]), row[-1]) for row in rows]
+        return [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
 
     def expose(self, revisions: Mapping[Identity, int]) -> None:
         """Mark revisions as perhaps handed to the broker, before they are."""
