@@ -80,17 +80,10 @@ def command(
     """
     if version and version_column:
         raise SettingsError("--version and --version-column: wanted one of the two")
+    certificates = (ca_file, cert_file, key_file)
+    exposed = allow_plaintext_password
     place = BrokerSettings(
-        broker,
-        username,
-        password_file,
-        tls,
-        ca_file,
-        cert_file,
-        key_file,
-        allow_plaintext_password,
-        protocol,
-        prefix=prefix,
+        broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
     )
     width, delay = _seconds(window, "--window"), _seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
