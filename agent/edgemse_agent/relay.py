@@ -30,9 +30,13 @@ class Relayed:
 
 
 class Relay:
-    """The cells of Monitors that are not durable yet."""
+    """The cells of Monitors that are not durable yet.
 
-    def __init__(self, *, cells_max: int = 10_000) -> None:
+    From half of `cells_max` on they go to the ledger, if that has room; at `cells_max` Monitors
+    have to keep further ones.
+    """
+
+    def __init__(self, *, cells_max: int = 20_000) -> None:
         self._cells_max = cells_max
         self._cells: dict[Identity, Relayed] = {}
 
@@ -40,16 +44,28 @@ class Relay:
         return len(self._cells)
 
     def take(self, cell: SealedCell, now: float, tell: Tell) -> bool:
-        """Take a revision and the Monitor's ear; False if it is not newer than the one held."""
+        """Take a revision and the Monitor's ear; False if it is not newer than the one held.
+
+        Whoever calls has asked `has_room`.
+        """
         held = self._cells.get(cell.identity)
         if held is None:
             self._cells[cell.identity] = Relayed(cell, now, tell)
             return True
         held.tell = tell
         if newest(held.cell.revision, cell.revision):
-            held.cell = cell  # `since` stays: the oldest sample's 30 s are running
+            held.cell = cell  # `since` stays: the oldest sample's time is running
             return True
         return False
+
+    def has_room(self, identity: Identity) -> bool:
+        """Whether a cell can be taken: there is room, or an earlier revision is here."""
+        return len(self._cells) < self._cells_max or identity in self._cells
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cells are too many for memory."""
+        return len(self._cells) > self._cells_max // 2
 
     def due(self) -> list[Relayed]:
         """Return the cells in memory, those once exposed first."""
@@ -57,7 +73,7 @@ class Relay:
 
     def overdue(self, now: float, after_seconds: float) -> list[Relayed]:
         """Return what must go to the ledger now: too long in memory, or too many."""
-        if len(self._cells) > self._cells_max:
+        if self.crowded:
             return list(self._cells.values())
         return [r for r in self._cells.values() if now - r.since >= after_seconds]
 

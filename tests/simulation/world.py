@@ -15,7 +15,7 @@ from typing import Any
 
 from edgemse_agent.agent import Agent
 from edgemse_agent.intake.clients import Clients, LineClient
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.ledger import Defect, Ledger
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
 
@@ -52,10 +52,11 @@ class FragileLedger(Ledger):
         if self.rng.random() < self.risk:
             raise KilledError
 
-    def commit(self, *arguments: object, **named: object) -> None:
+    def commit(self, *arguments: object, **named: object) -> list[Defect]:
         self._perhaps_die()
-        super().commit(*arguments, **named)
+        defects = super().commit(*arguments, **named)
         self._perhaps_die()
+        return defects
 
     def expose(self, revisions: object) -> None:
         self._perhaps_die()
