@@ -48,6 +48,7 @@ class Service:
     def __init__(self, settings: AgentSettings, *, software: str, stdin: bool = False) -> None:
         self._settings, self._software, self._stdin = settings, software, stdin
         self._topics = Topics(settings.broker.prefix)
+        self._was_up = False
 
     async def run(self) -> int:
         """Serve until stopped; return how many cells the collector has not committed."""
@@ -125,11 +126,32 @@ class Service:
 
     def _tick(self) -> None:
         connection, broker = self._connection, self._settings.broker
+        if connection.up and not self._was_up:
+            self._was_up = True
+            self._say_who_we_are()
         self._agent.broker = BrokerStatus(broker.address, connection.up, connection.connects)
         try:
             self._report()
         except Exception as error:  # a bug costs a tick; the next one may be better off
             self._agent.note_defect("a tick", error)
+
+    def _say_who_we_are(self) -> None:
+        """Warn where nobody else could tell this device from another."""
+        broker, device = self._settings.broker, self._settings.device
+        if not broker.username and not broker.tls:
+            log.warning(
+                "the broker %s let this device in without a name: so it does with everybody, who"
+                " can read and forge cells and acks; give it users and the access list of"
+                " docs/security.md",
+                broker.address,
+            )
+        elif broker.username not in ("", device):
+            log.warning(
+                "the device is called %r and its user at the broker %r: an access list by user"
+                " name denies its topics; give both one name",
+                device,
+                broker.username,
+            )
 
     def _report(self) -> None:
         topic = self._topics.report(self._settings.device)

@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgemse_agent.settings import AgentSettings, DeliverySettings
 from support.clock import FakeClock
 from support.ledgers import BOARD, MONITOR, OWN, Original, cell, lay
 
+from edgemse.broker import BrokerSettings
 from edgemse.cells import SealedCell, unseal
 from edgemse.counters import Counters
 from edgemse.errors import LedgerError
@@ -288,6 +290,26 @@ def test_a_tick_that_fails_does_not_end_the_daemon(
     assert len(service._connection.sent) == 1
     broker = bench.agent.status().to_json()["broker"]
     assert broker == {"address": "127.0.0.1:1883", "connected": True, "connects": 3}
+
+
+@pytest.mark.parametrize(
+    ("broker", "said"),
+    [
+        (BrokerSettings(), "let this device in without a name: so it does with everybody"),
+        (BrokerSettings(username="pump"), "the device is called 'pi' and its user"),
+        (BrokerSettings(username="pi"), ""),
+        (BrokerSettings(tls=True), ""),
+    ],
+)
+def test_a_broker_that_cannot_tell_devices_apart_is_told_once(
+    broker: BrokerSettings, said: str, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Service(replace(bench.settings, broker=broker), software="edgemse test")
+    service._agent, service._clients = bench.agent, Clients(bench.agent)
+    service._connection = Broker()  # type: ignore[assignment]
+    service._tick()
+    service._tick()
+    assert [said in text for text in caplog.messages] == [True] * bool(said)
 
 
 def test_the_status_has_versions_zeros_and_names(bench: Bench) -> None:
