@@ -128,6 +128,8 @@ class Growing:
         self.producer = producer or new_producer()
         self._late_seconds, self._clock = late_seconds, clock
         self.width_seconds = width_seconds
+        self.full = False
+        """Set while there is no room for further cells where these go: none is opened then."""
         self._counters, self._grace_seconds = counters, grace_seconds
         self._series_max, self._cells_max = series_max, cells_max
         self._next_sequence = 0
@@ -206,7 +208,7 @@ class Growing:
         key = (admitted, Window.at(time_seconds, self._width()))
         cell = self._open.get(key)
         if cell is None:
-            if len(self._held) >= 2 * self._cells_max:
+            if self.full or len(self._held) >= 2 * self._cells_max:
                 return self._narrower(admitted, time_seconds)
             cell = OpenCell(self.next_identity().sequence, *key, self._closes_at(key[1]))
             self._open[key] = self._held[cell.sequence] = cell

@@ -48,9 +48,13 @@ class Relayed:
 
 
 class Relay:
-    """The cells of Monitors that are not durable yet."""
+    """The cells of Monitors that are not durable yet.
 
-    def __init__(self, pace: Pace, *, cells_max: int = 10_000) -> None:
+    From half of `cells_max` on they go to the ledger, if that has room; at `cells_max` Monitors
+    have to keep further ones.
+    """
+
+    def __init__(self, pace: Pace, *, cells_max: int = 20_000) -> None:
         self._pace, self._cells_max = pace, cells_max
         self._cells: dict[Identity, Relayed] = {}
 
@@ -58,7 +62,10 @@ class Relay:
         return len(self._cells)
 
     def take(self, cell: SealedCell, now: float, tell: Tell) -> bool:
-        """Take a revision and the Monitor's ear; False if it is not newer than the one held."""
+        """Take a revision and the Monitor's ear; False if it is not newer than the one held.
+
+        Whoever calls has asked `has_room`.
+        """
         held = self._cells.get(cell.identity)
         if held is None:
             self._cells[cell.identity] = Relayed(cell, now, tell)
@@ -70,6 +77,15 @@ class Relay:
         if held.exposed and held.since_exposed is None:
             held.since_exposed = now
         return True
+
+    def has_room(self, identity: Identity) -> bool:
+        """Whether a cell can be taken: there is room, or an earlier revision is here."""
+        return len(self._cells) < self._cells_max or identity in self._cells
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cells are too many for memory."""
+        return len(self._cells) > self._cells_max // 2
 
     def hurry(self, producer: bytes, now: float) -> None:
         """Let a Monitor's cells go at once: it waits for them."""
@@ -93,7 +109,7 @@ class Relay:
 
     def overdue(self, now: float) -> list[Relayed]:
         """Return what must go to the ledger now: too long in memory, or too many."""
-        if len(self._cells) > self._cells_max:
+        if self.crowded:
             return list(self._cells.values())
         return [r for r in self._cells.values() if now - r.since >= self._pace.commit_seconds]
 

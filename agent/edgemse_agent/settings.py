@@ -55,6 +55,7 @@ class DeliverySettings:
 
     durable_seconds: float = field(default=75.0, metadata=between(0.05, 3_600))
     ledger_cells_max: int = field(default=50_000, metadata=between(100, 10_000_000))
+    parked_cells_max: int = field(default=10_000, metadata=between(0, 10_000_000))
     farewell_seconds: float = field(default=5.0, metadata=between(0, 600))
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from edgemse.cells import Series, Window
 
-__all__ = ["ANSWER_SECONDS", "ParkedCell", "Status", "ask", "ask_status"]
+__all__ = ["ANSWER_SECONDS", "BrokerStatus", "ParkedCell", "Status", "ask", "ask_status"]
 
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES_MAX = 4_194_304
@@ -26,20 +26,37 @@ class ParkedCell(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BrokerStatus(msgspec.Struct, frozen=True):
+    """The connection to the broker: whether it is up now, and how often it came up."""
+
+    address: str
+    connected: bool
+    connects: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """What an agent says of itself.
 
-    `parked` shows the oldest hundred; `store` is the id of the collector's store that acknowledged
-    last, empty before any did; `last_error` is the ledger's last, empty without one; `health` has
-    every counter and gauge, zeros included.
+    `run` is this start of it, as in its presence; `ledger` the id that clients know its ledger by;
+    `versions` of edgemse, the protocol, Python and SQLite. `broker` is null where nobody connects
+    (a replay). `parked` shows the oldest hundred, `set_aside` the ledger that this run put away;
+    `store` is the id of the collector's store that acknowledged last, empty before any did;
+    `last_error` is the agent's last, empty without one; `health` has every counter and gauge, zeros
+    included.
     """
 
     device: str
+    run: str
+    ledger: str
+    versions: Mapping[str, str]
+    clock_synchronised: bool
+    broker: BrokerStatus | None
     collector_online: bool
     cells_waiting: int
     reports_in_flight: int
     ids_waiting: int
     parked: list[ParkedCell]
+    set_aside: str
     store: str
     last_error: str
     health: Mapping[str, int]

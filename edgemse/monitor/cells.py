@@ -116,7 +116,11 @@ class CellConversation:
         self._flush = True
 
     def heard(self, reply: Mapping[str, Any]) -> None:
-        """Take what the agent says: the width that it wants, what is durable, what it refuses."""
+        """Take what the agent says: the width that it wants, what is durable, what it refuses.
+
+        It says `again` when it has room for what it turned away.
+        """
+        self._again |= bool(reply.get("again"))
         self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
         for sequence, revision in reply.get("durable_cells", ()):
             self._take_durable(sequence, revision)

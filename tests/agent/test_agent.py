@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from edgemse_agent.agent import Agent
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.ledger import Defect, Ledger
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
@@ -27,10 +27,10 @@ class FullDisk(Ledger):
 
     full = False
 
-    def commit(self, *arguments: object, **named: object) -> None:
+    def commit(self, *arguments: object, **named: object) -> list[Defect]:
         if self.full:
             raise LedgerError("database or disk is full")
-        super().commit(*arguments, **named)
+        return super().commit(*arguments, **named)
 
 
 class Bench:

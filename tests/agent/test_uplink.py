@@ -41,6 +41,16 @@ def cell(
     return SealedCell(identity, revision, final, Series("m"), window, stats.to_bytes(), None)
 
 
+def large_cell(sequence: int, producer: bytes = OWN) -> SealedCell:
+    """Return a cell whose state takes more than 400 bytes."""
+    rng, stats = random.Random(1), ErrorStats()
+    for _ in range(3_000):
+        stats.update(0.0, rng.gauss(0, 1) ** 9)
+    sealed = cell(sequence, 1, producer)._replace(state=stats.to_bytes())
+    assert len(sealed.state) > 400
+    return sealed
+
+
 class Bench:
     """An uplink with ledger, relay and a time to move."""
 
@@ -255,6 +265,63 @@ def test_a_relayed_cell_is_done_when_the_store_has_a_later_revision(bench: Bench
     assert told == [(Identity(MONITOR, 0), 3)]
     assert len(bench.relay) == 0
     assert bench.counters["acks_ahead"] == 0
+
+
+def test_reports_are_packed_to_what_the_broker_takes(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.uplink.report_bytes_max = 400
+    cells = [cell(number) for number in range(20)]
+    bench.write(*cells, large_cell(20))
+    seen, health = set(), {}
+    for _ in range(70):
+        bench.now += 1
+        for payload in bench.uplink.round(Stamp(bench.now, 1e9, True)):
+            assert len(payload) <= 400
+            report = decode_report(payload)
+            seen |= set(report.cells)
+            health |= report.health
+            bench.ack(*report.cells)
+    assert seen == set(cells)
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (0, 1)
+    (parked,) = bench.ledger.parked(9)
+    assert (parked.cell.identity.sequence, parked.code) == (20, "limit")
+    assert "the broker's limit leaves" in parked.reason
+    assert health["cells_parked"] == 1
+    bench.uplink.report_bytes_max = REPORT_BYTES_MAX
+    bench.ledger.release()
+    assert [each.identity.sequence for each in bench.round()[0].cells] == [20]
+
+
+def test_a_monitor_s_cell_that_no_report_can_carry_is_parked_and_told_durable(
+    bench: Bench,
+) -> None:
+    told: list[tuple[Identity, int]] = []
+    bench.uplink.heard("w", ONLINE)
+    bench.uplink.report_bytes_max = 400
+    large = large_cell(0, MONITOR)
+    bench.relay.take(large, 0.0, lambda *what: told.append(what))
+    assert not any(report.cells for report in bench.round())
+    assert told == [(large.identity, 1)]
+    assert (len(bench.relay), bench.ledger.parked_now) == (0, 1)
+
+
+def test_a_broker_that_takes_no_cell_at_all_parks_none(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.write(cell(0))
+    bench.uplink.report_bytes_max = 200
+    assert bench.round() == bench.round(100) == []
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (1, 0)
+    assert caplog.text.count("have no room for cells") == 1
+
+
+def test_collectors_that_anybody_claims_to_be_are_bounded(bench: Bench) -> None:
+    for number in range(3_000):
+        bench.uplink.heard(f"w{number}", ONLINE)
+    assert bench.counters["messages_bad"] == 2_000
+    bench.uplink.heard("w0", OFFLINE)
+    assert bench.uplink.online
 
 
 def sent(bench: Bench, after: float) -> list[tuple[int, bool]]:

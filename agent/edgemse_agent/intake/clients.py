@@ -54,6 +54,7 @@ class LineClient:
         self._told = 0
         self._producer: bytes | None = None
         self._durable: dict[int, int] = {}
+        self._turned_away = False
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; whole lines are worked off at once."""
@@ -91,8 +92,18 @@ class LineClient:
             self._durable.clear()
             width = self._agent.monitor_width_seconds
             self._send({"durable_cells": cells, "width_seconds": width})
+        if self._turned_away and not self._agent.relay.crowded:
+            self._turned_away = False
+            self._send({"again": True})
 
     def _line(self, line: bytes) -> None:
+        try:
+            self._read(line)
+        except Exception as error:  # a bug costs one line, and neither its client nor the agent
+            self._agent.note_defect(f"{self._name}, line {self._lines}", error)
+            self._complain("a defect of the agent; its log has it")
+
+    def _read(self, line: bytes) -> None:
         line = line.strip()
         if not line:
             return
@@ -141,7 +152,7 @@ class LineClient:
         elif isinstance(line, SealedCell):
             if line.identity.producer != self._producer:
                 return 'a cell of an unannounced producer; say {"producer": ...} first'
-            self._agent.take_cell(line, self._cell_durable)
+            self._turned_away |= not self._agent.take_cell(line, self._cell_durable)
         elif isinstance(line, Request):
             self._answer(line.name)
         elif not self._agent.take(line):

@@ -7,6 +7,7 @@ With checksums made anew all of them count, and a damaged one spoils the rows of
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import struct
@@ -16,6 +17,8 @@ from pathlib import Path
 from edgemse_agent.ledger.schema import PAGE_BYTES
 
 __all__ = ["keep", "mended"]
+
+log = logging.getLogger(__name__)
 
 HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
@@ -28,15 +31,25 @@ SALTS = slice(8, 16)
 
 
 def keep(path: Path) -> Path | None:
-    """Give the journal of the file a second name, under which it outlives SQLite; None if none."""
+    """Give the journal of the file a second name, under which it outlives SQLite.
+
+    None if there is none, or no room for it (then what is damaged behind a damage is lost).
+    """
     journal, kept = Path(f"{path}-wal"), Path(f"{path}.journal")
     kept.unlink(missing_ok=True)
     if not journal.exists() or not journal.stat().st_size:
         return None
     try:
         os.link(journal, kept)
-    except OSError:  # a file system without links
+        return kept
+    except OSError as error:  # a file system without links, perhaps
+        log.info("%s cannot be linked (%s); copying it", journal, error)
+    try:
         shutil.copyfile(journal, kept)
+    except OSError as error:
+        log.warning("%s cannot be kept: %s", journal, error)
+        kept.unlink(missing_ok=True)
+        return None
     return kept
 
 

@@ -154,6 +154,11 @@ class Ledger:
         """Cells of Monitors, parked ones included."""
         return self._numbers.relayed
 
+    @property
+    def own(self) -> int:
+        """Cells that agents of this ledger made, parked ones included."""
+        return self._numbers.cells - self._numbers.relayed
+
     def _in_memory(self) -> sqlite3.Connection:
         database = connect(None)
         create(database, self._hardware)
