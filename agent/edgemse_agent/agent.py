@@ -7,10 +7,7 @@ a test) hands it lines, time and acks, and publishes what `tick` returns.
 from __future__ import annotations
 
 import logging
-import platform
 import random
-from importlib.metadata import version
-from sqlite3 import sqlite_version
 
 from edgemse.cells import START_SECONDS_MAX, SealedCell, Series
 from edgemse.counters import Counters
@@ -18,7 +15,7 @@ from edgemse.errors import LedgerError, WireError
 from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
 from edgemse.presence import Attribute, decode_presence, new_run
 from edgemse.stats.measures import follow_loss
-from edgemse.wire import PROTOCOL_VERSION, decode_ack
+from edgemse.wire import decode_ack
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
 from edgemse_agent.ledger import Ledger, Written
@@ -27,19 +24,13 @@ from edgemse_agent.pace import Pace
 from edgemse_agent.pairing import Label, Pairing, Prediction
 from edgemse_agent.relay import Relay, Relayed, Tell
 from edgemse_agent.settings import AgentSettings
-from edgemse_agent.status import BrokerStatus, ParkedCell, Status
+from edgemse_agent.status import VERSIONS, BrokerStatus, ParkedCell, Status
 from edgemse_agent.uplink import Stamp, Uplink
 
 __all__ = ["Agent"]
 
 log = logging.getLogger(__name__)
 
-VERSIONS = {
-    "edgemse": version("edgemse"),
-    "protocol": str(PROTOCOL_VERSION),
-    "python": platform.python_version(),
-    "sqlite": sqlite_version,
-}
 RETRY_SECONDS = 1.0
 """Pause after a failed transaction; a full disk does not get better by asking faster."""
 PARKED_SHOWN_MAX = 100

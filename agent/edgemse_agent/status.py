@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from sqlite3 import sqlite_version
 from typing import Any
 
 import msgspec
 
 from edgemse.cells import Series, Window
+from edgemse.wire import PROTOCOL_VERSION
 
-__all__ = ["ANSWER_SECONDS", "BrokerStatus", "ParkedCell", "Status", "ask", "ask_status"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "VERSIONS",
+    "BrokerStatus",
+    "ParkedCell",
+    "Status",
+    "ask",
+    "ask_status",
+]
 
+VERSIONS = {
+    "edgemse": version("edgemse"),
+    "protocol": str(PROTOCOL_VERSION),
+    "python": platform.python_version(),
+    "sqlite": sqlite_version,
+}
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES_MAX = 4_194_304
 
