@@ -238,6 +238,7 @@ def test_a_wrong_password_is_said_so(
 ) -> None:
     broker = start_broker({"ann": "right"})
     (tmp_path / "password").write_text("wrong\n")
+    (tmp_path / "password").chmod(0o600)
     options = ("--username", "ann", "--password-file", tmp_path / "password")
     where = ("--store", tmp_path / "fleet.duckdb", "--broker", broker.address)
     done = edgemse("collector", *where, *options, "--http", "127.0.0.1:0", "--protocol", protocol)
