@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["MEANINGS", "Health"]
 
 MEANINGS = {
+    "clients_refused": "clients of the socket refused, or displaced before their first line",
     "lines": "lines taken, good and bad",
     "lines_bad": "lines refused with a complaint",
     "lines_repeated": "lines of a session that had been taken already",

@@ -124,7 +124,7 @@ class Service:
             read_stdin(self._loop, self._intake, self._stopping.set if path is None else None)
         if path is None:
             return None
-        sockets = SocketServer(self._intake)
+        sockets = SocketServer(self._intake, self._agent.health.count)
         await sockets.listen(path)
         return sockets
 
