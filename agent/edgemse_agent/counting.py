@@ -12,6 +12,9 @@ MEANINGS = {
     "lines_bad": counter("lines refused with a complaint"),
     "lines_repeated": counter("lines of a session that had been taken already"),
     "lines_ignored": counter("lines of a session ignored until its client began again"),
+    "clients_refused": counter(
+        "clients of the socket refused, or displaced before their first line"
+    ),
     "samples": counter("pairs of y_true and y_pred that reached a window"),
     **growing.MEANINGS,
     "labels_nonfinite": counter(

@@ -169,7 +169,7 @@ class Service:
             read_stdin(self._loop, self._clients, self._stopping.set if path is None else None)
         if path is None:
             return None
-        sockets = SocketServer(self._clients)
+        sockets = SocketServer(self._clients, self._agent.counters.count)
         await sockets.listen(path)
         return sockets
 
