@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edgemse_agent.intake.sources import SocketServer
@@ -53,7 +54,8 @@ def run(tmp_path: Path, scene: Callable[[Path, Counter[str], Intake], Awaitable[
     async def play() -> None:
         counts: Counter[str] = Counter()
         intake, path = Intake(), tmp_path / "agent.sock"
-        server = SocketServer(intake, lambda name: counts.update([name]), LIMIT)  # type: ignore[arg-type]
+        clients: Any = intake
+        server = SocketServer(clients, lambda name: counts.update([name]), LIMIT)
         await server.listen(path)
         try:
             await asyncio.wait_for(scene(path, counts, intake), 30)
