@@ -189,8 +189,11 @@ def test_reports_again_and_out_of_order_change_nothing(fleet: Fleet) -> None:
     listener = Connection(
         Broker.at(fleet.broker.address, protocol=fleet.broker.protocol),
         "listener",
-        subscriptions=["edgemse/v1/+/report"],
-        on_message=lambda topic, payload: seen.append(Publication(topic, payload)),
+        handlers={
+            "edgemse/v1/+/report": lambda device, payload: seen.append(
+                Publication(f"edgemse/v1/{device}/report", payload)
+            )
+        },
     )
     listener.start(must_connect=True)
     for _ in range(4):

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgemse.errors import LedgerError
-from edgemse.mqtt import Connection, Publication
+from edgemse.errors import BrokerError, LedgerError
+from edgemse.mqtt import Connection, Handler, Publication
 from edgemse.presence import Presence, encode_presence
 from edgemse.topics import Topics, unescape
+from edgemse.wire import REPORT_BYTES_MAX
 from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
 from edgemse_agent.intake.clients import Clients
@@ -49,6 +50,7 @@ class Service:
         self._settings, self._software, self._stdin = settings, software, stdin
         self._topics = Topics(settings.broker.prefix)
         self._was_up = False
+        self._failure: BrokerError | None = None
 
     async def run(self) -> int:
         """Serve until stopped; return how many cells the collector has not committed."""
@@ -69,6 +71,8 @@ class Service:
                 await self._pause()
         finally:
             await self._farewell(sockets)
+        if self._failure is not None:
+            raise self._failure
         return self._left
 
     def _connect(self) -> Connection:
@@ -76,13 +80,12 @@ class Service:
         online = Presence(True, self._software, agent.run, attributes=dict(agent.attributes()))
         self._offline = encode_presence(Presence(False, self._software, agent.run))
         topic = self._topics.presence(device)
-        self._handlers = self._topic_handlers()
         connection = Connection(
             self._settings.broker.broker(),
             device,
-            subscriptions=list(self._handlers),
-            on_message=lambda topic, payload: self._soon(self._received, topic, payload),
+            handlers={name: self._later(h) for name, h in self._topic_handlers().items()},
             on_down=lambda: self._soon(agent.uplink.disconnected),
+            on_failure=lambda error: self._soon(self._connection_ended, error),
             birth=Publication(topic, encode_presence(online), retain=True),
             will=Publication(topic, self._offline, retain=True),
         )
@@ -93,7 +96,7 @@ class Service:
         with contextlib.suppress(RuntimeError):  # the loop has ended; so has what was to be told
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _topic_handlers(self) -> dict[str, Callable[[str, bytes], None]]:
+    def _topic_handlers(self) -> dict[str, Handler]:
         """Return, by topic filter, what is done with what its wildcard stands for, and payload."""
         device, agent = self._settings.device, self._agent
         label = self._topics.label(device)
@@ -106,9 +109,17 @@ class Service:
             ),
         }
 
-    def _received(self, topic: str, payload: bytes) -> None:
-        handler = self._handlers.get(topic) or self._handlers[self._topics.any_collector]
-        handler(topic.rpartition("/")[2], payload)
+    def _later(self, handler: Handler) -> Handler:
+        """Return the handler as the connection's thread may call it: it runs in our loop."""
+        return lambda rest, payload: self._soon(handler, rest, payload)
+
+    def _connection_ended(self, error: BaseException) -> None:
+        """End: without its connection the agent would only fill its disk, and nobody would know."""
+        self._failure = BrokerError(
+            f"the connection to {self._settings.broker.address} ended for good: {error!r};"
+            " this is a defect in edgemse, a restart goes on where the ledger stands"
+        )
+        self._stopping.set()
 
     def _loop_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Go on after a callback that failed; the next message may be a good one."""
@@ -129,7 +140,15 @@ class Service:
         if connection.up and not self._was_up:
             self._was_up = True
             self._say_who_we_are()
-        self._agent.broker = BrokerStatus(broker.address, connection.up, connection.connects)
+        self._agent.broker = BrokerStatus(
+            broker.address,
+            connection.up,
+            connection.connects,
+            connection.refused,
+            connection.last_error,
+        )
+        room = connection.payload_bytes_max(self._topics.report(self._settings.device))
+        self._agent.uplink.report_bytes_max = min(REPORT_BYTES_MAX, room)
         try:
             self._report()
         except Exception as error:  # a bug costs a tick; the next one may be better off

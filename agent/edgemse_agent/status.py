@@ -45,11 +45,17 @@ class ParkedCell(msgspec.Struct, frozen=True):
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
-    """The connection to the broker: whether it is up now, and how often it came up."""
+    """The connection to the broker: whether it is up now, and how often it came up.
+
+    `refused` publications it did not take (too large, not allowed); `last_error` is what last went
+    wrong, empty: nothing.
+    """
 
     address: str
     connected: bool
     connects: int
+    refused: int
+    last_error: str
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -12,10 +12,10 @@ from edgemse_agent.clock import SystemClock
 from edgemse_agent.lines import Where
 
 from edgemse.errors import UnacknowledgedError
-from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.mqtt import Broker, Connection, Handler, Publication
 from edgemse.replay.device import VirtualAgent, settings_for
 from edgemse.replay.names import producer_of
-from edgemse.topics import Topics, checked_device
+from edgemse.topics import Topics, checked_device, unescape
 
 __all__ = ["Outcome", "VirtualFleet"]
 
@@ -60,13 +60,15 @@ class VirtualFleet:
         self._clock = SystemClock()
         self._agents: dict[str, VirtualAgent] = {}
         self._collectors: dict[str, bytes] = {}
-        self._inbox: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Handler, str, bytes]] = queue.SimpleQueue()
         self._lost = Event()
         self._connection = Connection(
             broker,
             "edgemse-replay",
-            subscriptions=[f"{topics.prefix}/+/ack", topics.any_collector],
-            on_message=lambda topic, payload: self._inbox.put((topic, payload)),
+            handlers={
+                f"{topics.prefix}/+/ack": self._later(self._take_ack),
+                topics.any_collector: self._later(self._take_presence),
+            },
             on_down=self._lost.set,
         )
 
@@ -132,24 +134,28 @@ class VirtualFleet:
             flying += uplink.in_flight
         self._take_messages()
 
+    def _later(self, take: Handler) -> Handler:
+        """Return the handler as the connection's thread may call it: `exchange` runs it."""
+        return lambda rest, payload: self._inbox.put((take, rest, payload))
+
     def _take_messages(self) -> None:
         try:
-            topic, payload = self._inbox.get(timeout=WAIT_SECONDS)
+            take, rest, payload = self._inbox.get(timeout=WAIT_SECONDS)
             while True:
-                self._take(topic, payload)
-                topic, payload = self._inbox.get_nowait()
+                take(rest, payload)
+                take, rest, payload = self._inbox.get_nowait()
         except queue.Empty:
             return
 
-    def _take(self, topic: str, payload: bytes) -> None:
-        device = self._topics.name_in(topic, "ack")
-        if device is None:
-            worker = topic.rpartition("/")[2]
-            self._collectors[worker] = payload
-            for virtual in self._agents.values():
-                virtual.agent.heard_collector(worker, payload)
-        elif device in self._agents:
-            self._agents[device].agent.heard_ack(payload)
+    def _take_ack(self, level: str, payload: bytes) -> None:
+        virtual = self._agents.get(unescape(level))
+        if virtual is not None:
+            virtual.agent.heard_ack(payload)
+
+    def _take_presence(self, worker: str, payload: bytes) -> None:
+        self._collectors[worker] = payload
+        for virtual in self._agents.values():
+            virtual.agent.heard_collector(worker, payload)
 
     def _agent(self, device: str) -> VirtualAgent:
         virtual = self._agents.get(device)
