@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from edgemse_agent.intake.sources import SocketServer
@@ -54,8 +53,7 @@ def run(tmp_path: Path, scene: Callable[[Path, Counter[str], Intake], Awaitable[
     async def play() -> None:
         counts: Counter[str] = Counter()
         intake, path = Intake(), tmp_path / "agent.sock"
-        clients: Any = intake
-        server = SocketServer(clients, lambda name: counts.update([name]), LIMIT)
+        server = SocketServer(intake, lambda name: counts.update([name]), LIMIT)
         await server.listen(path)
         try:
             await asyncio.wait_for(scene(path, counts, intake), 30)
@@ -120,7 +118,7 @@ def test_a_house_full_of_talkers_refuses_in_words(tmp_path: Path) -> None:
 
 def test_a_socket_on_which_somebody_answers_is_not_taken(tmp_path: Path) -> None:
     async def scene(path: Path, _counts: Counter[str], _intake: Intake) -> None:
-        second = SocketServer(Intake(), lambda _name: None)  # type: ignore[arg-type]
+        second = SocketServer(Intake(), lambda _name: None)
         with pytest.raises(PortInUseError, match="another process listens there"):
             await second.listen(path)
         reader, _writer = await speak(path, b"{}\n")
