@@ -55,8 +55,7 @@ class Party:
         self.connection = Connection(
             Broker.at(broker.address, username=username, password=password),
             name,
-            subscriptions=["#"],
-            on_message=lambda topic, payload: self.heard.put((topic, payload)),
+            handlers={"#": lambda topic, payload: self.heard.put((topic, payload))},
             on_refused=lambda _topic, _reason: self.told.put(False),
         )
         self.connection.start(must_connect=True)
