@@ -52,9 +52,10 @@ MAY_IMPORT = {
     "stores": CELLS | {"presence"},
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
+    "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
-    "replay": LINE | {"edgemse_agent"},
+    "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
     "demo": None,
 }

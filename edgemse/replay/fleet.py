@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from threading import Event
 
@@ -24,6 +24,8 @@ IN_FLIGHT_MAX = 256
 ROWS_PER_COMMIT = 500_000
 """Rows after which all cells are closed: it bounds memory, and depends on the file alone."""
 WAIT_SECONDS = 0.05
+PARKED_MAX = 1_000_000
+"""More than a virtual agent's ledger can have parked."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class Outcome:
     rows_without_time: int = 0
     cells: int = 0
     cells_refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    """How many cells were refused, by code and reason."""
     reports: int = 0
     report_bytes: int = 0
 
@@ -112,7 +116,11 @@ class VirtualFleet:
             elif self._clock.monotonic() - since > patience_seconds:
                 raise UnacknowledgedError(self._complaint(left, patience_seconds))
         self.outcome.devices = len(self._agents)
-        self.outcome.cells_refused = sum(v.agent.ledger.parked_now for v in self._agents.values())
+        for virtual in self._agents.values():
+            for parked in virtual.agent.ledger.parked(PARKED_MAX):
+                self.outcome.cells_refused += 1
+                reason = f"{parked.code}: {parked.reason}"
+                self.outcome.refusals[reason] = self.outcome.refusals.get(reason, 0) + 1
 
     def exchange(self, devices: list[str] | None = None) -> None:
         """Hand over what is due, then take acks for a moment."""

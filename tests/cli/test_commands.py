@@ -179,7 +179,7 @@ def test_fleet_says_what_is_wrong_with_a_source(run: Run, store: Path, tmp_path:
 def test_an_interrupted_command_exits_as_shells_expect(
     run: Run, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_arguments: object) -> None:
+    def interrupted(*_arguments: object, **_named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgemse.cli.evaluate.read_samples", interrupted)

@@ -8,9 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from edgemse.cli import samples
-from edgemse.cli.samples import Chunk, Columns, read_samples
 from edgemse.errors import ColumnError, FileUnreadableError, InputError
+from edgemse.files import Chunk, Columns, csv_files, parquet_files, read_samples
 
 START = 1_767_225_600.0
 
@@ -57,7 +56,8 @@ def test_numbers_are_the_nearest_float64(tmp_path: Path) -> None:
 
 
 def test_chunks_follow_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "CHUNK_ROWS", 1_000)
+    monkeypatch.setattr(csv_files, "CHUNK_ROWS", 1_000)
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", 1_000)
     path = csv_file(tmp_path, "y\n" + "".join(f"{n}\n" for n in range(2_500)))
     parquet = parquet_file(tmp_path, f"SELECT * FROM read_csv('{path}')")
     for each in (path, parquet):
@@ -72,7 +72,7 @@ def test_chunks_follow_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ("y,p\n1,2\n1,two\n", r"samples.csv: line 3: column 'p': got 'two', wanted a number"),
         ('y,p\n"1\n",2\n\n3,NA\n', r"line 5: column 'p': got 'NA'"),
-        ("y,p\n1,2\n1\n", r"line 3: 1 cells, wanted at least 2"),
+        ("y,p\n1,2\n1\n", r"line 3: 1 cells, the header has 2 names; was it cut?"),
     ],
 )
 def test_what_is_no_number_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -81,7 +81,7 @@ def test_what_is_no_number_is_named(tmp_path: Path, text: str, message: str) -> 
 
 
 def test_a_line_is_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(csv_files, "CHUNK_ROWS", 7)
     path = csv_file(tmp_path, "y\n" + "1\n" * 30 + "x\n")
     with pytest.raises(InputError, match="line 32"):
         list(read_samples(path, Columns(["y"])))
