@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import math
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet
 import pytest
 
-from edgemse.errors import ColumnError, FileUnreadableError, InputError
-from edgemse.files import Chunk, Columns, csv_files, parquet_files, read_samples
+from edgemse.errors import ColumnError, FileUnreadableError, InputError, SettingsError
+from edgemse.files import (
+    Chunk,
+    Columns,
+    Dialect,
+    csv_files,
+    parquet_files,
+    read_samples,
+    spooled,
+)
 
 START = 1_767_225_600.0
 
@@ -134,3 +147,150 @@ def test_unreadable_files(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.csv"):
         with pytest.raises(FileUnreadableError, match="cannot be read"):
             read(path, ["y"])
+
+
+def ask(path: Path, **how: object) -> Chunk:
+    (chunk,) = read_samples(path, Columns(["y", "p"]), Dialect(**how))
+    return chunk
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("y,p\n21,5,22,0\n", "line 2: 4 cells, the header has 2 names; a comma inside"),
+        ("y,p\n1,1.5\n1,234,5\n", "line 3: 3 cells"),
+        ("y,p,q\n1,1.5,ok\n2,2\n3,3.5,ok\n", "line 3: 2 cells, the header has 3 names; was it cut"),
+        ("y,p\n1,1.5,2.5\n", "row names need a name in the header"),
+        ("y,p\n12.0,12.5\n12_5,12\n", "line 3: column 'y': got '12_5', wanted a number"),
+        ("y,p\n1,\uff11\n", "got '\uff11'"),
+        ("y,p\n1,NA\n", "--na TEXT"),
+        ("y;p\n1,5;2,5\n", "--decimal , takes a decimal comma"),
+        ("y,p\n1,0x10\n", "got '0x10'"),
+        ("y,p\n1,2\n\0", "line 3: 1 cells"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ask(csv_file(tmp_path, text))
+    assert told in str(caught.value)
+    assert str(tmp_path / "samples.csv") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("y,p\n1.0,1.5,\n2.0,2.5,,\n", {}),
+        ("y,p\n1.0,1.5\n,\n\n2.0,2.5\n,\n", {}),
+        ("sep=;\ny;p\n1.0;1.5\n2.0;2.5\n", {}),
+        ('"a, b, c, d";y;p\n1;1.0;1.5\n1;2.0;2.5\n', {}),
+        ('"a\n; ; ;",y,p\n1,1.0,1.5\n1,2.0,2.5\n', {}),
+        ("y , p\n1.0 , 1.5\n2.0,2.5\n", {}),
+        ("y,p\r1.0,1.5\r2.0,2.5\r", {}),
+        ("y;p\n1,0;1,5\n2,0;2,5\n", {"decimal": ","}),
+        ("y#p\n1.0#1.5\n2.0#2.5\n", {"delimiter": "#"}),
+        ("y,p\n1.0,1.5\n-200,3\nx,-200\n2.0,2.5\n", {"na": ("-200", "x")}),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_as_people_have_them(
+    tmp_path: Path, text: str, how: dict[str, object], encoding: str
+) -> None:
+    chunk = ask(csv_file(tmp_path, text.encode(encoding)), **how)
+    pairs = zip(chunk.numbers["y"], chunk.numbers["p"], strict=True)
+    known = [(y, p) for y, p in pairs if math.isfinite(y + p)]
+    assert known == [(1.0, 1.5), (2.0, 2.5)]
+
+
+def test_latin_1_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "y,p,ort\n1,2,K\u00f6ln\n".encode("latin-1"))
+    with pytest.raises(FileUnreadableError, match=r"byte 0xF6, .*iconv -f latin1"):
+        ask(path)
+
+
+@pytest.mark.parametrize("how", [{"decimal": ";"}, {"delimiter": ",,"}, {"time_unit": "min"}])
+def test_a_dialect_that_is_none_is_refused(how: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        Dialect(**how)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_compressed_files_and_pipes_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = csv_file(tmp_path, pack(b"y,p\n1,1.5\n"))
+    with spooled([packed]) as ((name, path),):
+        assert list(ask(path).numbers["p"]) == [1.5]
+        assert name == str(packed)
+    assert (path == packed) == (pack is bytes)
+    assert path == packed or not path.exists()
+    read_end, write_end = os.pipe()
+    os.write(write_end, packed.read_bytes())
+    os.close(write_end)
+    with spooled([Path(f"/dev/fd/{read_end}")]) as ((_, path),):
+        for _ in range(2):
+            assert list(ask(path).numbers["p"]) == [1.5]
+    os.close(read_end)
+
+
+def test_a_file_cut_while_compressed_and_zstd_are_told(tmp_path: Path) -> None:
+    cut = csv_file(tmp_path, gzip.compress(b"y,p\n1,1.5\n" * 1_000)[:30])
+    with pytest.raises(FileUnreadableError, match="cannot be read to its end"), spooled([cut]):
+        pass
+    other = csv_file(tmp_path, b"\x28\xb5\x2f\xfd\x04\x00")
+    with pytest.raises(FileUnreadableError, match="zstd -d"), spooled([other]):
+        pass
+
+
+def test_a_folder_s_value_serves_only_what_the_file_lacks(tmp_path: Path) -> None:
+    folder = tmp_path / "p=5" / "site=north"
+    folder.mkdir(parents=True)
+    parquet_file(folder, "SELECT 1.0 AS y, 1.5 AS p")
+    (chunk,) = read_samples(folder / "samples [1].parquet", Columns(["y", "p"], ["site"]))
+    assert (list(chunk.numbers["p"]), chunk.texts["site"]) == ([1.5], ["north"])
+
+
+def test_names_that_differ_in_case_are_two(tmp_path: Path) -> None:
+    path = parquet_file(tmp_path, "SELECT 1.0 AS y, 2.0 AS p")
+    table = pyarrow.table({"y": [1.0], "Y": [9.0], "p": [1.5], "P": [7.0]})
+    pyarrow.parquet.write_table(table, path)
+    (chunk,) = read_samples(path, Columns(["y", "P"]))
+    assert {name: list(column) for name, column in chunk.numbers.items()} == {
+        "y": [1.0],
+        "P": [7.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("select", "told"),
+    [
+        ("[1.0] AS y, 2.0 AS p", "holds DOUBLE\\[\\]|holds DECIMAL.*\\[\\], wanted numbers"),
+        ("TIMESTAMP '2026-01-01' AS y, 2.0 AS p", "holds TIMESTAMP, wanted numbers"),
+        ("'12_5' AS y, 2.0 AS p", "row 1: column 'y': got '12_5'"),
+    ],
+)
+def test_parquet_columns_that_are_no_numbers(tmp_path: Path, select: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        ask(parquet_file(tmp_path, f"SELECT {select}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("20260921", 1_789_948_800.0),
+        ("1790000000", 1_790_000_000.0),
+        ("2026-09-21 14:13:20 +0000", 1_790_000_000.0),
+        ("1790000000123", "milliseconds"),
+        ("46286.59", "spreadsheet"),
+        ("-1", "line 2: column 't'"),
+        ("21.09.2026", "which is the day"),
+        ("5", "line 2: column 't'"),
+        ("1970-01-01", "1970"),
+    ],
+)
+def test_a_time_is_right_or_refused(tmp_path: Path, text: str, seconds: float | str) -> None:
+    path = csv_file(tmp_path, f"t\n{text}\n")
+    if isinstance(seconds, float):
+        assert list(read(path, times=["t"]).times["t"]) == [seconds]
+    else:
+        with pytest.raises(InputError, match=seconds):
+            read(path, times=["t"])

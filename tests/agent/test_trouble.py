@@ -265,10 +265,13 @@ def test_a_bug_costs_one_line_and_neither_the_client_nor_the_agent(
 class Broker:
     """A connection that takes everything."""
 
-    up, connects = True, 3
+    up, connects, refused, last_error = True, 3, 0, ""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
+
+    def payload_bytes_max(self, _topic: str) -> int:
+        return 1 << 20
 
     def publish(self, publication: Any) -> bool:
         self.sent.append(publication)
@@ -291,7 +294,13 @@ def test_a_tick_that_fails_does_not_end_the_daemon(
     service._tick()
     assert len(service._connection.sent) == 1
     broker = bench.agent.status().to_json()["broker"]
-    assert broker == {"address": "127.0.0.1:1883", "connected": True, "connects": 3}
+    assert broker == {
+        "address": "127.0.0.1:1883",
+        "connected": True,
+        "connects": 3,
+        "refused": 0,
+        "last_error": "",
+    }
 
 
 @pytest.mark.parametrize(
