@@ -57,6 +57,7 @@ MAY_IMPORT = {
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
+    "__main__": {"cli"},
     "demo": None,
 }
 """Which rooms a room may import, itself apart; None: all of them. In the order of their ranks: a

@@ -66,8 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message}\n")
+        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message} (edgemse-agent -h says more)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, metavar="FILE", help="the Unix socket for clients")
     parser.add_argument("--stdin", action="store_true", help="read JSON lines from standard input")
     parser.add_argument("--verbose", action="store_true", help="log what happens, too")
+    parser.add_argument("--version", action="version", version=f"edgemse {version('edgemse')}")
     return parser
 
 

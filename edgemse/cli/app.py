@@ -15,6 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # its markup eats what stands in square brackets
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("collector")(collector.command)
 app.command("demo")(demo.command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +26,7 @@ from edgemse.cli.options import (
     TimeUnit,
     Username,
 )
-from edgemse.cli.output import console
+from edgemse.cli.output import as_json, say
 from edgemse.cli.progress import progress_over
 from edgemse.errors import SettingsError, UnacknowledgedError
 from edgemse.files import Dialect, spooled
@@ -144,13 +143,12 @@ def _whole_seconds(text: str, option: str) -> int:
 def _show(outcome: Outcome, form: Format) -> None:
     acknowledged = not outcome.cells_refused
     if form is Format.JSON:
-        print(json.dumps(dataclasses.asdict(outcome) | {"acknowledged": acknowledged}))
+        say(as_json(dataclasses.asdict(outcome) | {"acknowledged": acknowledged}))
     else:
         settled = "all acknowledged" if acknowledged else f"{outcome.cells_refused:,} refused"
-        console().print(
+        say(
             f"{outcome.rows:,} rows of {outcome.devices:,} devices: {outcome.cells:,} cells in"
-            f" {outcome.reports:,} reports ({outcome.report_bytes:,} bytes), {settled}",
-            highlight=False,
+            f" {outcome.reports:,} reports ({outcome.report_bytes:,} bytes), {settled}"
         )
     if outcome.rows_without_time:
         print(f"{outcome.rows_without_time:,} rows without a time were left out", file=sys.stderr)
