@@ -24,6 +24,7 @@ NAMES = (
     "segments",
     "trend",
     "compare",
+    "drift",
     "gate",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"

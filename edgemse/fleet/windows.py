@@ -15,6 +15,7 @@ from edgemse.fleet.selection import key_text, select
 from edgemse.stores.base import Reading, Rows
 
 __all__ = [
+    "STEPS_SECONDS",
     "WINDOWS_MAX",
     "Ewc",
     "Numbers",
