@@ -101,7 +101,8 @@ def _settings(options: argparse.Namespace) -> AgentSettings:
     elif options.device or options.command:
         device = options.device or socket.gethostname()
         home = _state_home() / device
-        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=home / "agent.sock")
+        path = None if options.stdin else home / "agent.sock"
+        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)
     else:
         raise SettingsError(
             f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"

@@ -75,13 +75,11 @@ class LineClient:
         if self._buffer and not self._skipping and self.session is None:
             self._line(self._buffer)
         self._buffer = b""
+        self._say_how_many_more()
 
     def notify(self) -> None:
         """After a tick: say what is durable now."""
-        if self._complaints > COMPLAINTS_PER_TICK:
-            more = self._complaints - COMPLAINTS_PER_TICK
-            self._send({"error": f"{more} more bad lines, up to line {self._lines}"})
-        self._complaints = 0
+        self._say_how_many_more()
         if self.session is not None:
             durable = self._agent.durable(self.session)
             if durable > self._told:
@@ -104,10 +102,10 @@ class LineClient:
             self._complain("a defect of the agent; its log has it")
 
     def _read(self, line: bytes) -> None:
+        self._lines += 1
         line = line.strip()
         if not line:
             return
-        self._lines += 1
         self._agent.counters.count("lines")
         parsed = parse(line)
         of_session = not isinstance(parsed.line, SessionHello | Request)
@@ -181,6 +179,13 @@ class LineClient:
         if self._complaints <= COMPLAINTS_PER_TICK:
             log.warning("%s, line %d: %s", self._name, self._lines, why)
             self._send({"error": f"line {self._lines}: {why}"})
+
+    def _say_how_many_more(self) -> None:
+        if self._complaints > COMPLAINTS_PER_TICK:
+            more = self._complaints - COMPLAINTS_PER_TICK
+            log.warning("%s: %d more bad lines, up to line %d", self._name, more, self._lines)
+            self._send({"error": f"{more} more bad lines, up to line {self._lines}"})
+        self._complaints = 0
 
     def _send(self, message: dict[str, object]) -> None:
         self._write(json.dumps(message).encode() + b"\n")

@@ -165,8 +165,10 @@ def read_stdin(
             loop.call_soon_threadsafe(call, *arguments)
 
     def feed(client: LineClient, data: bytes, done: threading.Event) -> None:
-        client.feed(data)
-        done.set()
+        try:
+            client.feed(data)
+        finally:
+            done.set()
 
     def read() -> None:
         client = clients.join(lambda _reply: None, "standard input")  # the log has complaints
