@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, Table, percent, text
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.components import Anova, anova, components_of
+from edgemse.fleet.explaining import OPTION, Explained, explained
 from edgemse.fleet.figures import Figures
 from edgemse.fleet.intervals import rmse_intervals
 from edgemse.fleet.merging import merged
@@ -125,6 +126,8 @@ class VarianceAnswer(Answer):
     total: Figures
     variance: Differences
     between: Between
+    explained: tuple[Explained, ...] = ()
+    """What each attribute of `explain` explains; empty unless asked."""
 
     def table(self) -> Table:
         """Return a line for each group and one for all."""
@@ -161,6 +164,12 @@ class VarianceAnswer(Answer):
             f" {text(bias.f)}, p = {text(bias.p_value)} (from {bias.method}); variance between"
             f" {text(found.anova.var_between)}, within {text(found.anova.var_within)}"
         )
+        for each in self.explained:
+            yield (
+                f"{each.name} explains {percent(each.share)} of how groups differ (95 %:"
+                f" {percent(each.low)} to {percent(each.high)}; p = {text(each.p_value)};"
+                f" {each.values} values, {each.groups} groups)"
+            )
 
     def plot(self) -> plotly.Figure:
         """Return the groups' RMSE with their intervals; materially worse ones are red."""
@@ -178,12 +187,43 @@ def ask(reading: Reading, asked: Asked) -> VarianceAnswer:
     """Compare the errors of groups (devices, unless told otherwise) and split their variance.
 
     Groups by device, model, version, output, segment, hour_of_day, weekday, or an attribute that
-    the devices report. What is noise is seen from window to window.
+    the devices report. What is noise is seen from window to window. With --explain, how much of the
+    differences each attribute explains.
     """
     from edgemse.fleet.windows import windows_of  # numpy and scipy take 0.2 s
 
     groups = merged(reading, asked).stats()
-    return of_states(asked, groups, windows_of(reading, asked, len(groups))[1])
+    windows = windows_of(reading, asked, len(groups))[1]
+    found = of_states(asked, groups, windows)
+    if asked.options["explain"] is None:
+        return found
+    return _with_reasons(reading, found, groups, windows)
+
+
+def _with_reasons(
+    reading: Reading,
+    found: VarianceAnswer,
+    groups: Mapping[tuple[str, ...], ErrorStats],
+    windows: Mapping[tuple[str, ...], Windows],
+) -> VarianceAnswer:
+    from edgemse.fleet.homogeneity import testable
+    from edgemse.fleet.noise import noise_of
+
+    noise = noise_of(groups, windows)
+    reasons = tuple(explained(reading, found.asked, noise.taken(testable(noise))))
+    notes = [
+        f"not enough data: {each.name} has {each.values} values that two groups or more have, in"
+        f" {each.groups} groups"
+        for each in reasons
+        if math.isnan(each.share)
+    ]
+    notes += [
+        f"{each.mixed} groups have had several values of {each.name}; they count for the one that"
+        " most of their samples have"
+        for each in reasons
+        if each.mixed
+    ]
+    return replace(found, explained=reasons, notes=(*found.notes, *notes))
 
 
 def of_states(
@@ -283,4 +323,4 @@ def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> I
         yield f"ANOVA's component between groups comes out below 0 ({below:.6g}), reported as 0"
 
 
-QUESTION = Question("variance", ask, VarianceAnswer)
+QUESTION = Question("variance", ask, VarianceAnswer, options=(OPTION,))

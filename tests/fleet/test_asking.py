@@ -9,8 +9,9 @@ from typing import Any
 import pandas
 import pytest
 from support.cells import filled
-from support.fleet import NEEDED, NOW, START, Planted, plant_hours
+from support.fleet import NEEDED, NOW, START, Planted, plant_hours, stats_of
 
+from edgemse.cells import Series
 from edgemse.errors import ColumnError, SettingsError, StoreUnreachableError
 from edgemse.fleet import ask
 from edgemse.fleet.answers import Answer
@@ -161,6 +162,10 @@ def test_the_devices(planted: Planted) -> None:
     assert (one.online, one.clock, one.clock_offset_seconds) == (True, "synchronised", -1.5)
     assert (one.windows, one.count, one.coverage, one.expired) == (2, 40, 0.75, 1)
     assert one.lag_mean_seconds == 2.0
+    assert one.lag_p95_seconds == pytest.approx(3.0, rel=0.05)
+    assert (one.silent, two.silent, nine.silent) == (False, False, True)
+    assert (one.last_window, nine.last_window) == ("2026-01-01T00:02:00Z", None)
+    assert "1 of 3 devices are silent: pi-9" in " ".join(found.sentences())
     assert (two.device, two.online, two.last_report) == ("pi-2", None, None)
     assert (nine.device, nine.online, nine.clock) == ("pi-9", None, "not synchronised")
     assert (nine.count, math.isnan(nine.rmse), math.isnan(nine.coverage)) == (0, True, True)
@@ -169,3 +174,28 @@ def test_the_devices(planted: Planted) -> None:
         for given in ({"device": "pi-9"}, {"where": {"site": "north"}}, {"where": {"site": ""}})
     ]
     assert names == [["pi-9"], ["pi-1"], ["pi-2", "pi-9"]]
+
+
+def test_versions_silence_and_single_samples(planted: Planted) -> None:
+    old, new = Series("pump", "1"), Series("pump", "2")
+    for minute in range(10):
+        planted.put("a", stats_of([1.0] * 9), start=START + 60 * minute, series=old)
+        planted.put("b", stats_of([1.0] * 5), start=START + 60 * minute, series=new)
+    planted.put("a", stats_of([1.0] * 5), start=START + 600, series=new)
+    planted.put("quiet", stats_of([0.0, -3.0, 1.0]), start=START + 60, series=old)
+    planted.put("wrong", stats_of([0.0]), start=START + 86_400, series=old)
+    planted.commit()
+    wrong = DeviceReport("wrong", START * 1_000, START * 1_000, False, {})
+    planted.store.commit(Batch(reports=[wrong]))
+    found = planted.ask("devices")
+    assert isinstance(found, DevicesAnswer)
+    a, b, quiet, ahead = found.devices
+    assert [each.silent for each in found.devices] == [False, False, True, False]
+    assert (a.version, a.versions) == ("2", {"2": 5, "1": 90})
+    assert [(m.version, m.devices, m.count) for m in found.versions] == [("1", 2, 94), ("2", 2, 55)]
+    assert quiet.worst_share == pytest.approx(0.9)
+    assert b.worst_share == pytest.approx(1 / 50)
+    assert math.isnan(ahead.worst_share)
+    said = " ".join(found.sentences())
+    assert "Versions: 1 on 2, 2 on 2 devices" in said
+    assert "One sample has over 50 % of the squared error of quiet" in said
