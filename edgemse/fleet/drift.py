@@ -288,8 +288,9 @@ def _group(
     slopes = (math.nan,) * 3
     if side is not None:
         moved = shifting.residual_moved(side, draws)
-        label = dict(shifting.label_moved(side, draws))
-        slopes = shifting.slope_moved(side, draws)
+        halves = shifting.halves_of(side, draws)
+        label = dict(shifting.label_moved(halves, draws))
+        slopes = shifting.slope_moved(halves, draws)
     kinds = []
     if moved.p_value < ALPHA and moved.psi - moved.noise > asked.options["threshold"]:
         kinds.append("residual")

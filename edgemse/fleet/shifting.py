@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     "Moved",
     "Side",
     "draws",
+    "halves_of",
     "label_moved",
     "residual_moved",
     "slope_moved",
@@ -39,6 +41,9 @@ FOLLOWING_MAX = 0.15
 """Lag-1 autocorrelation of windows up to which permuting them keeps its size (AR(1) of 0.9 in
 windows of 60 samples has 0.09, and 1.2 to 2.5 % false alarms at 1 %; windows of 10 have 0.5)."""
 DAY_SECONDS = 86_400
+ROUNDING = 1e-12
+BELOW = 10_000
+"""Buckets below any: doubles end at 2^-1074, eight buckets to a factor of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Side:
     now: NDArray[np.bool_]
     counts: Numbers | None
     """A row for each window, a column for each bucket from the lowest error to the highest; None
-    where a cell has no histogram."""
+    where a cell has no histogram, or none was asked for."""
     sums: Numbers
     """Of each window, a row: weight and weighted sums of y, e, y^2, y e, e^2, y and e less the mean
     of all windows."""
@@ -62,6 +67,8 @@ class Side:
         now: Sequence[bool],
         states: Sequence[ErrorStats],
         unit_seconds: int,
+        *,
+        histograms: bool = True,
     ) -> Side:
         """Return windows merged into units of that width; then and now are never merged."""
         before = np.array(starts, dtype=np.int64) // unit_seconds * unit_seconds
@@ -74,7 +81,7 @@ class Side:
             np.add.at(found, place, rows)
             return found
 
-        counts = _buckets(states)
+        counts = _buckets(states) if histograms else None
         return cls(
             units[1],
             units[0].astype(bool),
@@ -85,23 +92,34 @@ class Side:
 
 def _buckets(states: Sequence[ErrorStats]) -> Numbers | None:
     """Return the counts of each state's histogram in common buckets; empty ones are left out."""
-    rows: list[tuple[list[int], list[int]]] = []
+    firsts, runs = [], []
     for stats in states:
         histogram = stats.histogram
         if histogram is None:
             return None
-        zero = histogram.zero_count
-        places, counts = ([0], [zero]) if zero else ([], [])
-        # Bounds grow by 2^(1/8), from 2^-1074 to 2^1024: 10,000 buckets below any, and 0 between.
-        for sign, (offset, found) in ((1, histogram.positive()), (-1, histogram.negative())):
-            places += [sign * (offset + k + 10_000) for k in range(len(found))]
-            counts += found
-        rows.append((places, counts))
-    names = np.unique(np.array([p for places, _ in rows for p in places], dtype=np.int64))
-    table = np.zeros((len(rows), len(names)))
-    for row, (places, counts) in zip(table, rows, strict=True):
-        row[np.searchsorted(names, places)] = counts
-    return table[:, table.any(axis=0)]
+        low, negative = histogram.negative()
+        high, positive = histogram.positive()
+        # Bucket k is from 2^(k/8); a negative one mirrors it, and what counts as 0 is in between.
+        firsts += [-(low + len(negative) - 1) - BELOW, 0, high + BELOW]
+        runs += [negative[::-1], [histogram.zero_count], positive]
+    sizes = np.array([len(run) for run in runs])
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.repeat(np.array(firsts), sizes) + within
+    row = np.repeat(np.arange(len(runs)) // 3, sizes)
+    names, column = _numbered(place)
+    counts = np.fromiter(chain.from_iterable(runs), dtype=np.float64, count=len(place))
+    flat: Numbers = np.bincount(row * names + column, counts, len(states) * names).astype(float)
+    table = flat.reshape(len(states), names)
+    found: Numbers = table[:, table.any(axis=0)]
+    return found
+
+
+def _numbered(place: Places) -> tuple[int, Places]:
+    """Return how many different numbers there are, and of each its rank among these."""
+    used = np.zeros(int(place.max() - place.min()) + 1, dtype=bool)
+    used[place - place.min()] = True
+    rank = np.cumsum(used) - 1
+    return int(used.sum()), rank[place - place.min()]
 
 
 def _sums(states: Sequence[ErrorStats]) -> Numbers:
@@ -128,7 +146,7 @@ def unit_seconds(
     for width in (step for step in STEPS_SECONDS if step >= step_seconds):
         series: tuple[list[Numbers], list[Numbers]] = ([], [])
         for starts, now, states in groups:
-            side = Side.of(starts, now, states, width)
+            side = Side.of(starts, now, states, width, histograms=False)
             for half in (side.now, ~side.now):
                 if half.sum() >= WINDOWS_MIN:
                     w, _, e, _, _, e2 = side.sums[half].T
@@ -235,17 +253,25 @@ def _shares(counts: Numbers) -> Numbers:
     return shares
 
 
-def label_moved(side: Side, drawn: Draws | None) -> Mapping[str, float]:
+def halves_of(side: Side, drawn: Draws | None) -> tuple[Numbers, Numbers] | None:
+    """Return the sums of what is "now" and of the rest, a row for each sum; None: one is empty."""
+    if not (side.now.any() and (~side.now).any()):
+        return None
+    rows = side.now.astype(np.float64)[None, :] if drawn is None else drawn.now
+    now = side.sums.T @ rows.T
+    return now, side.sums.sum(axis=0)[:, None] - now
+
+
+def label_moved(halves: tuple[Numbers, Numbers] | None, drawn: Draws | None) -> Mapping[str, float]:
     """Compare mean and standard deviation of the labels: `mean`, `shift`, `scale`, `p_value`.
 
     `shift` is in units of the standard deviation then, `scale` the deviation now to that; NaN where
     labels did not vary. The p-value is twice the smaller of two, of the absolute differences.
     """
-    if not (side.now.any() and (~side.now).any()):
+    if halves is None:
         return dict.fromkeys(("mean", "shift", "scale", "p_value"), math.nan)
     (mean_now, sd_now), (mean_then, sd_then) = (
-        (s[1] / s[0], np.sqrt(np.maximum(s[3] / s[0] - (s[1] / s[0]) ** 2, 0)))
-        for s in _halves(side, drawn)
+        _mean_and_deviation(*sums[[0, 1, 3]]) for sums in halves
     )
     mean, scale = np.abs(mean_now - mean_then), np.abs(sd_now - sd_then)
     varies = sd_then[0] > 0
@@ -260,26 +286,27 @@ def label_moved(side: Side, drawn: Draws | None) -> Mapping[str, float]:
     }
 
 
-def slope_moved(side: Side, drawn: Draws | None) -> tuple[float, float, float]:
+def _mean_and_deviation(w: Numbers, y: Numbers, y2: Numbers) -> tuple[Numbers, Numbers]:
+    mean = y / w
+    variance = y2 / w - mean**2
+    # What is left of the difference of equal numbers is rounding.
+    return mean, np.sqrt(np.where(variance > ROUNDING * y2 / w, variance, 0))
+
+
+def slope_moved(
+    halves: tuple[Numbers, Numbers] | None, drawn: Draws | None
+) -> tuple[float, float, float]:
     """Return the slope of y_true on y_pred now and then, and the p-value of their difference."""
-    if not (side.now.any() and (~side.now).any()):
+    if halves is None:
         return math.nan, math.nan, math.nan
     slopes = []
-    for w, y, e, y2, ye, e2 in _halves(side, drawn):
+    for w, y, e, y2, ye, e2 in halves:
         yy, yx, xx = y2 - y * y / w, ye - y * e / w, e2 - e * e / w
         predicted = yy + 2 * yx + xx
         slope = np.full(len(w), math.nan)
-        np.divide(yy + yx, predicted, out=slope, where=predicted > 1e-12 * (yy + xx))
+        np.divide(yy + yx, predicted, out=slope, where=predicted > ROUNDING * (yy + xx))
         slopes.append(slope)
     now, then = slopes
     known = drawn is not None and not np.isnan(now + then).any()
     p_value = drawn.p_value(np.abs(now - then)) if drawn is not None and known else math.nan
     return float(now[0]), float(then[0]), p_value
-
-
-def _halves(side: Side, drawn: Draws | None) -> tuple[Numbers, Numbers]:
-    """Return the sums of what is "now" and of the rest, a row for each sum."""
-    rows = side.now.astype(np.float64)[None, :] if drawn is None else drawn.now
-    now = (rows @ side.sums).T
-    then = ((1 - rows) @ side.sums).T
-    return now, then
