@@ -16,7 +16,7 @@ TYPER_WRONG_USE = 2
 EXIT_UNAVAILABLE = 69
 OPTIONAL = frozenset(
     {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
-    | {"amqtt", "psutil"}
+    | {"amqtt", "psutil", "zstandard"}
 )
 
 
