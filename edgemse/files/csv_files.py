@@ -148,10 +148,13 @@ class _Lines:
 
 
 def _rows(lines: _Lines, table: _Table) -> Iterator[tuple[int, list[str]]]:
-    for line, row in lines:
-        if not any(map(str.strip, row)):
-            continue  # a row of delimiters only is a blank line
-        yield line, row if len(row) == table.width else table.fitted(line, row)
+    width = table.width
+    for line_and_row in lines:
+        line, row = line_and_row
+        if len(row) == width and row[0].strip():  # as nearly all are
+            yield line_and_row
+        elif any(map(str.strip, row)):  # else of delimiters only, which is a blank line
+            yield line, row if len(row) == width else table.fitted(line, row)
 
 
 class _Table:
