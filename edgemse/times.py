@@ -119,7 +119,7 @@ def seconds_of(value: float | str, *, unit: str | None = None) -> float:
     (1790000000.25, 1789948800.0, 1790000000.0)
     """
     if not isinstance(value, str):
-        if unit is None and _FAST[0] <= value < _FAST[1]:
+        if unit in (None, "s") and _FAST[0] <= value < _FAST[1]:
             return float(value)
         if not 0 <= value < 10**20:  # NaN too
             whole = isinstance(value, int)  # one of a million digits is not worth showing

@@ -17,7 +17,7 @@ EXIT_WRONG_USE = 64
 EXIT_UNAVAILABLE = 69
 OPTIONAL = frozenset(
     {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
-    | {"amqtt", "psutil"}
+    | {"amqtt", "psutil", "zstandard"}
 )
 
 

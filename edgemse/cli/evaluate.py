@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Measure the error of predictions in CSV or Parquet files.
 
-    Files may be compressed (gzip, bzip2, xz); - is standard input.
+    Files may be compressed (gzip, bzip2, xz, zstd); - is standard input.
     """
     dialect = Dialect(delimiter, decimal, tuple(na or ()))
     by = by or []

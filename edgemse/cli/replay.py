@@ -28,7 +28,7 @@ from edgemse.cli.options import (
 )
 from edgemse.cli.output import as_json, say
 from edgemse.cli.progress import progress_over
-from edgemse.errors import SettingsError, UnacknowledgedError
+from edgemse.errors import InputError, SettingsError, UnacknowledgedError
 from edgemse.files import Dialect, spooled
 from edgemse.replay import Outcome, Roles, Rows, VirtualFleet, digest_of
 from edgemse.times import duration
@@ -96,8 +96,8 @@ def command(
     width, delay = _whole_seconds(window, "--window"), _whole_seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
         raise SettingsError(f"--window {window}: wanted one of 10s, 1m, 5m, 1h, 1d")
+    options = [*roles.names(), model, version, str(width), str(delay), repr(dialect)]
     with spooled(files) as plain:
-        options = [*roles.names(), model, version, str(width), str(delay), repr(dialect)]
         fleet = VirtualFleet(
             place.broker(),
             Topics(prefix),
@@ -107,25 +107,40 @@ def command(
             width_seconds=width,
             label_delay_seconds=delay,
         )
-        _deliver(fleet, Rows(plain, roles, dialect), duration(patience))
+        _read(Rows(plain, roles, dialect), fleet, options)
+    _deliver(fleet, duration(patience))
     _show(fleet.outcome, form)
     if fleet.outcome.cells_refused:
         raise typer.Exit(UnacknowledgedError.exit_code)
 
 
-def _deliver(fleet: VirtualFleet, rows: Rows, patience_seconds: float) -> None:
+def _read(rows: Rows, fleet: VirtualFleet, options: list[str]) -> None:
+    """Read everything to its end; nothing has been sent then."""
     paths = [path for _, path in rows.files]
     with progress_over(paths) as progress:
-        rows.check(progress)
+        rows.feed(fleet, progress)
+    if digest_of(paths, options) != fleet.digest:
+        raise InputError(
+            "a file grew or changed while it was read; replay it when nobody writes to it"
+            " (nothing has been sent)"
+        )
+
+
+def _deliver(fleet: VirtualFleet, patience_seconds: float) -> None:
     fleet.start()
     try:
-        with progress_over(paths) as progress:
-            rows.feed(fleet, progress)
         with Console(stderr=True).status("delivering") as status:
             fleet.finish(
                 patience_seconds=patience_seconds,
                 told=lambda left: status.update(f"delivering: {left} cells wait"),
             )
+    except KeyboardInterrupt:
+        print(
+            f"edgemse: interrupted; {fleet.progress}. Run the same command again: what has"
+            " arrived is not counted twice",
+            file=sys.stderr,
+        )
+        raise
     finally:
         fleet.stop()
 

@@ -13,6 +13,7 @@ __all__ = ["CHUNK_ROWS", "Chunk", "Columns", "Dialect"]
 
 CHUNK_ROWS = 50_000
 DECIMALS = (".", ",")
+NO_DELIMITERS = ('"', "\r", "\n", "\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,15 @@ class Dialect:
     """What bare numbers of a time count since 1970: s, ms, us or ns; None: by their digits."""
 
     def __post_init__(self) -> None:
+        if self.delimiter == r"\t":  # as people write a tab in a shell
+            object.__setattr__(self, "delimiter", "\t")
         if self.decimal not in DECIMALS:
             raise SettingsError(f"--decimal {self.decimal!r}: wanted . or ,")
-        if len(self.delimiter) > 1:
-            raise SettingsError(f"--delimiter {self.delimiter!r}: wanted one character")
+        if len(self.delimiter) > 1 or self.delimiter in NO_DELIMITERS:
+            raise SettingsError(
+                f"--delimiter {self.delimiter!r}: wanted one character, neither a quote nor a line"
+                " break"
+            )
         if self.delimiter and self.delimiter == self.decimal:
             raise SettingsError(f"--delimiter and --decimal: both are {self.decimal!r}")
         if self.time_unit is not None and self.time_unit not in UNITS:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator, Sequence
-from math import nan
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from edgemse.errors import FileUnreadableError, InputError
 from edgemse.files.cells import Converter
@@ -15,9 +16,13 @@ from edgemse.files.csv_files import places
 
 __all__ = ["read_parquet"]
 
-NO_NUMBERS = ("TIMESTAMP", "DATE", "TIME", "BLOB", "STRUCT", "MAP", "UNION", "INTERVAL", "UUID")
+NUMBERS = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\([0-9,]+\)|BOOLEAN|\"NULL\""
+)
 SOURCE = "read_parquet(?, hive_partitioning = false)"
 MOMENTS = ("TIMESTAMP", "DATE")
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""How Hive and Spark name the folder of a missing value."""
 
 
 def read_parquet(path: Path, columns: Columns, dialect: Dialect, name: str) -> Iterator[Chunk]:
@@ -78,7 +83,10 @@ class _Table:
         dialect: Dialect,
     ) -> None:
         self._name, self._columns = name, columns
-        self._folders = dict(part.partition("=")[::2] for part in path.parent.parts if "=" in part)
+        parts = [part.partition("=") for part in path.parent.parts if "=" in part]
+        self._folders = {
+            unquote(key): "" if value == NO_VALUE else unquote(value) for key, _, value in parts
+        }
         wanted = columns.names()
         self._lacking = {n for n in wanted if n not in names and n in self._folders}
         found = places(name, names, [each for each in wanted if each not in self._lacking])
@@ -93,16 +101,26 @@ class _Table:
         for each in self._columns.texts:
             yield self._text(each)
         for each in self._columns.times:
-            moment = self._types.get(each, "").startswith(MOMENTS)
-            yield f"epoch({self._sql[each]})" if moment else self._text(each)
+            yield self._time(each)
 
     def _number(self, each: str) -> str:
         kind = self._types.get(each, "VARCHAR")
         if kind == "VARCHAR":
             return self._text(each)
-        if kind.startswith(NO_NUMBERS) or kind.endswith("]"):
+        if not NUMBERS.fullmatch(kind):
             raise InputError(f"{self._name}: column {each!r} holds {kind:.80}, wanted numbers")
         return f"CAST({self._sql[each]} AS DOUBLE)"
+
+    def _time(self, each: str) -> str:
+        kind = self._types.get(each, "VARCHAR")
+        if kind.startswith(MOMENTS):
+            return f"epoch({self._sql[each]})"
+        if kind == "VARCHAR":
+            return self._text(each)
+        if kind in ("FLOAT", "BOOLEAN") or not NUMBERS.fullmatch(kind):  # FLOAT: steps of 128 s
+            raise InputError(f"{self._name}: column {each!r} holds {kind:.80}, wanted times")
+        whole = "INT" in kind
+        return self._sql[each] if whole else f"CAST({self._sql[each]} AS DOUBLE)"
 
     def _text(self, each: str) -> str:
         if each in self._lacking:
@@ -117,20 +135,18 @@ class _Table:
 
         def numbers(each: str) -> array[float]:
             column = next(values)
-            if column and isinstance(column[0], str):
+            if self._types.get(each, "VARCHAR") == "VARCHAR":
                 return convert.numbers(each, column, where)
-            return array("d", [nan if value is None else value for value in column])
+            return convert.known(column)
 
         def times(each: str) -> array[float]:
-            column = next(values)
-            if column and isinstance(column[0], str):
-                return convert.times(each, column, where)
-            return array("d", [nan if value is None else value for value in column])
+            moment = self._types.get(each, "").startswith(MOMENTS)
+            return convert.times(each, next(values), where, "s" if moment else "")
 
         return Chunk(
             len(rows),
             {each: numbers(each) for each in self._columns.numbers},
-            {each: list(next(values)) for each in self._columns.texts},
+            {each: convert.texts(each, next(values), where) for each in self._columns.texts},
             {each: times(each) for each in self._columns.times},
             done,
             where,

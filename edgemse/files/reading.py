@@ -12,8 +12,19 @@ from edgemse.files.parquet_files import read_parquet
 
 __all__ = ["read_samples"]
 
+MAGIC_BYTES = 8
 PARQUET_MAGIC = b"PAR1"
 PLAIN = Dialect()
+_OTHERS = (
+    (b"PK\x03\x04", "a zip archive or a spreadsheet; unpack it, or save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook; save it as CSV"),
+    (b"ARROW1", "an Arrow or Feather file; save it as Parquet"),
+    (b"PARE", "Parquet whose footer is encrypted; save it without"),
+    (b"\x89HDF", "an HDF5 file; save it as Parquet or CSV"),
+    (b"SQLite f", "an SQLite database; save the table as CSV"),
+    (b"\x93NUMPY", "a NumPy file; save it as Parquet or CSV"),
+)
+"""What people have beside CSV and Parquet, by how it begins."""
 
 
 def read_samples(
@@ -26,9 +37,12 @@ def read_samples(
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(len(PARQUET_MAGIC))
+            magic = file.read(MAGIC_BYTES)
     except OSError as error:
         raise FileUnreadableError(f"{name or path}: cannot be read: {error.strerror}") from None
-    if magic == PARQUET_MAGIC:
+    for begins, what in _OTHERS:
+        if magic.startswith(begins):
+            raise FileUnreadableError(f"{name or path}: is {what}")
+    if magic.startswith(PARQUET_MAGIC):
         return read_parquet(path, columns, dialect, name or str(path))
     return read_csv(path, columns, dialect, name or str(path))

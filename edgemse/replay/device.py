@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from edgemse_agent.agent import Agent
-from edgemse_agent.clock import SystemClock
+from edgemse_agent.clock import Clock
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.settings import (
@@ -17,6 +17,8 @@ from edgemse_agent.settings import (
     PairingSettings,
     WindowSettings,
 )
+
+from edgemse.errors import LedgerError
 
 __all__ = ["VirtualAgent", "settings_for"]
 
@@ -33,7 +35,9 @@ def settings_for(device: str, model: str, version: str, width_seconds: int) -> A
         pairing=PairingSettings(pending_max=PENDING_MAX, matched_max=1),
     )
     # Cells are closed by rows, never by a clock, so that a second replay makes the same ones.
-    never = DeliverySettings(durable_seconds=inf, ledger_cells_max=PENDING_MAX)
+    never = DeliverySettings(
+        durable_seconds=inf, ledger_cells_max=PENDING_MAX, parked_cells_max=PENDING_MAX
+    )
     return replace(settings, delivery=never, pairing=replace(settings.pairing, age_max_seconds=inf))
 
 
@@ -41,7 +45,7 @@ class VirtualAgent:
     """An agent without a disk; its labels come `label_delay_seconds` after their predictions."""
 
     def __init__(
-        self, settings: AgentSettings, producer: bytes, clock: SystemClock, delay_seconds: float
+        self, settings: AgentSettings, producer: bytes, clock: Clock, delay_seconds: float
     ) -> None:
         self.agent = Agent(settings, Ledger(None), clock, producer=producer)
         self._delay_seconds = delay_seconds
@@ -62,7 +66,8 @@ class VirtualAgent:
 
     def close_cells(self) -> None:
         """Close all cells, as after so many rows."""
-        self.agent.commit(everything=True)
+        if not self.agent.commit(everything=True):
+            raise LedgerError("no memory left for the cells of a replay; replay fewer rows at once")
 
     def finish(self) -> None:
         """Deliver the labels that are still to come, and close all cells."""

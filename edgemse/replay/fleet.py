@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from threading import Event
 
-from edgemse_agent.clock import SystemClock
+from edgemse_agent.clock import Clock, SystemClock
 from edgemse_agent.lines import Where
 
 from edgemse.errors import UnacknowledgedError
@@ -56,36 +56,42 @@ class VirtualFleet:
         version: str,
         width_seconds: int,
         label_delay_seconds: float = 0.0,
+        clock: Clock | None = None,
     ) -> None:
         self.outcome = Outcome()
-        self._topics, self._digest = topics, digest
+        self._topics, self.digest = topics, digest
         self._model, self._version = model, version
         self._width_seconds, self._delay_seconds = width_seconds, label_delay_seconds
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._agents: dict[str, VirtualAgent] = {}
         self._collectors: dict[str, bytes] = {}
         self._inbox: queue.SimpleQueue[tuple[Handler, str, bytes]] = queue.SimpleQueue()
+        self._closed = False
+        """Whether all cells are made, and may leave."""
         self._lost = Event()
-        self._connection = Connection(
-            broker,
-            "edgemse-replay",
-            handlers={
-                f"{topics.prefix}/+/ack": self._later(self._take_ack),
-                topics.any_collector: self._later(self._take_presence),
-            },
-            on_down=self._lost.set,
-        )
+        self._broker = broker
+        self._connection: Connection | None = None
 
     def start(self) -> None:
         """Connect, or raise BrokerError."""
+        self._connection = Connection(
+            self._broker,
+            "edgemse-replay",
+            handlers={
+                f"{self._topics.prefix}/+/ack": self._later(self._take_ack),
+                self._topics.any_collector: self._later(self._take_presence),
+            },
+            on_down=self._lost.set,
+        )
         self._connection.start(must_connect=True)
 
     def stop(self) -> None:
-        """Disconnect."""
-        self._connection.stop()
+        """Disconnect, if it is connected."""
+        if self._connection is not None:
+            self._connection.stop()
 
     def feed(self, device: str, where: Where, time: float, y_true: float, y_pred: float) -> None:
-        """Take one row of the file."""
+        """Take one row of the file; nothing is sent before `finish`."""
         self.outcome.rows += 1
         if isfinite(time):
             self._agent(device).feed(where, time, y_true, y_pred, 1.0)
@@ -94,7 +100,14 @@ class VirtualFleet:
         if self.outcome.rows % ROWS_PER_COMMIT == 0:
             for virtual in self._agents.values():
                 virtual.close_cells()
-            self.exchange()
+
+    @property
+    def progress(self) -> str:
+        """How much of what was to be delivered is, for people."""
+        if not self._closed:
+            return "nothing has been sent"
+        settled = self.outcome.cells - sum(self._waiting().values())
+        return f"{settled:,} of {self.outcome.cells:,} cells are acknowledged"
 
     def finish(self, *, patience_seconds: float, told: Callable[[int], None]) -> None:
         """Deliver everything; UnacknowledgedError after `patience_seconds` without any progress.
@@ -105,6 +118,7 @@ class VirtualFleet:
             virtual.finish()
         waiting = self._waiting()
         self.outcome.cells = sum(waiting.values())
+        self._closed = True
         last, since = sum(waiting.values()), self._clock.monotonic()
         while waiting:
             self.exchange(list(waiting))
@@ -124,6 +138,7 @@ class VirtualFleet:
 
     def exchange(self, devices: list[str] | None = None) -> None:
         """Hand over what is due, then take acks for a moment."""
+        assert self._connection is not None, "BUG: to be started first"
         if self._lost.is_set():
             self._lost.clear()
             self._collectors.clear()
@@ -171,7 +186,7 @@ class VirtualFleet:
             settings = settings_for(
                 checked_device(device), self._model, self._version, self._width_seconds
             )
-            producer = producer_of(self._digest, device)
+            producer = producer_of(self.digest, device)
             virtual = VirtualAgent(settings, producer, self._clock, self._delay_seconds)
             for worker, payload in self._collectors.items():
                 virtual.agent.heard_collector(worker, payload)

@@ -1,4 +1,4 @@
-"""The rows of a replay: read to their end and checked before the first of them is sent."""
+"""The rows of a replay, checked one by one on their way to the virtual agents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgemse.errors import InputError
+from edgemse.errors import InputError, SettingsError
 from edgemse.files import Chunk, Columns, Dialect, read_samples
+from edgemse.names import wrong_with
 from edgemse.replay.fleet import VirtualFleet
+from edgemse.topics import checked_device
 
 __all__ = ["Roles", "Rows"]
 
@@ -46,27 +48,15 @@ class Rows:
     roles: Roles
     dialect: Dialect
 
-    def check(self, progress: Progress) -> int:
-        """Read everything once and return the number of rows.
-
-        Raises InputError at the first that cannot be replayed: nothing has been sent then, so that
-        a file that is mended and replayed again does not count what came before twice.
-        """
-        rows = 0
-        for name, chunk in self._chunks(progress):
-            rows += chunk.rows
-            for place, device in enumerate(chunk.texts[self.roles.device]):
-                if not device:
-                    raise InputError(
-                        f"{name}: {chunk.where[place]}: column {self.roles.device!r} is empty;"
-                        " every row needs its device"
-                    )
-        return rows
-
     def feed(self, fleet: VirtualFleet, progress: Progress) -> None:
-        """Hand over every row, in the order of the files."""
+        """Hand over every row, in the order of the files.
+
+        Raises InputError at the first that cannot be replayed, and if none has a time.
+        """
         roles = self.roles
-        for _, chunk in self._chunks(progress):
+        names = _Names(roles)
+        for file, chunk in self._chunks(progress):
+            names.check(file, chunk)
             none = [None] * chunk.rows
             rows = zip(
                 chunk.texts[roles.device],
@@ -79,9 +69,50 @@ class Rows:
             )
             for device, version, segment, at, y_true, y_pred in rows:
                 fleet.feed(device, (None, version, None, segment), at, y_true, y_pred)
+        if 0 < fleet.outcome.rows == fleet.outcome.rows_without_time:
+            raise InputError(
+                f"none of the {fleet.outcome.rows:,} rows has a time in column {roles.time!r};"
+                " --time names another"
+            )
 
     def _chunks(self, progress: Progress) -> Iterator[tuple[str, Chunk]]:
         for number, (name, path) in enumerate(self.files):
             for chunk in read_samples(path, self.roles.columns(), self.dialect, name=name):
                 yield name, chunk
                 progress(number, chunk.done)
+
+
+class _Names:
+    """Checks that the texts of rows are names, each text once."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._device = roles.device
+        self._good: dict[str, set[str]] = {
+            name: set() for name in (roles.device, roles.version, roles.segment) if name
+        }
+
+    def check(self, file: str, chunk: Chunk) -> None:
+        """Raise InputError at the first row of the chunk with a text that is no name."""
+        for column, good in self._good.items():
+            cells = chunk.texts[column]
+            for text in set(cells) - good:
+                wrong = _no_name(text) or (_no_device(text) if column == self._device else "")
+                if wrong:
+                    where = chunk.where[cells.index(text)]
+                    raise InputError(f"{file}: {where}: column {column!r} {wrong}")
+                good.add(text)
+
+
+def _no_name(text: str) -> str:
+    wrong = wrong_with(text)
+    return f"holds no name: {wrong}" if wrong else ""
+
+
+def _no_device(name: str) -> str:
+    if not name.strip():
+        return "is empty; every row needs its device"
+    try:
+        checked_device(name)
+    except SettingsError as error:
+        return f"holds no device: {error}"
+    return ""
