@@ -260,3 +260,10 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path: Path) -> None:
         except EdgemseError:
             refused += 1
     assert 0 < refused < len(damaged)
+
+
+def test_a_cell_below_the_nameless_end_of_the_header_is_not_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv"
+    path.write_text("y,p,,\n1,2,,\n21,5,22,0\n")  # decimal commas without quotes
+    with pytest.raises(InputError, match="line 3: 4 cells, the header has 2 names"):
+        list(read_samples(path, Columns(["y", "p"])))

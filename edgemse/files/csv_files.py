@@ -163,22 +163,20 @@ class _Table:
     def __init__(
         self, name: str, header: Sequence[str], columns: Columns, dialect: Dialect
     ) -> None:
-        self.width = len(header)
-        self._named = max(place for place, each in enumerate(header, 1) if each.strip())
+        self.width = max(place for place, each in enumerate(header, 1) if each.strip())
+        """Cells of a row; empty names at the end of the header are no names."""
         self._name, self._columns = name, columns
         self._places = places(name, header, columns.names())
         self._converter = Converter(name, dialect)
 
     def fitted(self, line: int, row: list[str]) -> list[str]:
-        """Return the row with as many cells as the header, or raise InputError.
+        """Return the row with as many cells as there are names, or raise InputError.
 
-        Cells beyond the header may be empty, and cells below its nameless end may be missing.
+        Cells beyond the last name may be empty, and only that.
         """
         more = len(row) > self.width
         if more and not any(map(str.strip, row[self.width :])):
             return row[: self.width]
-        if self._named <= len(row) < self.width:
-            return row + [""] * (self.width - len(row))
         hint = (
             "a comma inside a number or text needs quotes, or another --delimiter; row names need"
             " a name in the header"
