@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import select
 import socket
@@ -225,20 +226,23 @@ class Monitor:
 
         While the collector answers it takes about a second, else until the agent's next commit.
         """
-        end = time.monotonic() + timeout_seconds
+        end, ask_at = time.monotonic() + timeout_seconds, -math.inf
         with self._durable:
             while self._cells.undurable or len(self._session):
-                left = end - time.monotonic()
-                if left <= 0:
+                now = time.monotonic()
+                if now >= end:
                     raise UnacknowledgedError(
                         f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
-                # Asked anew each time: a connection that breaks takes the request with it.
-                self._cells.flush()
-                self._session.flush()
-                self._wake()
-                self._durable.wait(min(left, SEND_EVERY_SECONDS))
+                # Asked anew, since a connection that breaks takes the request with it; but by the
+                # clock: each turn of the thread wakes this one, and asking wakes the thread.
+                if now >= ask_at:
+                    self._cells.flush()
+                    self._session.flush()
+                    self._wake()
+                    ask_at = now + SEND_EVERY_SECONDS
+                self._durable.wait(min(end, ask_at) - now)
 
     def close(self, timeout_seconds: float = 60.0) -> None:
         """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable.

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import multiprocessing
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,27 @@ def test_nobody_there_is_told_when_it_must_be_durable(tmp_path: Path) -> None:
     with pytest.raises(UnacknowledgedError, match="1 cells, 1 lines are not durable"):
         monitor.close(0.2)
     monitor.close(0.2)
+
+
+def test_waiting_does_not_ask_over_and_over(tmp_path: Path) -> None:
+    heard = b""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a.sock"))
+        listener.listen()
+        monitor = Monitor(socket=tmp_path / "a.sock")
+        monitor.observe(1.0, 2.0)
+        with listener.accept()[0] as mute:
+            with pytest.raises(UnacknowledgedError):
+                monitor.flush(0.5)
+            while b"flush" not in heard:
+                heard += mute.recv(65_536)
+            mute.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while chunk := mute.recv(65_536):
+                    heard += chunk
+        with pytest.raises(UnacknowledgedError):
+            monitor.close(0.1)
+    assert heard.count(b'"sequence"') == heard.count(b'"flush"') == 1
 
 
 def _in_child(monitor: Monitor, parent: bytes, answers: object) -> None:
