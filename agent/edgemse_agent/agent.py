@@ -298,7 +298,7 @@ class Agent:
         """Let what a client waits for go at once: its lines, and its cells if it is a Monitor."""
         self._flush = True
         if producer is not None:
-            self.relay.hurry(producer, self._clock.monotonic())
+            self.relay.hurry(producer, self._clock.monotonic(), online=self.uplink.online)
 
     def commit(self, *, everything: bool = False) -> bool:
         """Write what grew to the ledger, synced; False if that failed and is to be tried again.
