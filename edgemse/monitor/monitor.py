@@ -9,6 +9,7 @@ import math
 import os
 import select
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -366,6 +367,14 @@ class Monitor:
 def _after_fork_in_child() -> None:
     for monitor in list(_monitors):
         monitor._after_fork()  # noqa: SLF001 - same module
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:  # if this is a worker, it drops its parent's finalizers next, then calls:
+        util.register_after_fork(_monitors, _end_with_worker)
+
+
+def _end_with_worker(_monitors: object) -> None:
+    """Have multiprocessing's forked worker hand over: it leaves by os._exit, without atexit."""
+    sys.modules["multiprocessing.util"].Finalize(None, _at_exit, exitpriority=100)
 
 
 def _at_exit() -> None:
@@ -378,3 +387,6 @@ def _at_exit() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)
+_process = sys.modules.get("multiprocessing.process")
+if _process is not None and _process.parent_process() is not None:
+    _end_with_worker(_monitors)  # this module was first imported in a worker

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import multiprocessing
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgemse import ErrorStats, Monitor
 from edgemse.cells import OVERFLOW
 from edgemse.counters import Counters
 from edgemse.errors import UnacknowledgedError
+from edgemse.monitor import monitor as monitor_module
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
@@ -255,6 +257,17 @@ def test_nobody_there_is_told_when_it_must_be_durable(tmp_path: Path) -> None:
     with pytest.raises(UnacknowledgedError, match="1 cells, 1 lines are not durable"):
         monitor.close(0.2)
     monitor.close(0.2)
+
+
+def test_a_worker_of_multiprocessing_hands_over_as_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = tmp_path / "ended"
+    monkeypatch.setattr(monitor_module, "_at_exit", lambda: ended.write_text(str(os.getpid())))
+    worker = multiprocessing.get_context("fork").Process(target=os.getpid)
+    worker.start()
+    worker.join(30)
+    assert ended.read_text() == str(worker.pid)
 
 
 def test_waiting_does_not_ask_over_and_over(tmp_path: Path) -> None:
