@@ -183,8 +183,8 @@ class Agent:
         series = self._named(line.where)
         if line.measure:
             series = series._replace(measure=line.measure)
-        self.growing.sample(series, time, line.y_true, line.y_pred, line.weight)
-        self.counters.count("samples")
+        if self.growing.sample(series, time, line.y_true, line.y_pred, line.weight):
+            self.counters.count("samples")
         if line.loss:
             loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
             series = series._replace(measure=line.loss)
