@@ -21,7 +21,13 @@ from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
 from edgemse.monitor.cells import CellConversation
-from edgemse.monitor.checks import checked_id, checked_names, checked_number, checked_time
+from edgemse.monitor.checks import (
+    checked_id,
+    checked_names,
+    checked_number,
+    checked_time,
+    line_time,
+)
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
@@ -189,7 +195,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
             "output": output,
@@ -213,7 +219,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_true": checked_number("y_true", y_true),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
         }

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 import pytest
+from edgemse_agent.lines import parse
 from support.waiting import eventually
 
 from edgemse import ErrorStats, Monitor
@@ -210,6 +211,7 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
         (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
         (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
+        (lambda m: m.predict(True, 2.0), TypeError, "id: got True"),
         (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
         (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),
         (lambda m: m.label(1, None), TypeError, "y_true"),
@@ -232,6 +234,15 @@ def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:
     lonely.label(numpy.int64(7), numpy.float64(2.0))
     counted = lonely.counters()
     assert (counted["cells_undurable"], counted["lines_waiting"]) == (1, 2)
+
+
+@pytest.mark.parametrize("ts", [31_536_000, 40_000_000.5, 623_233_641, 1e9, 8_500_000_000.0])
+def test_every_time_that_it_takes_is_one_that_the_agent_takes(lonely: Monitor, ts: float) -> None:
+    lonely.predict(1, 2.0, ts=ts)
+    lonely.label(1, 2.0, ts=ts)
+    lonely._session.hello()
+    lonely._session.heard({"ledger": "l", "received": 0})
+    assert [parse(line).line.time for line in lonely._session.due()] == [ts, ts]
 
 
 def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
