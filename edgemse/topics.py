@@ -20,6 +20,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 from edgemse.errors import SettingsError
+from edgemse.names import wrong_with
 
 __all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
 
@@ -46,9 +47,10 @@ def unescape(level: str) -> str:
 
 def checked_device(name: str) -> str:
     """Return the name if a device can be called so, else raise SettingsError."""
-    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED or "\0" in name:
+    wrong = wrong_with(name)
+    if not name or wrong or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED:
         raise SettingsError(
-            f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
+            f"device name {name!a:.80}: wanted 1 to {NAME_BYTES_MAX} bytes, no controls,"
             f" none of {', '.join(sorted(RESERVED))}; set another device name"
         )
     return name

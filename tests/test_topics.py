@@ -51,7 +51,9 @@ def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
         Topics(prefix)
 
 
-@pytest.mark.parametrize("name", ["", "collector", "fleet", "alert", "group", "x" * 257, "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "collector", "fleet", "alert", "group", "x" * 257, *"\0\a\u202e\ud800"]
+)
 def test_a_device_cannot_be_called_that(name: str) -> None:
     with pytest.raises(SettingsError, match="device name"):
         checked_device(name)

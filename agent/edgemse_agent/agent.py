@@ -183,8 +183,8 @@ class Agent:
         series = self._named(line.where)
         if line.measure:
             series = series._replace(measure=line.measure)
-        self.growing.sample(series, time, line.y_true, line.y_pred, line.weight)
-        self.counters.count("samples")
+        if self.growing.sample(series, time, line.y_true, line.y_pred, line.weight):
+            self.counters.count("samples")
         if line.loss:
             loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
             series = series._replace(measure=line.loss)
@@ -298,7 +298,7 @@ class Agent:
         """Let what a client waits for go at once: its lines, and its cells if it is a Monitor."""
         self._flush = True
         if producer is not None:
-            self.relay.hurry(producer, self._clock.monotonic())
+            self.relay.hurry(producer, self._clock.monotonic(), online=self.uplink.online)
 
     def commit(self, *, everything: bool = False) -> bool:
         """Write what grew to the ledger, synced; False if that failed and is to be tried again.

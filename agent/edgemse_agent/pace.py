@@ -14,6 +14,9 @@ PUBLISH_LEAD_SECONDS = 10.0
 a minute's window and its grace are 62 seconds, after which the cell is final."""
 COMMIT_LEAD_SECONDS = 5.0
 """So long before its age a sample is written to the ledger, for the disk to be slow."""
+HURRY_SECONDS = 2.0
+"""So long the ledger waits for the collector when a client waits: less than the five seconds that
+a Monitor's process takes to end."""
 LEAD_SHARE = 0.2
 """Of a short age, both leads are at most this share, so that something is left to wait for."""
 
@@ -32,6 +35,11 @@ class Pace(NamedTuple):
         """The age at which a growing cell goes to the broker."""
         lead = min(PUBLISH_LEAD_SECONDS, LEAD_SHARE * self.durable_seconds)
         return self.durable_seconds - lead
+
+    @property
+    def hurried_seconds(self) -> float:
+        """The age that what is waited for is given: published at once, and soon in the ledger."""
+        return max(self.publish_seconds, self.commit_seconds - HURRY_SECONDS)
 
     @property
     def commit_seconds(self) -> float:

@@ -197,8 +197,8 @@ class Pairing:
         coverage = self._growing.coverage(series, prediction.time)
         coverage.match(round((label.time - prediction.time) * 1000))
         y_true, (y_pred, weight, time, loss) = label.y_true, prediction
-        self._growing.sample(series, time, y_true, y_pred, weight)
-        self._counters.count("samples")
+        if self._growing.sample(series, time, y_true, y_pred, weight):
+            self._counters.count("samples")
         if loss:
             value = follow_loss(loss).value(y_true, y_pred)
             self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)

@@ -87,11 +87,15 @@ class Relay:
         """Whether the cells are too many for memory."""
         return len(self._cells) > self._cells_max // 2
 
-    def hurry(self, producer: bytes, now: float) -> None:
-        """Let a Monitor's cells go at once: it waits for them."""
+    def hurry(self, producer: bytes, now: float, *, online: bool) -> None:
+        """Let a Monitor's cells go at once: it waits for them.
+
+        To the ledger too, unless a collector is there that may acknowledge them.
+        """
+        age = self._pace.hurried_seconds if online else self._pace.commit_seconds
         for held in self._cells.values():
             if held.cell.identity.producer == producer:
-                held.since = min(held.since, now - self._pace.publish_seconds)
+                held.since = min(held.since, now - age)
 
     def due(self, now: float) -> list[Relayed]:
         """Return the cells that go to the broker now, those once exposed first."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgemse import times
 from edgemse.errors import SettingsError
+from edgemse.stats.measures import LOSS_PREFIX, follow_loss
 
 __all__ = ["BY_MAX", "SHORTHANDS", "Asked", "Option", "iso_time"]
 
@@ -173,4 +174,14 @@ def _where(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
         if name in where:
             raise SettingsError(f"{name}: asked to be {where[name]!r} and {value!r}; wanted once")
         where[name] = value
-    return {**where, "measure": where.get("measure", "")}
+    return {**where, "measure": _measure(where.get("measure", ""))}
+
+
+def _measure(name: str) -> str:
+    """A loss as its measure spells it; any other name, or a loss of a later version, as it is."""
+    if not name.startswith(LOSS_PREFIX):
+        return name
+    try:
+        return follow_loss(name).measure
+    except ValueError:
+        return name

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from operator import index
 
 from edgemse.names import wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
-__all__ = ["checked_id", "checked_names", "checked_number", "checked_time"]
+__all__ = ["checked_id", "checked_names", "checked_number", "checked_time", "line_time"]
+
+SECONDS_MIN = 1_000_000_000.0
+"""September 2001: a number below it could be a date (20260921), so a line writes it as a text."""
 
 
 def checked_names(**names: str) -> None:
@@ -27,6 +31,8 @@ def checked_id(key: str | int) -> str | int:
         checked_names(id=key)
         return key
     try:
+        if isinstance(key, bool):  # index() takes it, for 0 or 1
+            raise TypeError
         return index(key)
     except TypeError:
         raise TypeError(f"id: got {key!r:.80}, wanted a str or an int") from None
@@ -53,3 +59,12 @@ def checked_time(ts: float) -> float:
     if not plausible:
         raise ValueError(f"ts: got {ts!r:.80}, wanted seconds since 1970 (milliseconds?)")
     return ts
+
+
+def line_time(ts: float) -> float | str:
+    """Return a time as a line to the agent says it: seconds since 1970, or ISO 8601.
+
+    >>> line_time(1_767_225_600), line_time(623_233_641.5)
+    (1767225600.0, '1989-10-01T08:27:21.500000+00:00')
+    """
+    return float(ts) if ts >= SECONDS_MIN else datetime.fromtimestamp(ts, UTC).isoformat()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import select
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -19,7 +21,13 @@ from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
 from edgemse.monitor.cells import CellConversation
-from edgemse.monitor.checks import checked_id, checked_names, checked_number, checked_time
+from edgemse.monitor.checks import (
+    checked_id,
+    checked_names,
+    checked_number,
+    checked_time,
+    line_time,
+)
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
@@ -187,7 +195,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
             "output": output,
@@ -211,7 +219,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_true": checked_number("y_true", y_true),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
             "model": self._model,
             "version": self._version,
         }
@@ -225,20 +233,23 @@ class Monitor:
 
         While the collector answers it takes about a second, else until the agent's next commit.
         """
-        end = time.monotonic() + timeout_seconds
+        end, ask_at = time.monotonic() + timeout_seconds, -math.inf
         with self._durable:
             while self._cells.undurable or len(self._session):
-                left = end - time.monotonic()
-                if left <= 0:
+                now = time.monotonic()
+                if now >= end:
                     raise UnacknowledgedError(
                         f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
-                # Asked anew each time: a connection that breaks takes the request with it.
-                self._cells.flush()
-                self._session.flush()
-                self._wake()
-                self._durable.wait(min(left, SEND_EVERY_SECONDS))
+                # Asked anew, since a connection that breaks takes the request with it; but by the
+                # clock: each turn of the thread wakes this one, and asking wakes the thread.
+                if now >= ask_at:
+                    self._cells.flush()
+                    self._session.flush()
+                    self._wake()
+                    ask_at = now + SEND_EVERY_SECONDS
+                self._durable.wait(min(end, ask_at) - now)
 
     def close(self, timeout_seconds: float = 60.0) -> None:
         """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable.
@@ -362,6 +373,14 @@ class Monitor:
 def _after_fork_in_child() -> None:
     for monitor in list(_monitors):
         monitor._after_fork()  # noqa: SLF001 - same module
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:  # if this is a worker, it drops its parent's finalizers next, then calls:
+        util.register_after_fork(_monitors, _end_with_worker)
+
+
+def _end_with_worker(_monitors: object) -> None:
+    """Have multiprocessing's forked worker hand over: it leaves by os._exit, without atexit."""
+    sys.modules["multiprocessing.util"].Finalize(None, _at_exit, exitpriority=100)
 
 
 def _at_exit() -> None:
@@ -374,3 +393,6 @@ def _at_exit() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)
+_process = sys.modules.get("multiprocessing.process")
+if _process is not None and _process.parent_process() is not None:
+    _end_with_worker(_monitors)  # this module was first imported in a worker

@@ -246,6 +246,7 @@ def test_times_all_over_the_calendar_do_not_fill_the_disk(tmp_path: Path) -> Non
         bench.online()
         arrived = {each.identity: each for _ in range(30) for each in bench.published()}
         assert samples(list(arrived.values())) == 2_000 - refused < 2_000
+        assert bench.count("samples") == 2_000 - refused
 
 
 def test_a_bug_costs_one_line_and_neither_the_client_nor_the_agent(

@@ -387,11 +387,19 @@ def test_a_monitor_that_waits_is_served_at_once(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
     bench.relay.take(growing(1), 0.0, lambda *_: None)
     assert sent(bench, 1) == []
-    bench.relay.hurry(OWN, bench.now)
+    bench.relay.hurry(OWN, bench.now, online=True)
     assert sent(bench, 0) == []
-    bench.relay.hurry(MONITOR, bench.now)
+    bench.relay.hurry(MONITOR, bench.now, online=True)
     assert sent(bench, 0) == [(1, False)]
-    assert len(bench.relay.overdue(bench.now + 10)) == 1
+    assert bench.relay.overdue(bench.now + 1.9) == []
+    assert len(bench.relay.overdue(bench.now + 2.0)) == 1
+
+
+def test_without_a_collector_what_is_waited_for_goes_to_the_ledger_at_once(bench: Bench) -> None:
+    bench.relay.take(growing(1), 0.0, lambda *_: None)
+    assert bench.relay.overdue(bench.now) == []
+    bench.relay.hurry(MONITOR, bench.now, online=False)
+    assert len(bench.relay.overdue(bench.now)) == 1
 
 
 def test_a_growing_cell_of_the_ledger_waits_and_its_final_revision_does_not(bench: Bench) -> None:

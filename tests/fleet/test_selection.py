@@ -10,6 +10,7 @@ from edgemse.cells import OVERFLOW, Series
 from edgemse.errors import ColumnError, SettingsError
 from edgemse.fleet.asked import Asked, Option
 from edgemse.fleet.merging import merged
+from edgemse.stats.measures import follow_loss
 
 HOUR = 3_600
 
@@ -153,3 +154,18 @@ def test_what_is_asked_survives_a_url_and_json() -> None:
 def test_a_question_that_does_not_group_refuses_by() -> None:
     with pytest.raises(SettingsError, match="no parameter 'by'"):
         Asked.parse({"by": ["device"]}, now=NOW, by=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "measure"),
+    [
+        ("loss:huber(delta=1.0)", "loss:huber(delta=1)"),
+        ("loss:log_loss", follow_loss("log_loss").measure),
+        ("loss:of_a_later_version", "loss:of_a_later_version"),
+        ("latency", "latency"),
+        ("", ""),
+    ],
+)
+def test_a_loss_is_found_however_it_is_spelt(said: str, measure: str) -> None:
+    assert parse(measure=[said]).where["measure"] == measure
+    assert parse(where=[f"measure={said}"]).where["measure"] == measure

@@ -6,18 +6,22 @@ import base64
 import contextlib
 import json
 import multiprocessing
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
+from edgemse_agent.lines import parse
 from support.waiting import eventually
 
 from edgemse import ErrorStats, Monitor
 from edgemse.cells import OVERFLOW
 from edgemse.counters import Counters
 from edgemse.errors import UnacknowledgedError
+from edgemse.monitor import monitor as monitor_module
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
@@ -207,6 +211,7 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
         (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
         (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
+        (lambda m: m.predict(True, 2.0), TypeError, "id: got True"),
         (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
         (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),
         (lambda m: m.label(1, None), TypeError, "y_true"),
@@ -229,6 +234,15 @@ def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:
     lonely.label(numpy.int64(7), numpy.float64(2.0))
     counted = lonely.counters()
     assert (counted["cells_undurable"], counted["lines_waiting"]) == (1, 2)
+
+
+@pytest.mark.parametrize("ts", [31_536_000, 40_000_000.5, 623_233_641, 1e9, 8_500_000_000.0])
+def test_every_time_that_it_takes_is_one_that_the_agent_takes(lonely: Monitor, ts: float) -> None:
+    lonely.predict(1, 2.0, ts=ts)
+    lonely.label(1, 2.0, ts=ts)
+    lonely._session.hello()
+    lonely._session.heard({"ledger": "l", "received": 0})
+    assert [parse(line).line.time for line in lonely._session.due()] == [ts, ts]
 
 
 def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
@@ -254,6 +268,38 @@ def test_nobody_there_is_told_when_it_must_be_durable(tmp_path: Path) -> None:
     with pytest.raises(UnacknowledgedError, match="1 cells, 1 lines are not durable"):
         monitor.close(0.2)
     monitor.close(0.2)
+
+
+def test_a_worker_of_multiprocessing_hands_over_as_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = tmp_path / "ended"
+    monkeypatch.setattr(monitor_module, "_at_exit", lambda: ended.write_text(str(os.getpid())))
+    worker = multiprocessing.get_context("fork").Process(target=os.getpid)
+    worker.start()
+    worker.join(30)
+    assert ended.read_text() == str(worker.pid)
+
+
+def test_waiting_does_not_ask_over_and_over(tmp_path: Path) -> None:
+    heard = b""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a.sock"))
+        listener.listen()
+        monitor = Monitor(socket=tmp_path / "a.sock")
+        monitor.observe(1.0, 2.0)
+        with listener.accept()[0] as mute:
+            with pytest.raises(UnacknowledgedError):
+                monitor.flush(0.5)
+            while b"flush" not in heard:
+                heard += mute.recv(65_536)
+            mute.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while chunk := mute.recv(65_536):
+                    heard += chunk
+        with pytest.raises(UnacknowledgedError):
+            monitor.close(0.1)
+    assert heard.count(b'"sequence"') == heard.count(b'"flush"') == 1
 
 
 def _in_child(monitor: Monitor, parent: bytes, answers: object) -> None:
