@@ -21,7 +21,15 @@ from urllib.parse import quote, unquote
 
 from edgemse.errors import SettingsError
 
-__all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "RESERVED",
+    "Topics",
+    "checked_device",
+    "device_in",
+    "escape",
+    "unescape",
+]
 
 DEFAULT_PREFIX = "edgemse/v1"
 RESERVED = frozenset({"collector", "fleet", "alert", "group"})
@@ -50,6 +58,21 @@ def checked_device(name: str) -> str:
         raise SettingsError(
             f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
             f" none of {', '.join(sorted(RESERVED))}; set another device name"
+        )
+    return name
+
+
+def device_in(level: str) -> str:
+    """Return the device that a level of a topic stands for, else raise SettingsError.
+
+    A name in another spelling than `escape`'s (`%67ood` for `good`) is nobody's: an access list
+    binds spellings, so that one name in two spellings would be two users'.
+    """
+    name = checked_device(unescape(level))
+    if escape(name) != level:
+        raise SettingsError(
+            f"topic level {level!r:.80}: device {name!r:.80} is written {escape(name)!r:.80} in"
+            " topics; another spelling is nobody's"
         )
     return name
 
@@ -108,18 +131,3 @@ class Topics:
     def alert(self, objective: str) -> str:
         """The retained state of an objective."""
         return f"{self.prefix}/alert/{escape(objective)}"
-
-    def name_in(self, topic: str, leaf: str) -> str | None:
-        """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None.
-
-        A name in another spelling than `escape`'s (`%67ood` for `good`) is none: an access list
-        binds spellings, so that one name in two spellings would be two users'.
-        """
-        head = self.prefix + "/"
-        if not topic.startswith(head):
-            return None
-        levels = topic[len(head) :].split("/")
-        if len(levels) != 2 or levels[1] != leaf or levels[0] in RESERVED:
-            return None
-        name = unescape(levels[0])
-        return name if escape(name) == levels[0] else None

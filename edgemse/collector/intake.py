@@ -18,7 +18,7 @@ from edgemse.counters import Counters
 from edgemse.errors import CellError, SettingsError, StateError, WireError
 from edgemse.presence import Attribute, Presence, decode_presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered, opened
-from edgemse.topics import checked_device, unescape
+from edgemse.topics import device_in
 from edgemse.wire import Code, Refusal, decode_report, refusals
 
 __all__ = ["Examiner", "Intake"]
@@ -51,12 +51,12 @@ class Examiner:
 
     def take(self, message: Message, intake: Intake) -> None:
         """Add what the message comes to."""
+        device = message.level  # as it stands, if it names none
         try:
-            device = checked_device(unescape(message.level))
+            device = device_in(message.level)
             self._examine[message.kind](device, message.payload, intake)
         except (WireError, SettingsError) as error:
             self._counters.count("reports_malformed")
-            device = unescape(message.level)
             self.refuse(device, message.payload, Code.CORRUPT, str(error), intake)
 
     def refuse(

@@ -142,6 +142,19 @@ def test_a_device_cannot_report_for_another(world: World) -> None:
     assert world.rows("SELECT count(*) FROM devices") == [(0,)]
 
 
+@pytest.mark.parametrize("level", ["%70i-1", "pi%2d1"])
+def test_a_name_in_another_spelling_gets_nothing_in(world: World, level: str) -> None:
+    data = encode_report(Report("pi-1", 5, True, (seal(cell()),), {}))
+    born = encode_presence(Presence(True, "edgemse 1", "run"))
+    assert (
+        world.take_in(Message(Kind.REPORT, level, data), Message(Kind.PRESENCE, level, born)) == []
+    )
+    assert world.counters["reports_malformed"] == 2
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+    assert world.rows("SELECT count(*) FROM devices") == [(0,)]
+    assert world.rows("SELECT DISTINCT device FROM quarantine") == [(level,)]
+
+
 @pytest.mark.parametrize(
     "message",
     [
