@@ -20,6 +20,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 from edgemse.errors import SettingsError
+from edgemse.names import wrong_with
 
 __all__ = [
     "DEFAULT_PREFIX",
@@ -54,7 +55,10 @@ def unescape(level: str) -> str:
 
 def checked_device(name: str) -> str:
     """Return the name if a device can be called so, else raise SettingsError."""
-    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED or "\0" in name:
+    wrong = wrong_with(name)
+    if wrong:
+        raise SettingsError(f"device name {name!r:.80}: {wrong}; set another device name")
+    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED:
         raise SettingsError(
             f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
             f" none of {', '.join(sorted(RESERVED))}; set another device name"

@@ -49,7 +49,9 @@ def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
         Topics(prefix)
 
 
-@pytest.mark.parametrize("name", ["", "collector", "fleet", "alert", "group", "x" * 257, "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "collector", "fleet", "alert", "group", "x" * 257, "a\0b", "a\x1b[2J", "\u202ea"]
+)
 def test_a_device_cannot_be_called_that(name: str) -> None:
     with pytest.raises(SettingsError, match="device name"):
         checked_device(name)

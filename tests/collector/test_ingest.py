@@ -117,7 +117,9 @@ def with_predictions(count: int) -> Coverage:
     ("bad", "reason"),
     [
         (cell(start=START + 90_000), "seconds in the future"),
-        (cell(series=Series("a\0b")), "NUL"),
+        (cell(series=Series("a\0b")), "model 'a\\x00b': the character U+0000"),
+        (cell(series=Series("m", "\x1b[2J")), "version '\\x1b[2J': the character U+001B"),
+        (cell(series=Series("m", segment="\u202e3 llah")), "the character U+202E"),
         (cell(series=Series("")), "without a model"),
         (cell(coverage=with_predictions(2**60)), "no device has so many"),
     ],
@@ -164,8 +166,14 @@ def test_a_name_in_another_spelling_gets_nothing_in(world: World, level: str) ->
         Message(Kind.REPORT, "collector", b"x"),
         Message(Kind.REPORT, "%63ollector", b"x"),
         Message(Kind.REPORT, "a%00b", b"x"),
+        Message(Kind.PRESENCE, escape("a\x9bb"), encode_presence(Presence(True, "e", "r"))),
+        Message(Kind.PRESENCE, escape("a\u202eb"), encode_presence(Presence(True, "e", "r"))),
         presence(b"{"),
         presence(b'{"online": true, "software": "a\\u0000b", "run": "r"}'),
+        presence(
+            b'{"online": true, "software": "e", "run": "r", "attributes": {"a": "\\u001b[2J"}}'
+        ),
+        presence(b'{"online": true, "software": "e", "run": "r", "attributes": {"\\u202e": "a"}}'),
     ],
 )
 def test_malformed_messages_go_to_the_quarantine(world: World, message: Message) -> None:
