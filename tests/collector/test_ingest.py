@@ -194,6 +194,14 @@ def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
     assert world.counters["quarantine_unrecorded"] == 60
 
 
+def test_the_log_of_what_is_refused_is_rationed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.take_in(*[Message(Kind.REPORT, "pi-1", b"?")] * 150)
+    assert world.rows("SELECT count(*) FROM quarantine") == [(150,)]
+    assert len(caplog.records) <= 5
+
+
 def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_data: bytes) -> Presence:
         raise RuntimeError("a defect")
