@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["NAME_CHARACTERS_MAX", "wrong_with"]
+__all__ = ["NAME_CHARACTERS_MAX", "shown", "wrong_with"]
 
 NAME_CHARACTERS_MAX = 256
 _CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -30,6 +30,23 @@ def wrong_with(name: str) -> str:
     if name.isascii() and name.isprintable():
         return ""
     for character in name:
-        if character in _BIDI or unicodedata.category(character) in _CATEGORIES:
+        if _moves(character):
             return f"the character U+{ord(character):04X}"
     return ""
+
+
+def shown(text: str) -> str:
+    r"""Return a text of others' as a terminal may have it: what could be no name is escaped.
+
+    JSON has the same escapes, so that what stands in its strings stays what it was.
+
+    >>> shown("red\x1b[31m"), shown("hall 3/Müller")
+    ('red\\u001b[31m', 'hall 3/Müller')
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(f"\\u{ord(each):04x}" if _moves(each) else each for each in text)
+
+
+def _moves(character: str) -> bool:
+    return character in _BIDI or unicodedata.category(character) in _CATEGORIES

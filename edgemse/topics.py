@@ -22,7 +22,15 @@ from urllib.parse import quote, unquote
 from edgemse.errors import SettingsError
 from edgemse.names import wrong_with
 
-__all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "RESERVED",
+    "Topics",
+    "checked_device",
+    "device_in",
+    "escape",
+    "unescape",
+]
 
 DEFAULT_PREFIX = "edgemse/v1"
 RESERVED = frozenset({"collector", "fleet", "alert", "group"})
@@ -48,10 +56,27 @@ def unescape(level: str) -> str:
 def checked_device(name: str) -> str:
     """Return the name if a device can be called so, else raise SettingsError."""
     wrong = wrong_with(name)
-    if not name or wrong or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED:
+    if wrong:
+        raise SettingsError(f"device name {name!r:.80}: {wrong}; set another device name")
+    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED:
         raise SettingsError(
-            f"device name {name!a:.80}: wanted 1 to {NAME_BYTES_MAX} bytes, no controls,"
+            f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
             f" none of {', '.join(sorted(RESERVED))}; set another device name"
+        )
+    return name
+
+
+def device_in(level: str) -> str:
+    """Return the device that a level of a topic stands for, else raise SettingsError.
+
+    A name in another spelling than `escape`'s (`%67ood` for `good`) is nobody's: an access list
+    binds spellings, so that one name in two spellings would be two users'.
+    """
+    name = checked_device(unescape(level))
+    if escape(name) != level:
+        raise SettingsError(
+            f"topic level {level!r:.80}: device {name!r:.80} is written {escape(name)!r:.80} in"
+            " topics; another spelling is nobody's"
         )
     return name
 
@@ -110,18 +135,3 @@ class Topics:
     def alert(self, objective: str) -> str:
         """The retained state of an objective."""
         return f"{self.prefix}/alert/{escape(objective)}"
-
-    def name_in(self, topic: str, leaf: str) -> str | None:
-        """Return the device whose `leaf` ("report", "ack", ...) this topic is, else None.
-
-        A name in another spelling than `escape`'s (`%67ood` for `good`) is none: an access list
-        binds spellings, so that one name in two spellings would be two users'.
-        """
-        head = self.prefix + "/"
-        if not topic.startswith(head):
-            return None
-        levels = topic[len(head) :].split("/")
-        if len(levels) != 2 or levels[1] != leaf or levels[0] in RESERVED:
-            return None
-        name = unescape(levels[0])
-        return name if escape(name) == levels[0] else None

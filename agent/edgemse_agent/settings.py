@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
+from edgemse.names import wrong_with
 from edgemse.settings import between, load, one_of, read_toml
 from edgemse.topics import checked_device
 
@@ -20,14 +21,22 @@ __all__ = [
 ]
 
 
+NAMES = "at most 256 characters, none that moves a cursor or turns the direction of writing"
+"""The collector takes no others in."""
+
+
+def _are_names(*texts: str) -> str | None:
+    return NAMES if any(map(wrong_with, texts)) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """[defaults]: the series of lines that do not name theirs."""
 
     model: str = field(
-        default="model", metadata={"check": lambda v: None if v else "a name, not empty"}
+        default="model", metadata={"check": lambda v: _are_names(v) if v else "a name, not empty"}
     )
-    version: str = ""
+    version: str = field(default="", metadata={"check": _are_names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,9 @@ class AgentSettings:
     windows: WindowSettings = WindowSettings()
     pairing: PairingSettings = PairingSettings()
     delivery: DeliverySettings = DeliverySettings()
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(
+        default_factory=dict, metadata={"check": lambda v: _are_names(*v, *v.values())}
+    )
 
     def __post_init__(self) -> None:
         checked_device(self.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.errors import EdgemseError
+from edgemse.names import shown
 
 __all__ = ["main"]
 
@@ -61,7 +62,7 @@ def _run() -> int:
 
 
 def _complain(message: str, exit_code: int) -> int:
-    print(f"edgemse: {' '.join(message.split())}", file=sys.stderr)
+    print(f"edgemse: {shown(' '.join(message.split()))}", file=sys.stderr)
     return exit_code
 
 

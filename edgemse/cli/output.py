@@ -20,6 +20,7 @@ from rich.text import Text
 from edgemse.cli.options import Format
 from edgemse.errors import OutputError
 from edgemse.fleet.answers import Answer
+from edgemse.names import shown
 
 __all__ = ["as_json", "console", "say", "show"]
 
@@ -55,7 +56,7 @@ def say(text: str) -> None:
 def as_json(document: object) -> str:
     """Return one line of JSON, in letters that standard output has."""
     plain = not sys.stdout.encoding.lower().startswith("utf")
-    return json.dumps(document, ensure_ascii=plain, allow_nan=False)
+    return shown(json.dumps(document, ensure_ascii=plain, allow_nan=False))
 
 
 def show(answer: Answer, form: Format) -> None:
@@ -64,7 +65,7 @@ def show(answer: Answer, form: Format) -> None:
     say(texts[form](answer))
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
-        print(f"edgemse: {note}", file=sys.stderr)
+        print(f"edgemse: {shown(note)}", file=sys.stderr)
 
 
 def _json(answer: Answer) -> str:
@@ -84,28 +85,32 @@ def _csv(answer: Answer) -> str:
 def _plain(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, str):
+        return shown(value)
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def _table(answer: Answer) -> str:
-    shown = answer.table()
+    drawn = answer.table()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, heading in enumerate(shown.headings):
-        table.add_column(heading, justify="left" if place < shown.words else "right", no_wrap=True)
-    for row in shown.rows:
+    for place, heading in enumerate(drawn.headings):
+        table.add_column(
+            Text(shown(heading)), justify="left" if place < drawn.words else "right", no_wrap=True
+        )
+    for row in drawn.rows:
         table.add_row(*_texts(row))
-    if shown.rows and shown.below:
+    if drawn.rows and drawn.below:
         table.add_section()
-    for row in shown.below:
+    for row in drawn.below:
         table.add_row(*_texts(row), style="bold")
     page = _Page()
     page.encoding = sys.stdout.encoding
     out = console(page)
     out.print(table)
     for sentence in answer.sentences():
-        out.print(Text(sentence), highlight=False)
+        out.print(Text(shown(sentence)), highlight=False)
     for note in answer.notes if answer.cells_found else answer.notes[1:]:
-        out.print(Text(f"Note: {note}"), highlight=False)
+        out.print(Text(shown(f"Note: {note}")), highlight=False)
     return page.getvalue().rstrip("\n")
 
 
@@ -117,4 +122,4 @@ class _Page(io.StringIO):
 
 def _texts(row: Sequence[str]) -> list[Text]:
     """Return texts that are printed as they are: a device may be called [red]."""
-    return [Text(each) for each in row]
+    return [Text(shown(each)) for each in row]

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgemse.cells import Identity, SealedCell
+from edgemse.cells import Identity, SealedCell, Series
 from edgemse.collector.inbox import Kind, Message
 from edgemse.collector.quarantine import Quarantine
 from edgemse.counters import Counters
 from edgemse.errors import CellError, SettingsError, StateError, WireError
+from edgemse.names import wrong_with
 from edgemse.presence import Attribute, Presence, decode_presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered, opened
-from edgemse.topics import checked_device, unescape
+from edgemse.topics import device_in
 from edgemse.wire import Code, Refusal, decode_report, refusals
 
 __all__ = ["Examiner", "Intake"]
@@ -51,12 +52,12 @@ class Examiner:
 
     def take(self, message: Message, intake: Intake) -> None:
         """Add what the message comes to."""
+        device = message.level  # as it stands, if it names none
         try:
-            device = checked_device(unescape(message.level))
+            device = device_in(message.level)
             self._examine[message.kind](device, message.payload, intake)
         except (WireError, SettingsError) as error:
             self._counters.count("reports_malformed")
-            device = unescape(message.level)
             self.refuse(device, message.payload, Code.CORRUPT, str(error), intake)
 
     def refuse(
@@ -113,9 +114,10 @@ class Examiner:
             raise CellError(
                 "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
             )
-        series = offered.cell.series
-        if any("\0" in name for name in series):
-            raise CellError("name", f"a name with a NUL character in {tuple(series)!r:.200}")
+        for part, name in zip(Series._fields, offered.cell.series, strict=True):
+            wrong = wrong_with(name)
+            if wrong:
+                raise CellError("name", f"{part} {name!r:.80}: {wrong}")
         return offered
 
     def _presence(self, device: str, data: bytes, intake: Intake) -> None:
@@ -137,6 +139,8 @@ class Examiner:
                 self._counters.count("attribute_times_ignored")
                 attribute = Attribute(attribute.value)
             attributes[name] = attribute
-        if "\0" in "".join(texts):
-            raise WireError("a presence with a NUL character")
+        for text in texts:
+            wrong = wrong_with(text)
+            if wrong:
+                raise WireError(f"a presence with {text!r:.80}: {wrong}")
         return msgspec.structs.replace(presence, attributes=attributes)

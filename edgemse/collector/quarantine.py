@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 
 from edgemse.counters import Counters
+from edgemse.logs import Ration
 from edgemse.stores import Quarantined, Store, statements
 
 __all__ = ["Quarantine", "trim"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 HEAD_BYTES = 1_024
 """So much of a refused message is kept."""

@@ -127,7 +127,8 @@ def _sums(states: Sequence[ErrorStats]) -> Numbers:
     w = np.array([m.weight for m in moments])
     y = np.array([m.y_mean for m in moments])
     e = np.array([m.mean for m in moments])
-    y, e = y - (w @ y) / w.sum(), e - (w @ e) / w.sum()
+    total = w.sum() or 1.0  # a group whose samples were all refused has no window
+    y, e = y - (w @ y) / total, e - (w @ e) / total
     y2 = np.array([m.y_m2 for m in moments]) + w * y * y
     ye = np.array([m.y_e for m in moments]) + w * y * e
     e2 = np.array([m.m2 for m in moments]) + w * e * e

@@ -73,6 +73,26 @@ def test_letters_that_the_terminal_lacks(evaluate: list[str], form: str) -> None
         assert "K\\xf6ln" in out
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_names_do_not_reach_into_the_terminal(tmp_path: Path, form: str) -> None:
+    path, name = tmp_path / "samples.csv", "a\x1b[2J\x9b\u202eb"
+    path.write_text(f"y,p,site\n1,1.5,{name}\n", encoding="utf-8")
+    options = ["--y-true", "y", "--y-pred", "p", "--by", "site", "--format", form]
+    code, out, err = run([EDGEMSE, "evaluate", str(path), *options], PYTHONIOENCODING="utf-8")
+    assert (code, err) == (0, "")
+    assert "a\\u001b[2J\\u009b\\u202eb" in out
+    assert not set("\x1b\x9b\u202e") & set(out)
+    if form == "json":
+        assert json.loads(out)["groups"][0]["by"]["site"] == name
+
+
+def test_nor_do_errors() -> None:
+    code, out, err = run([EDGEMSE, "fleet", "devices", "--from", "a\x1b[2Jb"])
+    assert (code, out, err[:15]) == (72, "", "edgemse: store ")
+    assert "a\\u001b[2Jb" in err
+    assert "\x1b" not in err
+
+
 @pytest.mark.parametrize("program", [EDGEMSE, AGENT])
 def test_both_programs_look_alike(program: str) -> None:
     assert run([program, "--version"]) == (0, f"edgemse {edgemse.__version__}\n", "")

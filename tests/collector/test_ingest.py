@@ -117,7 +117,9 @@ def with_predictions(count: int) -> Coverage:
     ("bad", "reason"),
     [
         (cell(start=START + 90_000), "seconds in the future"),
-        (cell(series=Series("a\0b")), "NUL"),
+        (cell(series=Series("a\0b")), "model 'a\\x00b': the character U+0000"),
+        (cell(series=Series("m", "\x1b[2J")), "version '\\x1b[2J': the character U+001B"),
+        (cell(series=Series("m", segment="\u202e3 llah")), "the character U+202E"),
         (cell(series=Series("")), "without a model"),
         (cell(coverage=with_predictions(2**60)), "no device has so many"),
     ],
@@ -142,6 +144,19 @@ def test_a_device_cannot_report_for_another(world: World) -> None:
     assert world.rows("SELECT count(*) FROM devices") == [(0,)]
 
 
+@pytest.mark.parametrize("level", ["%70i-1", "pi%2d1"])
+def test_a_name_in_another_spelling_gets_nothing_in(world: World, level: str) -> None:
+    data = encode_report(Report("pi-1", 5, True, (seal(cell()),), {}))
+    born = encode_presence(Presence(True, "edgemse 1", "run"))
+    assert (
+        world.take_in(Message(Kind.REPORT, level, data), Message(Kind.PRESENCE, level, born)) == []
+    )
+    assert world.counters["reports_malformed"] == 2
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+    assert world.rows("SELECT count(*) FROM devices") == [(0,)]
+    assert world.rows("SELECT DISTINCT device FROM quarantine") == [(level,)]
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -151,8 +166,14 @@ def test_a_device_cannot_report_for_another(world: World) -> None:
         Message(Kind.REPORT, "collector", b"x"),
         Message(Kind.REPORT, "%63ollector", b"x"),
         Message(Kind.REPORT, "a%00b", b"x"),
+        Message(Kind.PRESENCE, escape("a\x9bb"), encode_presence(Presence(True, "e", "r"))),
+        Message(Kind.PRESENCE, escape("a\u202eb"), encode_presence(Presence(True, "e", "r"))),
         presence(b"{"),
         presence(b'{"online": true, "software": "a\\u0000b", "run": "r"}'),
+        presence(
+            b'{"online": true, "software": "e", "run": "r", "attributes": {"a": "\\u001b[2J"}}'
+        ),
+        presence(b'{"online": true, "software": "e", "run": "r", "attributes": {"\\u202e": "a"}}'),
     ],
 )
 def test_malformed_messages_go_to_the_quarantine(world: World, message: Message) -> None:
@@ -171,6 +192,14 @@ def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
     world.time += 1
     world.take_in(*[garbage] * 30)
     assert world.counters["quarantine_unrecorded"] == 60
+
+
+def test_the_log_of_what_is_refused_is_rationed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.take_in(*[Message(Kind.REPORT, "pi-1", b"?")] * 150)
+    assert world.rows("SELECT count(*) FROM quarantine") == [(150,)]
+    assert len(caplog.records) <= 5
 
 
 def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

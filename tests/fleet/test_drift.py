@@ -182,6 +182,18 @@ def test_few_windows_or_samples_are_not_enough(planted: Planted) -> None:
     assert math.isnan(found.groups[0].psi)
 
 
+def test_a_group_whose_samples_were_all_refused_is_not_enough(planted: Planted) -> None:
+    for hour in range(HOURS):
+        put(planted, "refused", hour, stats_of([math.nan] * 20))
+    plant(planted, "sound", 1)
+    planted.commit()
+    groups = drift(planted).groups  # a warning of numpy's would be an error here
+    assert [(group.count_now > 0, group.alarm) for group in groups] == [
+        (False, None),
+        (True, False),
+    ]
+
+
 def test_labels_are_audited_and_constant_ones_may_change(planted: Planted) -> None:
     coverage = Coverage()
     coverage.predictions += 10
