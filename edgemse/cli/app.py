@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, gate, replay
+from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.fleet.questions import find
 
 __all__ = ["app", "common"]
 
@@ -22,7 +23,7 @@ app.command("collector")(collector.command)
 app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
-app.command("gate")(gate.command)
+app.command("gate")(fleet.command_of(find("gate")))
 app.add_typer(fleet.app, name="fleet")
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edgemse.cli import gate
 from edgemse.cli.options import By, Format, FormatOption
 from edgemse.cli.output import show
-from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import SHORTHANDS, Option
 from edgemse.fleet.asking import answer_from
 from edgemse.fleet.questions import Question, questions
@@ -37,20 +37,15 @@ Where = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def command_of(
-    question: Question, then: Callable[[Answer], None] = lambda _answer: None
-) -> Callable[..., None]:
-    """Return a function with the question's options, for typer to make a command of.
-
-    `then` is called with the answer after it is printed.
-    """
+def command_of(question: Question) -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of."""
 
     def command(source: str, form: Format, **given: Any) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
         asked = question.parse(lists, now=time.time())
         answer = answer_from(source, question, asked)
         show(answer, form)
-        then(answer)
+        gate.end(answer)
 
     options = {"source": Source, "where": Where}
     options |= {"by": By} if question.by is not None else {}

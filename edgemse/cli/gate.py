@@ -1,24 +1,23 @@
-"""`edgemse gate`: the question of that name, answered by an exit code too."""
+"""What a gate's verdict is to a shell: `edgemse gate` and `edgemse fleet gate` are one command."""
 
 from __future__ import annotations
 
 import typer
 
-from edgemse.cli.fleet import command_of
 from edgemse.errors import NotEnoughDataError
 from edgemse.fleet.answers import Answer
-from edgemse.fleet.gate import FAIL, NOT_ENOUGH, QUESTION, GateAnswer
+from edgemse.fleet.gate import FAIL, NOT_ENOUGH, GateAnswer
 
-__all__ = ["command"]
+__all__ = ["end"]
 
 
-def _end(answer: Answer) -> None:
-    """Exit 0 if it passes, 1 if it fails, 2 if there is not enough data to say."""
-    assert isinstance(answer, GateAnswer)
+def end(answer: Answer) -> None:
+    """Exit 0 if it passes or is no gate's, 1 if it fails, 2 if there is not enough data to say."""
+    if not isinstance(answer, GateAnswer):
+        return
+    if not answer.cells_found:  # which has been said
+        raise typer.Exit(NotEnoughDataError.exit_code)
     if answer.verdict == NOT_ENOUGH:
         raise NotEnoughDataError(f"gate: not enough data; {answer.notes[0]}")
     if answer.verdict == FAIL:
         raise typer.Exit(1)
-
-
-command = command_of(QUESTION, _end)

@@ -306,9 +306,10 @@ def test_gate_answers_by_its_exit_code(tmp_path: Path, options: tuple[str, ...],
     fill(planted, np.random.default_rng(12), 6, {"": 1.0})
     planted.store.close()
     common = ("--from", tmp_path / "fleet.duckdb", "--a", "1", "--b", "2", "--format", "json")
-    done = edgemse("gate", *common, *options)
-    assert done.returncode == code, done.stderr
-    assert (done.stderr.count("\n")) == (code not in (0, 1))
+    for command in (("gate",), ("fleet", "gate")):
+        done = edgemse(*command, *common, *options)
+        assert done.returncode == code, done.stderr
+        assert (done.stderr.count("\n")) == (code not in (0, 1))
 
 
 def test_versions_with_the_same_errors_are_equal(planted: Planted) -> None:
