@@ -163,10 +163,11 @@ class Monitor:
         checked_names(measure=measure, output=output, segment=segment)
         if not measure or measure.startswith("loss:"):
             raise ValueError(f"measure {measure!r}: wanted a name; losses are observe's loss=")
+        number = checked_number("value", value)
         at = self._clock() if ts is None else checked_time(ts)
         with self._lock:
             self._check_open()
-            self._cells.follow(measure, value, output, segment, at, weight)
+            self._cells.follow(measure, number, output, segment, at, weight)
 
     def predict(
         self,
