@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from edgemse.cells import Series
+from edgemse.cells import LEVELS_SECONDS, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.monitor.checks import checked_names
@@ -121,7 +121,10 @@ class CellConversation:
         It says `again` when it has room for what it turned away.
         """
         self._again |= bool(reply.get("again"))
-        self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
+        width = reply.get("width_seconds", self.width_seconds)
+        if width not in LEVELS_SECONDS:  # a cell of such a window nobody would take
+            raise ValueError(f"width_seconds {width!r:.80}: wanted one of {LEVELS_SECONDS}")
+        self._growing.width_seconds = width
         for sequence, revision in reply.get("durable_cells", ()):
             self._take_durable(sequence, revision)
         if "refused_cell" in reply:

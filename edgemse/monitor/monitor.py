@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = Path("/run/edgemse/agent.sock")
 SEND_EVERY_SECONDS = 1.0
-EXIT_SECONDS = 5.0
-"""How long a process that ends without `close` waits for its Monitors' cells to be durable."""
+EXIT_SECONDS = 8.0
+"""How long a process that ends without `close` waits for all its Monitors' cells to be durable.
+Longer than the five seconds that an agent gives the collector before its ledger takes over."""
 
 MEANINGS = {
     **GROWING,
@@ -40,7 +41,7 @@ MEANINGS = {
     "lines_waiting": gauge("lines of predict and label that are not durable"),
     "lines_dropped": counter("lines of predict and label past lines_max"),
     "lines_given_up": counter("lines sent to a ledger that was lost before it confirmed them"),
-    "complaints": counter("errors that the agent told; the log has them"),
+    "complaints": counter("errors that the agent told, and answers of what is no agent"),
 }
 _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -57,7 +58,7 @@ class Monitor:
     them by id and remembers them when this process ends.
 
     Call `close`, or use it as a context manager: then everything is handed over before the process
-    ends. One that ends without waits five seconds for that, and says what it could not hand over;
+    ends. One that ends without waits eight seconds for that, and says what it could not hand over;
     a process that is killed, or leaves by os._exit, loses its last second.
 
     What the agent would refuse for ever raises TypeError or ValueError at the call.
@@ -95,8 +96,8 @@ class Monitor:
         self._begin()
         _monitors.add(self)
 
-    def _begin(self) -> None:
-        """Start empty, as a new producer, with a thread of this process."""
+    def _begin(self, *, closed: bool = False) -> None:
+        """Start empty, as a new producer, with a thread of this process unless it is `closed`."""
         self._lock = threading.Lock()
         self._durable = threading.Condition(self._lock)
         self._counters = Counters(MEANINGS)
@@ -110,7 +111,9 @@ class Monitor:
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
-        self._closing = self._closed = False
+        self._closing = self._closed = closed
+        if closed:
+            return
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -226,19 +229,19 @@ class Monitor:
 
         While the collector answers it takes about a second, else until the agent's next commit.
         """
-        end = time.monotonic() + timeout_seconds
+        ask_at = time.monotonic()
+        end = ask_at + timeout_seconds
         with self._durable:
             while self._cells.undurable or len(self._session):
-                left = end - time.monotonic()
+                left = 0.0 if self._closing else end - time.monotonic()
                 if left <= 0:
                     raise UnacknowledgedError(
                         f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
-                # Asked anew each time: a connection that breaks takes the request with it.
-                self._cells.flush()
-                self._session.flush()
-                self._wake()
+                if time.monotonic() >= ask_at:  # anew: a broken connection takes it with it
+                    ask_at = time.monotonic() + SEND_EVERY_SECONDS
+                    self._ask()
                 self._durable.wait(min(left, SEND_EVERY_SECONDS))
 
     def close(self, timeout_seconds: float = 60.0) -> None:
@@ -248,9 +251,7 @@ class Monitor:
         """
         if self._closing:
             return
-        with self._lock:
-            self._closed = True
-            self._cells.close_ended(self._clock(), everything=True)
+        self._end()
         try:
             self.flush(timeout_seconds)
         finally:
@@ -291,6 +292,19 @@ class Monitor:
         error = f", last error: {self._last_error}" if self._last_error else ""
         return f"Monitor({str(self._path)!r}, {self._model!r}, {self._version!r}{shown}{error})"
 
+    def _end(self) -> None:
+        """Take nothing more, and ask that all of it becomes durable."""
+        with self._lock:
+            self._closed = True
+            self._cells.close_ended(self._clock(), everything=True)
+            self._ask()
+
+    def _ask(self) -> None:
+        """Let the thread ask the agent not to wait."""
+        self._cells.flush()
+        self._session.flush()
+        self._wake()
+
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this Monitor is closed; make another one")
@@ -301,7 +315,7 @@ class Monitor:
             self._session.add(line)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it is awake already
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
             self._wake_write.send(b"\0")
 
     def _hang_up(self) -> None:
@@ -310,7 +324,7 @@ class Monitor:
 
     def _after_fork(self) -> None:
         self._hang_up()  # closes this process's copies only
-        self._begin()
+        self._begin(closed=self._closed)
 
     def _run(self) -> None:
         while not self._closing:
@@ -336,7 +350,17 @@ class Monitor:
             self._exchange(self._line_link, self._session)
 
     def _exchange(self, link: Link, conversation: CellConversation | SessionConversation) -> None:
-        """Let the conversation hear what is there and say what is due."""
+        """Let the conversation hear what is there and say what is due.
+
+        Whatever is the matter with that, this thread goes on, and begins anew a second later.
+        """
+        try:
+            self._talk(link, conversation)
+        except Exception as error:
+            link.close()
+            self._note(f"what answers there is no agent: {type(error).__name__}: {error}")
+
+    def _talk(self, link: Link, conversation: CellConversation | SessionConversation) -> None:
         if not link.open:
             if not link.connect():
                 self._last_error = "no agent listens"
@@ -347,17 +371,19 @@ class Monitor:
         for reply in link.receive():
             with self._lock:
                 conversation.heard(reply)
-            self._log_error(reply)
+            if "error" in reply:
+                self._note(str(reply["error"]))
         if link.open:
             with self._lock:
                 lines = conversation.due()
             link.send(lines)
 
-    def _log_error(self, reply: dict[str, object]) -> None:
-        if "error" in reply:
-            self._counters.count("complaints")
-            self._last_error = str(reply["error"])
-            log.warning("the agent at %s: %s", self._path, reply["error"])
+    def _note(self, error: str) -> None:
+        """Count an error of the conversation; the log has it once if it is always the same."""
+        self._counters.count("complaints")
+        if error != self._last_error:
+            log.warning("%s: %s", self._path, error)
+        self._last_error = error
 
 
 def _after_fork_in_child() -> None:
@@ -366,9 +392,13 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
-    for monitor in list(_monitors):
+    end = time.monotonic() + EXIT_SECONDS
+    monitors = [monitor for monitor in _monitors if not monitor._closed]  # noqa: SLF001
+    for monitor in monitors:  # all hand over at once: the time is one for all of them
+        monitor._end()  # noqa: SLF001 - same module
+    for monitor in monitors:
         try:
-            monitor.close(EXIT_SECONDS)
+            monitor.close(max(0.0, end - time.monotonic()))
         except UnacknowledgedError as late:
             log.error("at exit: %s", late)
 
