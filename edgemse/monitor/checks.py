@@ -8,7 +8,7 @@ from operator import index
 from edgemse.names import NAME_CHARACTERS_MAX, wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
-__all__ = ["checked_id", "checked_names", "checked_number", "checked_time"]
+__all__ = ["checked_id", "checked_names", "checked_number", "checked_time", "plausible"]
 
 ID_BOUND = 10 ** (NAME_CHARACTERS_MAX - 1)
 """An id is a name: with its sign a whole number below this has characters enough."""
@@ -55,13 +55,18 @@ def checked_number(name: str, value: float, *, above: float = -math.inf) -> floa
     return number
 
 
+def plausible(ts: float) -> bool:
+    """Tell whether the time can be seconds since 1970 that an agent takes."""
+    low, high = PLAUSIBLE_SECONDS
+    return low <= ts < high
+
+
 def checked_time(ts: float) -> float:
     """Return the time, or raise unless it can be seconds since 1970."""
-    low, high = PLAUSIBLE_SECONDS
     try:
-        plausible = low <= ts < high
+        possible = plausible(ts)
     except TypeError:
         raise TypeError(f"ts: got {ts!r:.80}, wanted seconds since 1970") from None
-    if not plausible:
+    if not possible:
         raise ValueError(f"ts: got {ts!r:.80}, wanted seconds since 1970 (milliseconds?)")
     return ts

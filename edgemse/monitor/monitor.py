@@ -19,7 +19,13 @@ from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
 from edgemse.monitor.cells import CellConversation
-from edgemse.monitor.checks import checked_id, checked_names, checked_number, checked_time
+from edgemse.monitor.checks import (
+    checked_id,
+    checked_names,
+    checked_number,
+    checked_time,
+    plausible,
+)
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
@@ -36,6 +42,9 @@ Longer than the five seconds that an agent gives the collector before its ledger
 
 MEANINGS = {
     **GROWING,
+    "times_bounded": counter(
+        "samples of an impossible clock, counted at the nearest possible time"
+    ),
     "cells_undurable": gauge("cells that would not survive this process"),
     "cells_refused": counter("cells that the agent refused for good; the log says why"),
     "lines_waiting": gauge("lines of predict and label that are not durable"),
@@ -191,7 +200,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            **self._when(ts),
             "model": self._model,
             "version": self._version,
             "output": output,
@@ -215,7 +224,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_true": checked_number("y_true", y_true),
-            "ts": float(self._clock() if ts is None else checked_time(ts)),
+            **self._when(ts),
             "model": self._model,
             "version": self._version,
         }
@@ -308,6 +317,13 @@ class Monitor:
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this Monitor is closed; make another one")
+
+    def _when(self, ts: float | None) -> dict[str, float]:
+        """Return the line's time; none while the clock says what cannot be: the agent says it."""
+        if ts is not None:
+            return {"ts": float(checked_time(ts))}
+        now = self._clock()
+        return {"ts": float(now)} if plausible(now) else {}
 
     def _add(self, line: Mapping[str, object]) -> None:
         with self._lock:
