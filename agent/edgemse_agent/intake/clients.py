@@ -20,6 +20,7 @@ from edgemse_agent.lines import (
     parse,
     too_long,
 )
+from edgemse_agent.pairing import SERIES_PER_ID_MAX
 
 __all__ = ["Clients", "LineClient"]
 
@@ -171,7 +172,10 @@ class LineClient:
         elif isinstance(line, Request):
             self._answer(line.name)
         elif not self._agent.take(line):
-            return f"id {line[0]!r} has a prediction of this series already"
+            return (
+                f"id {line[0]!r} has a prediction of this series already,"
+                f" or of {SERIES_PER_ID_MAX} others"
+            )
         return ""
 
     def _refuse(self, parsed: Parsed, why: str) -> None:
