@@ -20,8 +20,17 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 from edgemse.errors import SettingsError
+from edgemse.names import wrong_with
 
-__all__ = ["DEFAULT_PREFIX", "RESERVED", "Topics", "checked_device", "escape", "unescape"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "RESERVED",
+    "Topics",
+    "checked_device",
+    "device_in",
+    "escape",
+    "unescape",
+]
 
 DEFAULT_PREFIX = "edgemse/v1"
 RESERVED = frozenset({"collector", "fleet", "alert", "group"})
@@ -46,10 +55,27 @@ def unescape(level: str) -> str:
 
 def checked_device(name: str) -> str:
     """Return the name if a device can be called so, else raise SettingsError."""
-    if not name or len(name.encode()) > NAME_BYTES_MAX or name in RESERVED or "\0" in name:
+    wrong = wrong_with(name) or ("a reserved name" if name in RESERVED else "")
+    if not name or wrong or len(name.encode()) > NAME_BYTES_MAX:
         raise SettingsError(
-            f"device name {name!r:.80}: wanted 1 to {NAME_BYTES_MAX} bytes,"
+            f"device name {name!r:.80}: {wrong + ', ' if wrong else ''}wanted 1 to"
+            f" {NAME_BYTES_MAX} bytes without control characters or marks of direction,"
             f" none of {', '.join(sorted(RESERVED))}; set another device name"
+        )
+    return name
+
+
+def device_in(level: str) -> str:
+    """Return the device that a topic's level names, or raise SettingsError.
+
+    Only the one spelling that `escape` gives counts: an access list compares topics as they are
+    spelled, so another spelling would pass under another device's name.
+    """
+    name = checked_device(unescape(level))
+    if escape(name) != level:
+        raise SettingsError(
+            f"topic level {level!r:.300} is another spelling of {escape(name)!r:.300};"
+            " only that one counts"
         )
     return name
 

@@ -16,9 +16,10 @@ from edgemse.collector.inbox import Kind, Message
 from edgemse.collector.quarantine import Quarantine
 from edgemse.counters import Counters
 from edgemse.errors import CellError, SettingsError, StateError, WireError
+from edgemse.names import wrong_with
 from edgemse.presence import Attribute, Presence, decode_presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered, opened
-from edgemse.topics import checked_device, unescape
+from edgemse.topics import device_in
 from edgemse.wire import Code, Refusal, decode_report, refusals
 
 __all__ = ["Examiner", "Intake"]
@@ -29,6 +30,11 @@ COUNT_MAX = 2**43
 """Ten million a second for ten days; sums over a million such cells still fit 64 bits."""
 
 
+REASONS_MAX = 16
+"""Reasons that one batch tells one device: a report of a few bytes a cell could ask for megabytes
+of words."""
+
+
 @dataclass(slots=True)
 class Intake:
     """What a batch of messages comes to: what to write, and whom to answer what."""
@@ -36,6 +42,16 @@ class Intake:
     batch: Batch = field(default_factory=Batch)
     offered: dict[str, set[Identity]] = field(default_factory=dict)
     refused: dict[str, list[Refusal]] = field(default_factory=dict)
+    reasons: dict[str, set[str]] = field(default_factory=dict)
+
+    def refuse(self, device: str, code: Code, reason: str, cells: Sequence[SealedCell]) -> None:
+        """Note what the device will be told; past REASONS_MAX the code alone."""
+        told = self.reasons.setdefault(device, set())
+        if len(told) < REASONS_MAX:
+            told.add(reason)
+        elif reason not in told:
+            reason = "one of many reasons; the collector's quarantine may have it"
+        self.refused.setdefault(device, []).extend(refusals(cells, code, reason))
 
 
 class Examiner:
@@ -51,12 +67,12 @@ class Examiner:
 
     def take(self, message: Message, intake: Intake) -> None:
         """Add what the message comes to."""
+        device = message.level
         try:
-            device = checked_device(unescape(message.level))
+            device = device_in(message.level)
             self._examine[message.kind](device, message.payload, intake)
         except (WireError, SettingsError) as error:
             self._counters.count("reports_malformed")
-            device = unescape(message.level)
             self.refuse(device, message.payload, Code.CORRUPT, str(error), intake)
 
     def refuse(
@@ -72,7 +88,7 @@ class Examiner:
         intake.batch.quarantined += self._quarantine.row(device, data, reason)
         if cells:
             self._counters.count("cells_refused", len(cells))
-            intake.refused.setdefault(device, []).extend(refusals(cells, code, reason))
+            intake.refuse(device, code, reason, cells)
 
     def _report(self, device: str, data: bytes, intake: Intake) -> None:
         report = decode_report(data)
@@ -113,9 +129,9 @@ class Examiner:
             raise CellError(
                 "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
             )
-        series = offered.cell.series
-        if any("\0" in name for name in series):
-            raise CellError("name", f"a name with a NUL character in {tuple(series)!r:.200}")
+        for name in offered.cell.series:
+            if wrong := wrong_with(name):
+                raise CellError("name", f"in the name {name!r:.200}: {wrong}")
         return offered
 
     def _presence(self, device: str, data: bytes, intake: Intake) -> None:
@@ -137,6 +153,7 @@ class Examiner:
                 self._counters.count("attribute_times_ignored")
                 attribute = Attribute(attribute.value)
             attributes[name] = attribute
-        if "\0" in "".join(texts):
-            raise WireError("a presence with a NUL character")
+        for text in texts:
+            if wrong := wrong_with(text):
+                raise WireError(f"a presence with a text that is no name, {text!r:.200}: {wrong}")
         return msgspec.structs.replace(presence, attributes=attributes)

@@ -8,7 +8,7 @@ import pytest
 from support.cells import START, cell
 from support.waiting import eventually
 
-from edgemse.cells import Cell, Identity, Series, seal
+from edgemse.cells import Cell, Identity, Series, Window, seal
 from edgemse.collector import quarantine
 from edgemse.collector.acks import acks
 from edgemse.collector.counters import MEANINGS
@@ -117,7 +117,11 @@ def with_predictions(count: int) -> Coverage:
     ("bad", "reason"),
     [
         (cell(start=START + 90_000), "seconds in the future"),
-        (cell(series=Series("a\0b")), "NUL"),
+        (cell(series=Series("a\0b")), "U+0000"),
+        (cell(series=Series("model", segment="\x1b]0;title\x07")), "U+001B"),
+        (cell(series=Series("model", "v\u202e1")), "U+202E"),
+        (cell(series=Series("model", output="\x9b2J")), "U+009B"),
+        (cell(series=Series("model", measure="a\nb")), "U+000A"),
         (cell(series=Series("")), "without a model"),
         (cell(coverage=with_predictions(2**60)), "no device has so many"),
     ],
@@ -151,8 +155,13 @@ def test_a_device_cannot_report_for_another(world: World) -> None:
         Message(Kind.REPORT, "collector", b"x"),
         Message(Kind.REPORT, "%63ollector", b"x"),
         Message(Kind.REPORT, "a%00b", b"x"),
+        Message(Kind.REPORT, "a%1Bb", b"x"),
+        Message(Kind.REPORT, "%E2%80%AEdrow", b"x"),
+        Message(Kind.PRESENCE, "%67ood", b'{"online": true, "software": "s", "run": "r"}'),
         presence(b"{"),
         presence(b'{"online": true, "software": "a\\u0000b", "run": "r"}'),
+        presence(b'{"online": true, "software": "s", "run": "r", "attributes": {"a\\u001b": "b"}}'),
+        presence(b'{"online": true, "software": "s", "run": "r", "attributes": {"a": "\\u202e"}}'),
     ],
 )
 def test_malformed_messages_go_to_the_quarantine(world: World, message: Message) -> None:
@@ -163,14 +172,47 @@ def test_malformed_messages_go_to_the_quarantine(world: World, message: Message)
     assert head == message.payload[:1_024]
 
 
+def test_only_the_canonical_spelling_of_a_topic_counts(world: World) -> None:
+    for level, device in (("%67ood2", "good2"), ("hall%203", "hall 3"), ("a%2fb", "a/b")):
+        body = Report(device, 5, True, (seal(cell()),), {})
+        assert world.take_in(Message(Kind.REPORT, level, encode_report(body))) == []
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+    assert world.counters["reports_malformed"] == 3
+    reasons = {reason for (reason,) in world.rows("SELECT reason FROM quarantine")}
+    assert "topic level '%67ood2' is another spelling of 'good2'; only that one counts" in reasons
+    ((topic, ack),) = world.take_in(report(cell(), device="a/b", topic="a/b"))
+    assert (topic, ack.store) == ("edgemse/v1/a%2Fb/ack", world.store.id)
+
+
+def test_no_report_is_answered_with_much_more_than_its_own_size(world: World) -> None:
+    bare = seal(cell())._replace(state=b"", coverage=None)
+    cells = tuple(
+        bare._replace(identity=Identity(bytes(16), number), window=Window(number * 7, 61))
+        for number in range(2_500)
+    )
+    sent = encode_report(Report("pi-1", 5, True, cells, {}))
+    misnamed = encode_report(Report("é" * 128, 5, True, cells, {}))
+    for data in (sent, misnamed):
+        answers = world.take_in(Message(Kind.REPORT, "pi-1", data))
+        assert sum(len(ack.refused) for _, ack in answers) == 2_500
+        assert sum(len(each.payload) for each in world.published) < 3 * len(data)
+
+
 def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
-    garbage = Message(Kind.REPORT, "pi-1", b"?")
-    world.take_in(*[garbage] * 250)
+    garbage = [Message(Kind.REPORT, f"pi-{number % 10}", b"?") for number in range(250)]
+    world.take_in(*garbage)
     assert world.rows("SELECT count(*) FROM quarantine") == [(200,)]
     assert world.counters["quarantine_unrecorded"] == 50
     world.time += 1
-    world.take_in(*[garbage] * 30)
+    world.take_in(*garbage[:30])
     assert world.counters["quarantine_unrecorded"] == 60
+
+
+def test_a_flood_of_one_device_does_not_hide_the_refusals_of_another(world: World) -> None:
+    world.take_in(*[Message(Kind.REPORT, "loud", b"?")] * 500, Message(Kind.REPORT, "pi-1", b"?"))
+    kept = world.rows("SELECT device, count(*) FROM quarantine GROUP BY device ORDER BY device")
+    assert kept == [("loud", 50), ("pi-1", 1)]
+    assert world.counters["quarantine_unrecorded"] == 450
 
 
 def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
