@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edgemse.cells import Identity, SealedCell
+from edgemse.collector.budget import Budget
 from edgemse.collector.inbox import Kind, Message
 from edgemse.collector.quarantine import Quarantine
 from edgemse.counters import Counters
@@ -58,9 +59,14 @@ class Examiner:
     """Takes messages apart and checks each part once."""
 
     def __init__(
-        self, counters: Counters, quarantine: Quarantine, now: Callable[[], float]
+        self,
+        counters: Counters,
+        quarantine: Quarantine,
+        budget: Budget,
+        now: Callable[[], float],
     ) -> None:
         self._counters = counters
+        self._budget = budget
         self._quarantine = quarantine
         self._now = now
         self._examine = {Kind.REPORT: self._report, Kind.PRESENCE: self._presence}
@@ -98,6 +104,13 @@ class Examiner:
             reason = f"a report of device {report.device!r} on the topic of {device!r}"
             self.refuse(device, data, Code.DEVICE, reason, intake, report.cells)
             return
+        try:
+            self._budget.admit_device(device)
+        except CellError as error:
+            self._counters.count("over_limit")
+            self.refuse(device, data, Code.LIMIT, str(error), intake, report.cells)
+            return
+        refused = sum(not self._cell(device, sealed, intake) for sealed in report.cells)
         intake.batch.reports.append(
             DeviceReport(
                 device,
@@ -106,16 +119,22 @@ class Examiner:
                 report.clock_synchronised,
                 report.health,
                 report.run,
+                refused,
             )
         )
-        for sealed in report.cells:
-            try:
-                cell = self._checked(opened(device, sealed))
-            except StateError as error:
-                self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
-            else:
-                intake.batch.cells.append(cell)
-                intake.offered.setdefault(device, set()).add(sealed.identity)
+
+    def _cell(self, device: str, sealed: SealedCell, intake: Intake) -> bool:
+        """Take one cell of a report; False if it is refused."""
+        try:
+            cell = self._checked(opened(device, sealed))
+            self._budget.admit(device, sealed.series)
+        except StateError as error:
+            self._counters.count("over_limit", error.code == Code.LIMIT)
+            self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
+            return False
+        intake.batch.cells.append(cell)
+        intake.offered.setdefault(device, set()).add(sealed.identity)
+        return True
 
     def _checked(self, offered: Offered) -> Offered:
         ahead = offered.cell.window.start - self._now()
@@ -138,6 +157,12 @@ class Examiner:
         if not data:
             return  # an empty retained message: somebody has cleared the topic
         presence = decode_presence(data)
+        try:
+            self._budget.admit_device(device)
+        except CellError as error:
+            self._counters.count("over_limit")
+            self.refuse(device, data, Code.LIMIT, str(error), intake)
+            return
         received = self._now()
         presence = self._dated(presence, received)
         intake.batch.presences.append(DevicePresence(device, int(received * 1000), presence))

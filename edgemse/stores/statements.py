@@ -6,9 +6,10 @@ from edgemse.stores.base import Selection
 from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
-    "COUNT_DEVICES",
+    "CENSUS",
     "COUNT_DROPPED",
     "CREATE_VERSIONS",
+    "FIRST_DEVICES",
     "KEEP",
     "KEEP_HIGHEST",
     "NEW_STORE",
@@ -17,12 +18,17 @@ __all__ = [
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPORTED",
     "REVISIONS",
     "RUNS",
+    "SERIES_COUNTS",
+    "SERIES_COUNTS_OF",
+    "SERIES_OF",
     "STORE_ID",
     "TABLES",
     "TAKE_LEASE",
     "TRIM_QUARANTINE",
+    "UNHEARD",
     "VERSION",
     "group_keys",
     "insert",
@@ -84,7 +90,29 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
-COUNT_DEVICES = "SELECT count(*) FROM devices"
+FIRST_DEVICES = "SELECT producer, device FROM producers WHERE producer = ANY(?::BYTEA[])"
+REPORTED = (
+    "SELECT device, report_run, earlier_run, runs_returned, run_returned_ms, cells_refused"
+    " FROM devices WHERE report_received_ms IS NOT NULL AND device = ANY(?::TEXT[])"
+)
+SERIES_COUNTS = (
+    "SELECT d.device, count(s.device) FROM devices AS d"
+    " LEFT JOIN series AS s ON s.device = d.device GROUP BY d.device"
+)
+SERIES_COUNTS_OF = (
+    "SELECT device, count(*) FROM series WHERE device = ANY(?::TEXT[]) GROUP BY device"
+)
+SERIES_OF = "SELECT model, version, output, segment, measure FROM series WHERE device = ?"
+CENSUS = (
+    "SELECT count(*), count(CASE WHEN online THEN 1 END),"
+    " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
+    " (SELECT count(DISTINCT device) FROM renames) FROM devices"
+)
+UNHEARD = (
+    "SELECT device, report_run FROM devices"
+    " WHERE report_received_ms >= ? AND report_run <> '' AND (run IS NULL OR run <> report_run)"
+    " ORDER BY report_received_ms DESC"
+)
 RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"

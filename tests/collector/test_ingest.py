@@ -14,12 +14,13 @@ from edgemse.collector.acks import acks
 from edgemse.collector.counters import MEANINGS
 from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
+from edgemse.collector.settings import Limits
 from edgemse.counters import Counters
 from edgemse.errors import StoreError
 from edgemse.mqtt import Publication
 from edgemse.presence import Attribute, Presence, encode_presence
 from edgemse.stats.coverage import Coverage
-from edgemse.stores import Batch, Quarantined
+from edgemse.stores import Batch, Quarantined, Store
 from edgemse.stores.duckdb import DuckDBStore
 from edgemse.topics import Topics, escape
 from edgemse.wire import (
@@ -38,8 +39,8 @@ TOPICS = Topics()
 class World:
     """An ingest over a store in memory, and what it published."""
 
-    def __init__(self) -> None:
-        self.store = DuckDBStore(Path(":memory:"))
+    def __init__(self, limits: Limits | None = None, store: Store | None = None) -> None:
+        self.store = store or DuckDBStore(Path(":memory:"))
         self.counters = Counters(MEANINGS)
         self.published: list[Publication] = []
         self.connected = True
@@ -50,6 +51,7 @@ class World:
             "main",
             self._publish,
             counters=self.counters,
+            limits=limits or Limits(),
             now=lambda: self.time,
         )
 
@@ -170,6 +172,81 @@ def test_malformed_messages_go_to_the_quarantine(world: World, message: Message)
     ((size, head),) = world.rows("SELECT size_bytes, head FROM quarantine")
     assert size == len(message.payload)
     assert head == message.payload[:1_024]
+
+
+def of_segments(*segments: object, number: int = 1) -> list[Cell]:
+    series = [Series("model", segment=str(each)) for each in segments]
+    return [cell(number, place, series=each) for place, each in enumerate(series)]
+
+
+def codes(answers: list[tuple[str, Ack]]) -> list[tuple[int, Code]]:
+    return [(each.sequence, each.code) for _, ack in answers for each in ack.refused]
+
+
+def test_a_device_has_so_many_series(world: World) -> None:
+    limited = World(Limits(series_per_device_max=3), world.store)
+    answers = limited.take_in(report(*of_segments(0, 1, 1)), report(*of_segments(0, 1, 2, 3)))
+    assert codes(answers) == [(3, Code.LIMIT)]
+    assert "series_per_device_max" in answers[0][1].refused[0].reason
+    assert limited.counters["over_limit"] == limited.counters["cells_refused"] == 1
+    other = report(*of_segments(7, 8, number=2), device="pi-2", topic="pi-2")
+    assert codes(limited.take_in(other)) == []
+    again = World(Limits(series_per_device_max=3), world.store)
+    assert codes(again.take_in(report(*of_segments(2, 4, 0, 1)))) == [(1, Code.LIMIT)]
+    assert codes(again.take_in(report(*of_segments(0, 5)))) == [(1, Code.LIMIT)]
+    assert world.rows("SELECT device, cells_refused FROM devices ORDER BY device") == [
+        ("pi-1", 3),
+        ("pi-2", 0),
+    ]
+
+
+def test_the_store_has_so_many_series(world: World) -> None:
+    limited = World(Limits(series_max=3), world.store)
+    limited.take_in(report(*of_segments(0, 1)))
+    other = report(*of_segments(0, 1, number=2), device="pi-2", topic="pi-2")
+    assert codes(limited.take_in(other)) == [(1, Code.LIMIT)]
+    assert codes(limited.take_in(report(*of_segments(0, 1, 2)))) == [(2, Code.LIMIT)]
+    assert codes(World(Limits(series_max=3), world.store).take_in(other)) == [(1, Code.LIMIT)]
+
+
+def test_the_store_has_so_many_devices(world: World) -> None:
+    limited = World(Limits(devices_max=2), world.store)
+    born = encode_presence(Presence(True, "edgemse 1", "run"))
+    limited.take_in(report(cell()), presence(born, "pi-2"), presence(born, "pi-3"))
+    third = report(cell(3), device="pi-3", topic="pi-3")
+    ((topic, ack),) = limited.take_in(third, presence(born, "pi-1"))
+    assert (topic, ack.refused[0].code) == ("edgemse/v1/pi-3/ack", Code.LIMIT)
+    assert "devices_max" in ack.refused[0].reason
+    found = world.rows("SELECT device FROM devices ORDER BY device")
+    assert found == [("pi-1",), ("pi-2",)]
+    assert limited.counters["over_limit"] == 2
+
+
+def test_known_series_that_were_forgotten_are_looked_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemse.collector.budget.KNOWN_MAX", 2)
+    limited = World(Limits(series_per_device_max=3), world.store)
+    for _ in range(2):
+        assert codes(limited.take_in(report(*of_segments(0, 1, 2)))) == []
+    assert codes(limited.take_in(report(*of_segments(0, 3)))) == [(1, Code.LIMIT)]
+
+
+def test_a_store_that_cannot_say_what_it_has_costs_no_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = World(Limits(series_per_device_max=2), world.store)
+    limited.take_in(report(*of_segments(0, 1)))
+
+    def broken() -> None:
+        raise StoreError("store x: input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "reading", broken)
+        ((_, ack),) = limited.take_in(report(*of_segments(0, 1), *of_segments(2, number=2)))
+        assert (len(ack.committed), ack.refused) == (2, ())
+        assert limited.counters["messages_dropped"] == 1
+    assert codes(limited.take_in(report(*of_segments(2, number=2)))) == [(0, Code.LIMIT)]
 
 
 def test_only_the_canonical_spelling_of_a_topic_counts(world: World) -> None:
