@@ -40,4 +40,8 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return getattr(import_module(LATER[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("edgemse")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

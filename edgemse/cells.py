@@ -19,6 +19,7 @@ __all__ = [
     "LEVELS_SECONDS",
     "OVERFLOW",
     "PRODUCER_BYTES",
+    "START_SECONDS_MAX",
     "Cell",
     "Identity",
     "SealedCell",

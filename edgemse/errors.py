@@ -27,6 +27,7 @@
     │   ├── OtherStoreError                    another store has the topic prefix
     │   └── StoreTakenOverError                another store came while the collector ran
     ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── OutputError                          what a command found cannot be written
     └── DemoError                            the demo cannot go on
 
 A message says what was got, what was wanted and what to do. `exit_code` is what the commands exit
@@ -49,6 +50,7 @@ __all__ = [
     "MergeError",
     "NotEnoughDataError",
     "OtherStoreError",
+    "OutputError",
     "PortInUseError",
     "SettingsError",
     "StateError",
@@ -231,3 +233,9 @@ class DemoError(EdgemseError):
     """A process of the demo has ended, or does not begin, for a reason that its message names."""
 
     exit_code = 81
+
+
+class OutputError(EdgemseError):
+    """Standard output does not take the answer: a full disk."""
+
+    exit_code = 84

@@ -6,6 +6,7 @@ ledger has the final revision, a Monitor when the agent says that it is durable.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -54,24 +55,30 @@ class OpenCell:
 
     __slots__ = (
         "_coverage",
+        "closes_at",
         "end",
         "final",
         "grown",
         "revision",
         "sequence",
         "series",
+        "since",
         "start",
         "stats",
         "window",
     )
 
-    def __init__(self, sequence: int, series: Series, window: Window) -> None:
+    def __init__(self, sequence: int, series: Series, window: Window, closes_at: float) -> None:
         self.sequence, self.series, self.window = sequence, series, window
+        self.closes_at = closes_at
+        """Wall seconds from which it may be made final."""
         self.start, self.end = window.start, window.end
         self.stats = ErrorStats()
         self._coverage: Coverage | None = None
         self.grown, self.final = True, False
         self.revision = 0
+        self.since: float | None = None
+        """When it grew first since it was written last, as its holder keeps it; None: not known."""
 
     @property
     def coverage(self) -> Coverage:
@@ -101,7 +108,9 @@ class Growing:
     Past `series_max` outputs and segments samples go into the segment "(overflow)" of their model,
     past twice that into the model "(overflow)"; the measure is kept. While more than half (three
     quarters) of `cells_max` cells are held, new windows are an hour (a day) wide; past twice
-    `cells_max` a sample that would need a new window is refused and counted. Not thread safe.
+    `cells_max` a sample that would need a new window is refused and counted. A cell that is opened
+    when its window is over already (a late label) stays open for `late_seconds`, so that a hundred
+    late labels are not a hundred final cells. `clock` gives wall seconds. Not thread safe.
     """
 
     def __init__(
@@ -113,9 +122,14 @@ class Growing:
         series_max: int = 1_000,
         cells_max: int = 5_000,
         producer: bytes | None = None,
+        late_seconds: float = 0.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.producer = producer or new_producer()
+        self._late_seconds, self._clock = late_seconds, clock
         self.width_seconds = width_seconds
+        self.full = False
+        """Set while there is no room for further cells where these go: none is opened then."""
         self._counters, self._grace_seconds = counters, grace_seconds
         self._series_max, self._cells_max = series_max, cells_max
         self._next_sequence = 0
@@ -174,7 +188,7 @@ class Growing:
     def close_ended(self, wall_seconds: float, *, everything: bool = False) -> None:
         """Make final what no later sample will reach; a late one opens another cell."""
         for key, cell in list(self._open.items()):
-            if everything or cell.end + self._grace_seconds <= wall_seconds:
+            if everything or cell.closes_at <= wall_seconds:
                 cell.final = cell.grown = True
                 del self._open[key]
 
@@ -194,13 +208,18 @@ class Growing:
         key = (admitted, Window.at(time_seconds, self._width()))
         cell = self._open.get(key)
         if cell is None:
-            if len(self._held) >= 2 * self._cells_max:
+            if self.full or len(self._held) >= 2 * self._cells_max:
                 return self._narrower(admitted, time_seconds)
-            cell = OpenCell(self.next_identity().sequence, *key)
+            cell = OpenCell(self.next_identity().sequence, *key, self._closes_at(key[1]))
             self._open[key] = self._held[cell.sequence] = cell
         if admitted is series:
             self._latest[series] = cell
         return cell
+
+    def _closes_at(self, window: Window) -> float:
+        on_time = window.end + self._grace_seconds
+        now = self._clock() if self._late_seconds else 0.0
+        return on_time if now < on_time else now + self._late_seconds
 
     def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return a cell of that time that was opened before windows became wider, or count."""

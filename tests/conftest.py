@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.line(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_mosquitto() -> None:
     if mosquitto_binary() is None:
         pytest.skip("no mosquitto on PATH")

@@ -164,24 +164,20 @@ def test_sigterm_loses_nothing_even_with_nobody_to_send_to(fleet: Fleet) -> None
 def test_lines_from_a_file_arrive_before_the_agent_ends(broker: Mosquitto, tmp_path: Path) -> None:
     collector = CollectorProcess(tmp_path / "fleet.duckdb", broker.address)
     collector.start()
-    lines = b'{"y_true": 1, "y_pred": 2}\nbad\n{"y_true": 1, "y_pred": 3}'  # no newline at the end
+    lines = (
+        b'{"y_true": 1, "y_pred": 2}\n\nbad\n{"y_true": 1, "y_pred": 3}'  # no newline at the end
+    )
     options = ["--broker", broker.address, "--device", "pi", "--ledger", str(tmp_path / "l")]
     ran = subprocess.run(
-        [*AGENT, *options, "--stdin", "--config", str(_no_socket(tmp_path))],
+        [*AGENT, *options, "--stdin"],
         input=lines,
         capture_output=True,
         timeout=60,
     )
     assert ran.returncode == 0
-    assert b"standard input, line 2: not JSON" in ran.stderr
+    assert b"standard input, line 3: not JSON" in ran.stderr
     assert total_of(collector.url)["total"]["mse"] == 2.5
     collector.close()
-
-
-def _no_socket(folder: Path) -> Path:
-    path = folder / "agent.toml"
-    path.write_text('device = "pi"\n')
-    return path
 
 
 def test_reports_again_and_out_of_order_change_nothing(fleet: Fleet) -> None:
@@ -189,8 +185,11 @@ def test_reports_again_and_out_of_order_change_nothing(fleet: Fleet) -> None:
     listener = Connection(
         Broker.at(fleet.broker.address, protocol=fleet.broker.protocol),
         "listener",
-        subscriptions=["edgemse/v1/+/report"],
-        on_message=lambda topic, payload: seen.append(Publication(topic, payload)),
+        handlers={
+            "edgemse/v1/+/report": lambda device, payload: seen.append(
+                Publication(f"edgemse/v1/{device}/report", payload)
+            )
+        },
     )
     listener.start(must_connect=True)
     for _ in range(4):

@@ -17,7 +17,7 @@ from support.broker import Mosquitto, free_port
 from support.waiting import eventually
 
 from edgemse.errors import BrokerError, BrokerRefusedError, SettingsError
-from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.mqtt import Broker, Connection, Handler, Publication
 from edgemse.mqtt import link as link_module
 from edgemse.mqtt.link import Link
 
@@ -33,14 +33,17 @@ def inbox() -> queue.SimpleQueue[tuple[str, bytes]]:
 def connect(inbox: queue.SimpleQueue[tuple[str, bytes]]) -> Iterator[Connect]:
     made: list[Connection] = []
 
+    def noted(topic: str) -> Handler:
+        stem = topic.rstrip("#")
+        return lambda rest, payload: inbox.put((stem + rest, payload))
+
     def start(
         address: Broker, *topics: str, must_connect: bool = True, **how: object
     ) -> Connection:
         connection = Connection(
             address,
             "test",
-            subscriptions=topics,
-            on_message=lambda topic, payload: inbox.put((topic, payload)),
+            handlers={topic: noted(topic) for topic in topics},
             rng=random.Random(1),
             **how,
         )
@@ -117,9 +120,7 @@ def test_birth_will_and_farewell_are_retained(
 
 def test_a_subscription_that_is_refused_is_told() -> None:
     # Mosquitto refuses none by itself, so this is what paho says when another broker does.
-    connection = Connection(
-        Broker("somewhere"), "test", subscriptions=["a/#"], on_message=lambda *_: None
-    )
+    connection = Connection(Broker("somewhere"), "test", handlers={"a/#": lambda *_: None})
     link = Link(connection.broker, "test", connection._script)
     link._subscribed([ReasonCode(PacketTypes.SUBACK, "Not authorized")])
     assert not link.up

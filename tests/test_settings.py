@@ -19,7 +19,7 @@ tls = true
 [windows]
 width_seconds = 3600
 [delivery]
-commit_seconds = 5
+durable_seconds = 5
 [attributes]
 site = "north"
 """
@@ -35,7 +35,7 @@ def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
     settings = read(write(tmp_path, GOOD))
     assert settings.ledger == Path("/tmp/ledger.sqlite")
     assert settings.windows.width_seconds == 3600
-    assert settings.delivery.commit_seconds == 5.0
+    assert settings.delivery.durable_seconds == 5.0
     assert settings.broker.broker().port == 8883
     assert settings.attributes == {"site": "north"}
 

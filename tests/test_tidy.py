@@ -52,10 +52,12 @@ MAY_IMPORT = {
     "stores": CELLS | {"presence"},
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
+    "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
-    "replay": LINE | {"edgemse_agent"},
+    "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
+    "__main__": {"cli"},
     "demo": None,
 }
 """Which rooms a room may import, itself apart; None: all of them. In the order of their ranks: a

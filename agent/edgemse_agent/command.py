@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgemse.errors import EdgemseError, SettingsError
-from edgemse_agent.service import Service
+from edgemse_agent.ledger import Ledger
+from edgemse_agent.service import Service, hardware_serial
 from edgemse_agent.settings import AgentSettings, read
 from edgemse_agent.status import ask
 
@@ -39,9 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
             settings.broker.check()
             print(f"ok: device {settings.device}, broker {settings.broker.address}")
             return 0
+        if options.command == "adopt":
+            return _adopt(settings)
         if options.command is not None:
             return _ask(settings, options.command)
         software = f"edgemse {version('edgemse')}"
+        print(
+            f"edgemse-agent: {software}, device {settings.device},"
+            f" broker {settings.broker.address}, ledger {settings.ledger}",
+            file=sys.stderr,
+        )
         service = Service(settings, software=software, stdin=options.stdin)
         left = asyncio.run(service.run())
     except EdgemseError as error:
@@ -58,8 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message}\n")
+        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message} (edgemse-agent -h says more)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,8 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["status", "release"],
-        help="ask the running agent: status as JSON, or release of the cells that it parked",
+        choices=["status", "release", "adopt"],
+        help="ask the running agent: status as JSON, or release of the cells that it parked;"
+        " adopt, while none runs: deliver what can be read in the ledgers that were put away",
     )
     parser.add_argument("--config", type=Path, help=f"settings file (default: {CONFIG} if there)")
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
@@ -81,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, metavar="FILE", help="the Unix socket for clients")
     parser.add_argument("--stdin", action="store_true", help="read JSON lines from standard input")
     parser.add_argument("--verbose", action="store_true", help="log what happens, too")
+    parser.add_argument("--version", action="version", version=f"edgemse {version('edgemse')}")
     return parser
 
 
@@ -92,7 +101,8 @@ def _settings(options: argparse.Namespace) -> AgentSettings:
     elif options.device or options.command:
         device = options.device or socket.gethostname()
         home = _state_home() / device
-        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=home / "agent.sock")
+        path = None if options.stdin else home / "agent.sock"
+        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)
     else:
         raise SettingsError(
             f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"
@@ -122,6 +132,19 @@ def _ask(settings: AgentSettings, request: str) -> int:
     except (OSError, ValueError) as error:
         raise SettingsError(f"no agent answers at {path}: {error}; is it running?") from None
     print(json.dumps(answer, indent=2))
+    return 0
+
+
+def _adopt(settings: AgentSettings) -> int:
+    """Take over what can be read in the ledgers that were put away, and print what that was."""
+    ledger = Ledger(settings.ledger, hardware=hardware_serial())
+    try:
+        found = [*ledger.taken, *ledger.adopt()]
+        waiting = ledger.waiting
+    finally:
+        ledger.close()
+    adopted = [{**taken._asdict(), "file": str(taken.file)} for taken in found]
+    print(json.dumps({"adopted": adopted, "cells_waiting": waiting}, indent=2))
     return 0
 
 

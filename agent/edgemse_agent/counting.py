@@ -12,6 +12,9 @@ MEANINGS = {
     "lines_bad": counter("lines refused with a complaint"),
     "lines_repeated": counter("lines of a session that had been taken already"),
     "lines_ignored": counter("lines of a session ignored until its client began again"),
+    "clients_refused": counter(
+        "clients of the socket refused, or displaced before their first line"
+    ),
     "samples": counter("pairs of y_true and y_pred that reached a window"),
     **growing.MEANINGS,
     "labels_nonfinite": counter(
@@ -19,11 +22,18 @@ MEANINGS = {
     ),
     "predictions_repeated": counter("predictions refused because their id and series were known"),
     "pending_evicted": counter("predictions or labels that pending_max let go before their time"),
+    "times_bounded": counter("samples without a time, counted at the nearest possible one"),
     "cells_relayed": counter("revisions of cells that Monitors sent"),
+    "cells_turned_away": counter("revisions that found no room; their Monitors keep them"),
     "cells_coarsened": counter("cells merged into wider windows, past ledger_cells_max"),
-    "cells_parked": counter("cells that the collector refused"),
+    "cells_parked": counter("cells that the collector refused, or the broker's limit"),
+    "parked_let_go": counter("parked cells forgotten, past parked_cells_max"),
+    "items_defective": counter("cells and ids that no ledger can hold, set aside in it as text"),
+    "defects": counter("failures of the agent itself, survived; the log has them"),
     "commits_failed": counter("ledger transactions that failed and were tried again"),
     "ledgers_set_aside": counter("ledgers put away as corrupt or another board's, in this run"),
+    "rows_lost": counter("cells and ids of a damaged ledger that could not be read"),
+    "commits_lost": counter("last commits that a damaged ledger lacked"),
     "reports": counter("reports handed to the broker"),
     "report_bytes": counter("payload bytes of the reports before the one that says so"),
     "reports_resent": counter("reports of which a cell had been handed over before"),
@@ -32,6 +42,6 @@ MEANINGS = {
     "stores_changed": counter("times that another store than before acknowledged"),
     "messages_bad": counter("acks and presences that could not be read"),
     "cells_waiting": gauge("cells that the collector has not committed, now"),
-    "cells_parked_now": gauge("cells that it refused, now"),
+    "cells_parked_now": gauge("cells that are parked, now"),
 }
 """Every number that a report's health carries, by name."""

@@ -86,7 +86,7 @@ class MonitorHello(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A question to the agent itself: `status`, or `release` of the parked cells."""
+    """To the agent itself: `status`, `release` of the parked cells, or `flush`: do not wait."""
 
     name: str
 
@@ -133,7 +133,7 @@ class _Session(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
-    request: Literal["status", "release"]
+    request: Literal["status", "release", "flush"]
 
 
 _KINDS: tuple[tuple[str, type], ...] = (

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from edgemse.errors import LedgerError
-from edgemse.mqtt import Connection, Publication
+from edgemse.errors import BrokerError, LedgerError
+from edgemse.mqtt import Connection, Handler, Publication
 from edgemse.presence import Presence, encode_presence
-from edgemse.topics import Topics
+from edgemse.topics import Topics, unescape
+from edgemse.wire import REPORT_BYTES_MAX
 from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
 from edgemse_agent.intake.clients import Clients
@@ -20,6 +23,7 @@ from edgemse_agent.intake.labels import LabelTopic
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.settings import AgentSettings
+from edgemse_agent.status import BrokerStatus
 
 __all__ = ["Service", "hardware_serial"]
 
@@ -45,8 +49,8 @@ class Service:
     def __init__(self, settings: AgentSettings, *, software: str, stdin: bool = False) -> None:
         self._settings, self._software, self._stdin = settings, software, stdin
         self._topics = Topics(settings.broker.prefix)
-        self._label_topic = self._topics.label(settings.device)
-        self._ack_topic = self._topics.ack(settings.device)
+        self._was_up = False
+        self._failure: BrokerError | None = None
 
     async def run(self) -> int:
         """Serve until stopped; return how many cells the collector has not committed."""
@@ -57,7 +61,8 @@ class Service:
         ledger = Ledger(self._settings.ledger, hardware=hardware_serial())
         self._agent = Agent(self._settings, ledger, SystemClock())
         self._clients = Clients(self._agent)
-        self._labels = LabelTopic(self._clients, self._answer_labels, self._label_topic)
+        self._loop.set_exception_handler(self._loop_failed)
+        threading.excepthook = self._thread_failed
         sockets = await self._open_intake()
         self._connection = self._connect()
         try:
@@ -66,6 +71,8 @@ class Service:
                 await self._pause()
         finally:
             await self._farewell(sockets)
+        if self._failure is not None:
+            raise self._failure
         return self._left
 
     def _connect(self) -> Connection:
@@ -76,9 +83,9 @@ class Service:
         connection = Connection(
             self._settings.broker.broker(),
             device,
-            subscriptions=[self._ack_topic, self._label_topic, self._topics.any_collector],
-            on_message=lambda topic, payload: self._soon(self._received, topic, payload),
+            handlers={name: self._later(h) for name, h in self._topic_handlers().items()},
             on_down=lambda: self._soon(agent.uplink.disconnected),
+            on_failure=lambda error: self._soon(self._connection_ended, error),
             birth=Publication(topic, encode_presence(online), retain=True),
             will=Publication(topic, self._offline, retain=True),
         )
@@ -89,19 +96,83 @@ class Service:
         with contextlib.suppress(RuntimeError):  # the loop has ended; so has what was to be told
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _received(self, topic: str, payload: bytes) -> None:
-        if topic == self._ack_topic:
-            self._agent.heard_ack(payload)
-        elif topic == self._label_topic:
-            self._labels.take(payload)
-        else:
-            self._agent.heard_collector(topic.rpartition("/")[2], payload)
+    def _topic_handlers(self) -> dict[str, Handler]:
+        """Return, by topic filter, what is done with what its wildcard stands for, and payload."""
+        device, agent = self._settings.device, self._agent
+        label = self._topics.label(device)
+        labels = LabelTopic(self._clients, self._answer_labels, label)
+        return {
+            self._topics.ack(device): lambda _, payload: agent.heard_ack(payload),
+            label: lambda _, payload: labels.take(payload),
+            self._topics.any_collector: lambda worker, payload: agent.heard_collector(
+                unescape(worker), payload
+            ),
+        }
+
+    def _later(self, handler: Handler) -> Handler:
+        """Return the handler as the connection's thread may call it: it runs in our loop."""
+        return lambda rest, payload: self._soon(handler, rest, payload)
+
+    def _connection_ended(self, error: BaseException) -> None:
+        """End: without its connection the agent would only fill its disk, and nobody would know."""
+        self._failure = BrokerError(
+            f"the connection to {self._settings.broker.address} ended for good: {error!r};"
+            " this is a defect in edgemse, a restart goes on where the ledger stands"
+        )
+        self._stopping.set()
+
+    def _loop_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Go on after a callback that failed; the next message may be a good one."""
+        where = str(context["message"])
+        self._agent.note_defect(where, context.get("exception") or RuntimeError(where))
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        name = failed.thread.name if failed.thread else "unknown"
+        error = failed.exc_value or failed.exc_type()
+        self._soon(self._agent.note_defect, f"thread {name} has ended", error)
 
     def _answer_labels(self, data: bytes) -> None:
         topic = self._topics.label_ack(self._settings.device)
         self._connection.publish(Publication(topic, data))
 
     def _tick(self) -> None:
+        connection, broker = self._connection, self._settings.broker
+        if connection.up and not self._was_up:
+            self._was_up = True
+            self._say_who_we_are()
+        self._agent.broker = BrokerStatus(
+            broker.address,
+            connection.up,
+            connection.connects,
+            connection.refused,
+            connection.last_error,
+        )
+        room = connection.payload_bytes_max(self._topics.report(self._settings.device))
+        self._agent.uplink.report_bytes_max = min(REPORT_BYTES_MAX, room)
+        try:
+            self._report()
+        except Exception as error:  # a bug costs a tick; the next one may be better off
+            self._agent.note_defect("a tick", error)
+
+    def _say_who_we_are(self) -> None:
+        """Warn where nobody else could tell this device from another."""
+        broker, device = self._settings.broker, self._settings.device
+        if not broker.username and not broker.tls:
+            log.warning(
+                "the broker %s let this device in without a name: so it does with everybody, who"
+                " can read and forge cells and acks; give it users and the access list of"
+                " docs/security.md",
+                broker.address,
+            )
+        elif broker.username not in ("", device):
+            log.warning(
+                "the device is called %r and its user at the broker %r: an access list by user"
+                " name denies its topics; give both one name",
+                device,
+                broker.username,
+            )
+
+    def _report(self) -> None:
         topic = self._topics.report(self._settings.device)
         for report in self._agent.tick():
             self._connection.publish(Publication(topic, report))
@@ -117,7 +188,7 @@ class Service:
             read_stdin(self._loop, self._clients, self._stopping.set if path is None else None)
         if path is None:
             return None
-        sockets = SocketServer(self._clients)
+        sockets = SocketServer(self._clients, self._agent.counters.count)
         await sockets.listen(path)
         return sockets
 

@@ -53,8 +53,9 @@ class PairingSettings:
 class DeliverySettings:
     """[delivery]: how soon durable, how much kept."""
 
-    commit_seconds: float = field(default=20.0, metadata=between(0.05, 3_600))
+    durable_seconds: float = field(default=75.0, metadata=between(0.05, 3_600))
     ledger_cells_max: int = field(default=50_000, metadata=between(100, 10_000_000))
+    parked_cells_max: int = field(default=10_000, metadata=between(0, 10_000_000))
     farewell_seconds: float = field(default=5.0, metadata=between(0, 600))
 
 

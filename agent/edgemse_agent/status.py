@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from sqlite3 import sqlite_version
 from typing import Any
 
 import msgspec
 
 from edgemse.cells import Series, Window
+from edgemse.wire import PROTOCOL_VERSION
 
-__all__ = ["ANSWER_SECONDS", "ParkedCell", "Status", "ask", "ask_status"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "VERSIONS",
+    "BrokerStatus",
+    "ParkedCell",
+    "Status",
+    "ask",
+    "ask_status",
+]
 
+VERSIONS = {
+    "edgemse": version("edgemse"),
+    "protocol": str(PROTOCOL_VERSION),
+    "python": platform.python_version(),
+    "sqlite": sqlite_version,
+}
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES_MAX = 4_194_304
 
@@ -26,20 +44,43 @@ class ParkedCell(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BrokerStatus(msgspec.Struct, frozen=True):
+    """The connection to the broker: whether it is up now, and how often it came up.
+
+    `refused` publications it did not take (too large, not allowed); `last_error` is what last went
+    wrong, empty: nothing.
+    """
+
+    address: str
+    connected: bool
+    connects: int
+    refused: int
+    last_error: str
+
+
 class Status(msgspec.Struct, frozen=True):
     """What an agent says of itself.
 
-    `parked` shows the oldest hundred; `store` is the id of the collector's store that acknowledged
-    last, empty before any did; `last_error` is the ledger's last, empty without one; `health` has
-    every counter and gauge, zeros included.
+    `run` is this start of it, as in its presence; `ledger` the id that clients know its ledger by;
+    `versions` of edgemse, the protocol, Python and SQLite. `broker` is null where nobody connects
+    (a replay). `parked` shows the oldest hundred, `set_aside` the ledger that this run put away;
+    `store` is the id of the collector's store that acknowledged last, empty before any did;
+    `last_error` is the agent's last, empty without one; `health` has every counter and gauge, zeros
+    included.
     """
 
     device: str
+    run: str
+    ledger: str
+    versions: Mapping[str, str]
+    clock_synchronised: bool
+    broker: BrokerStatus | None
     collector_online: bool
     cells_waiting: int
     reports_in_flight: int
     ids_waiting: int
     parked: list[ParkedCell]
+    set_aside: str
     store: str
     last_error: str
     health: Mapping[str, int]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from edgemse.cells import Identity, SealedCell
 from edgemse.counters import Counters
 from edgemse.presence import Presence, counts
-from edgemse.wire import REPORT_BYTES_MAX, Ack, Report, encode_report, sealed_size
-from edgemse_agent.ledger import Ledger, Refused, Written
+from edgemse.wire import REPORT_BYTES_MAX, Ack, Code, Report, encode_report, sealed_size
+from edgemse_agent.ledger import Held, Ledger, Refused, Written
+from edgemse_agent.pace import Pace
 from edgemse_agent.relay import Relay, Relayed
 
 __all__ = ["Stamp", "Uplink"]
 
 log = logging.getLogger(__name__)
 
-HEADER_BYTES = 8_192
-"""Room in a report for its header and health counters."""
+COUNTER_BYTES = 12
+"""A counter takes at most this beside its name: a length of up to 3 bytes, a number of 9."""
+CELL_ROOM_BYTES_MIN = 256
+"""With less room than this in a report nothing is handed over: hardly any cell would fit."""
+WORKERS_MAX = 1_000
+"""Collectors told apart; anybody may claim to be one where the broker has no access list."""
 REPORT_CELLS_MAX = 500
 IN_FLIGHT_MAX = 8
 """Reports handed over and not acknowledged; over restarts too, for exposed cells go first."""
@@ -40,6 +45,13 @@ class Stamp(NamedTuple):
 class _Flight(NamedTuple):
     cells: dict[Identity, int]
     deadline: float
+
+
+class _Envelope(NamedTuple):
+    """How many bytes a report leaves to its cells, and whether its counters are beside them."""
+
+    room: int
+    with_health: bool
 
 
 class _Pick(NamedTuple):
@@ -65,14 +77,21 @@ class Uplink:
         relay: Relay,
         counters: Counters,
         rng: random.Random,
+        pace: Pace,
     ) -> None:
+        self.report_bytes_max = REPORT_BYTES_MAX
+        """The smaller of that and what the broker takes; whoever connects to it says so."""
         self._device, self._run = device, run
         self._ledger, self._relay = ledger, relay
-        self._counters, self._rng = counters, rng
+        self._counters, self._rng, self._pace = counters, rng, pace
+        self._since: dict[Identity, float] = {}
+        """Of growing cells in the ledger: when the oldest sample came that was not handed over."""
         self._workers: dict[str, Presence] = {}
         self._flights: list[_Flight] = []
         self._unanswered = 0
-        self._last_report = float("-inf")
+        self._last_health = float("-inf")
+        self._too_small = 0
+        """The limit that was complained of last."""
 
     @property
     def online(self) -> bool:
@@ -94,6 +113,8 @@ class Uplink:
         known = self._workers.get(worker)
         if presence is None:
             self._workers.pop(worker, None)
+        elif known is None and len(self._workers) >= WORKERS_MAX:
+            self._counters.count("messages_bad")
         elif counts(None if known is None else known.run, presence):
             self._workers[worker] = presence
 
@@ -101,6 +122,21 @@ class Uplink:
         """Forget what was under way and who was online: the next connection tells anew."""
         self._workers.clear()
         self._flights.clear()
+
+    def written(self, cell: SealedCell, since: float) -> None:
+        """Take note of an own cell's revision that is in the ledger now.
+
+        A final one goes out at once. A growing one is safe there, and waits until its oldest sample
+        nears its age, so that a window goes out as few times as may be.
+        """
+        if cell.final:
+            self._since.pop(cell.identity, None)
+        else:
+            self._since.setdefault(cell.identity, since)
+
+    def hurry(self) -> None:
+        """Let the growing cells of the ledger go at once."""
+        self._since = dict.fromkeys(self._since, float("-inf"))
 
     def round(self, stamp: Stamp) -> list[bytes]:
         """Return the reports to hand over now; their cells are marked exposed already.
@@ -110,7 +146,14 @@ class Uplink:
         self._land_overdue(stamp.monotonic)
         if not self.online:
             return []
-        batches = self._batches(IN_FLIGHT_MAX - len(self._flights))
+        envelope = self._envelope(stamp)
+        if envelope.room < CELL_ROOM_BYTES_MIN:
+            if self._too_small != self.report_bytes_max:
+                self._too_small = self.report_bytes_max
+                log.error("reports of %d bytes have no room for cells", self._too_small)
+            return []
+        free = IN_FLIGHT_MAX - len(self._flights)
+        batches = self._batches(free, envelope.room, stamp.monotonic)
         picks = [pick for batch in batches for pick in batch]
         fresh = {
             pick.cell.identity: pick.cell.revision
@@ -119,11 +162,12 @@ class Uplink:
         }
         if fresh:
             self._ledger.expose(fresh)
-        reports = [self._report(batch, stamp) for batch in batches]
-        if not reports and stamp.monotonic - self._last_report >= HEALTH_SECONDS:
-            reports.append(self._encoded((), stamp))
-        if reports:
-            self._last_report = stamp.monotonic
+        reports = [self._report(batch, envelope.with_health, stamp) for batch in batches]
+        health_due = stamp.monotonic - self._last_health >= HEALTH_SECONDS
+        if health_due and not (reports and envelope.with_health):
+            reports.append(self._health_report(stamp))
+        if health_due or (reports and envelope.with_health):
+            self._last_health = stamp.monotonic
         return reports
 
     def acked(self, ack: Ack) -> None:
@@ -131,7 +175,12 @@ class Uplink:
         self._counters.count("acks")
         self._unanswered = 0
         self._note_store(ack.store)
-        self._park(ack)
+        self._park(
+            {
+                Identity(r.producer, r.sequence): Refused(r.revision, str(r.code), r.reason)
+                for r in ack.refused
+            }
+        )
         handed_over = self._relay.exposed(ack.committed)
         self._counters.count("acks_ahead", self._ledger.acked(ack.committed, handed_over))
         self._relay.acked(ack.committed)
@@ -157,17 +206,14 @@ class Uplink:
             )
         self._ledger.remember_store(store)
 
-    def _park(self, ack: Ack) -> None:
-        refused = {
-            Identity(r.producer, r.sequence): Refused(r.revision, str(r.code), r.reason)
-            for r in ack.refused
-        }
-        held = [r for r in self._relay.due() if r.cell.identity in refused and r.exposed]
+    def _park(self, refused: Mapping[Identity, Refused], *, unsent: bool = False) -> None:
+        if not refused:
+            return
+        held = [each for each in self._relay.named(refused) if each.exposed or unsent]
         if held:
             self._ledger.commit(Written(r.cell, True, r.exposed) for r in held)
             self._relay.durable((r.cell.identity, r.cell.revision) for r in held)
-        if refused:
-            self._counters.count("cells_parked", self._ledger.park(refused))
+        self._counters.count("cells_parked", self._ledger.park(refused, unsent=unsent))
 
     def _land_overdue(self, now: float) -> None:
         waiting = [flight for flight in self._flights if now < flight.deadline]
@@ -175,67 +221,100 @@ class Uplink:
             self._unanswered += 1
         self._flights = waiting
 
-    def _batches(self, room: int) -> list[list[_Pick]]:
-        """Fill up to `room` reports with cells that are due and not under way."""
-        if room <= 0:
+    def _batches(self, reports: int, room: int, now: float) -> list[list[_Pick]]:
+        """Fill up to so many reports, each of so much room, with cells due and not under way."""
+        if reports <= 0:
             return []
         flying = {identity for flight in self._flights for identity in flight.cells}
         batches: list[list[_Pick]] = []
-        size = REPORT_BYTES_MAX
-        for pick in self._due(len(flying) + room * REPORT_CELLS_MAX):
-            if pick.cell.identity in flying:
+        left = 0
+        too_large: dict[Identity, Refused] = {}
+        for pick in self._due(len(flying) + reports * REPORT_CELLS_MAX, now):
+            identity = pick.cell.identity
+            if identity in flying:
                 continue
-            flying.add(pick.cell.identity)
+            flying.add(identity)
             needed = sealed_size(pick.cell)
+            if needed > room:
+                why = f"a cell of up to {needed} bytes; the broker's limit leaves {room}"
+                too_large[identity] = Refused(pick.cell.revision, Code.LIMIT, why)
+                continue
             full = bool(batches) and len(batches[-1]) >= REPORT_CELLS_MAX
-            if full or size + needed > REPORT_BYTES_MAX - HEADER_BYTES:
-                if len(batches) == room:
+            if full or needed > left:
+                if len(batches) == reports:
                     break
                 batches.append([])
-                size = 0
+                left = room
             batches[-1].append(pick)
-            size += needed
+            left -= needed
+        self._park(too_large, unsent=True)
         return batches
 
-    def _due(self, limit: int) -> Iterable[_Pick]:
+    def _due(self, limit: int, now: float) -> Iterable[_Pick]:
         """Exposed cells first, then Monitors', then the ledger's oldest; the newest revision."""
-        held = self._ledger.due(limit)
-        relayed = self._relay.due()
-        in_memory = {r.cell.identity: r.cell.revision for r in relayed}
         own = [
             _Pick(h.cell, h.exposed, None)
-            for h in held
-            if h.cell.revision > in_memory.get(h.cell.identity, 0)
+            for h in self._ledger.due(limit + len(self._since))
+            if h.cell.revision > self._relay.revision(h.cell.identity) and self._is_ripe(h, now)
         ]
-        passed_on = [_Pick(r.cell, r.exposed, r) for r in relayed]
+        passed_on = [_Pick(r.cell, r.exposed, r) for r in self._relay.due(now)]
         return sorted(passed_on + own, key=lambda pick: not pick.exposed)
 
-    def _report(self, batch: list[_Pick], stamp: Stamp) -> bytes:
+    def _is_ripe(self, held: Held, now: float) -> bool:
+        since = self._since.get(held.cell.identity)
+        if since is None or held.exposed > held.acked:
+            return True
+        return now - since >= self._pace.publish_seconds
+
+    def _report(self, batch: list[_Pick], with_health: bool, stamp: Stamp) -> bytes:
         if any(pick.exposed for pick in batch):
             self._counters.count("reports_resent")
         for pick in batch:
             if pick.relayed is not None:
-                pick.relayed.exposed = pick.cell.revision
+                pick.relayed.expose()
+            self._since.pop(pick.cell.identity, None)
         first, longest = RESEND_SECONDS
         wait = min(longest, first * 2.0 ** min(self._unanswered, 16))
         deadline = stamp.monotonic + wait * self._rng.uniform(0.75, 1.25)
         cells = {pick.cell.identity: pick.cell.revision for pick in batch}
         self._flights.append(_Flight(cells, deadline))
-        return self._encoded(tuple(pick.cell for pick in batch), stamp)
-
-    def _encoded(self, cells: tuple[SealedCell, ...], stamp: Stamp) -> bytes:
+        sent = tuple(pick.cell for pick in batch)
         self._counters.count("reports")
+        return self._encoded(sent, self._numbers() if with_health else {}, stamp)
+
+    def _envelope(self, stamp: Stamp) -> _Envelope:
+        bare = self._bare_bytes(stamp)
+        whole = bare + sum(len(name) + COUNTER_BYTES for name in self._counters.meanings)
+        with_health = whole <= self.report_bytes_max // 2
+        return _Envelope(self.report_bytes_max - (whole if with_health else bare), with_health)
+
+    def _health_report(self, stamp: Stamp) -> bytes:
+        """Return a report without cells, with as many of the counters as fit, in their order."""
+        self._counters.count("reports")
+        room = self.report_bytes_max - self._bare_bytes(stamp)
+        health = {}
+        for name, value in self._numbers().items():
+            room -= len(name) + COUNTER_BYTES
+            if room >= 0:
+                health[name] = value
+        return self._encoded((), health, stamp)
+
+    def _bare_bytes(self, stamp: Stamp) -> int:
+        return len(encode_report(self._made((), {}, stamp)))
+
+    def _numbers(self) -> dict[str, int]:
         self._counters.set("cells_waiting", self._ledger.waiting + len(self._relay))
         self._counters.set("cells_parked_now", self._ledger.parked_now)
-        health = {name: value for name, value in self._counters.snapshot().items() if value}
-        report = Report(
-            self._device,
-            round(stamp.wall * 1000),
-            stamp.synchronised,
-            cells,
-            health,
-            self._run,
-        )
-        payload = encode_report(report)
+        return {name: value for name, value in self._counters.snapshot().items() if value}
+
+    def _made(self, cells: tuple[SealedCell, ...], health: dict[str, int], stamp: Stamp) -> Report:
+        time_ms = round(stamp.wall * 1000)
+        return Report(self._device, time_ms, stamp.synchronised, cells, health, self._run)
+
+    def _encoded(
+        self, cells: tuple[SealedCell, ...], health: dict[str, int], stamp: Stamp
+    ) -> bytes:
+        payload = encode_report(self._made(cells, health, stamp))
+        assert len(payload) <= self.report_bytes_max, (len(payload), self.report_bytes_max)
         self._counters.count("report_bytes", len(payload))
         return payload

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.cli import collector, demo, evaluate, fleet, gate, replay
 
 __all__ = ["app", "common"]
 
@@ -15,11 +15,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # its markup eats what stands in square brackets
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("collector")(collector.command)
 app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
+app.command("gate")(gate.command)
 app.add_typer(fleet.app, name="fleet")
 
 

@@ -45,6 +45,14 @@ def command(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where to serve HTTP [127.0.0.1:8080]."),
     ] = None,
+    http_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name that HTTP requests may ask for."),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who may ask over HTTP; a must beyond this machine."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings in TOML; options go before it.")
     ] = None,
@@ -73,7 +81,8 @@ def command(
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     values = read_toml(config) if config else {}
     _override(values, {"store": store, "http": http, "worker": worker})
-    _override(values, {"shared_group": shared_group})
+    _override(values, {"shared_group": shared_group, "http_hosts": http_host or None})
+    _override(values, {"tokens": tokens and str(tokens)})
     table = values.setdefault("broker", {})
     if isinstance(table, dict):
         _override(table, {"address": broker, "prefix": prefix, "username": username or None})
@@ -100,7 +109,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         signal.signal(number, lambda *_: over.set())
     with ExitStack() as stack:
         # The address first: nothing has to be undone if somebody else has it.
-        server = Server(settings.http)
+        server = Server(settings.http, hosts=settings.http_hosts, tokens=settings.tokens)
         stack.callback(server.close)
         store = open_store(settings.store)
         stack.callback(store.close)

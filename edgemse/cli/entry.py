@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from edgemse.errors import EdgemseError
 
@@ -12,7 +14,6 @@ __all__ = ["main"]
 EXIT_INTERRUPTED = 130
 EXIT_WRONG_USE = 64
 """EX_USAGE of sysexits.h; typer's own 2 means not enough data here."""
-TYPER_WRONG_USE = 2
 EXIT_UNAVAILABLE = 69
 OPTIONAL = frozenset(
     {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
@@ -22,12 +23,12 @@ OPTIONAL = frozenset(
 
 def main() -> int:
     """Run the command and return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell's >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for good
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
-        from edgemse.cli.app import app
-
-        app()
-    except SystemExit as end:  # how typer ends, always
-        return EXIT_WRONG_USE if end.code == TYPER_WRONG_USE else int(end.code or 0)
+        return _run()
     except EdgemseError as error:
         return _complain(str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -40,11 +41,23 @@ def main() -> int:
         )
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has gone; the interpreter must not try to flush into the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return 0
+
+
+def _run() -> int:
+    from typer import BadParameter
+
+    from edgemse.cli.app import app
+
+    wrong_use: Any = BadParameter.__bases__[0]  # where it is kept differs between typer's releases
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except wrong_use as error:
+        message: str = error.format_message()
+        if "\n" in message:  # a command that says nothing gets its help
+            print(message, file=sys.stderr)
+            return EXIT_WRONG_USE
+        command = error.ctx.command_path if error.ctx else "edgemse"
+        return _complain(f"{message} ({command} -h says more)", EXIT_WRONG_USE)
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli.options import By, Format, FormatOption
+from edgemse.cli.options import By, Decimal, Delimiter, Format, FormatOption, Na
 from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
-from edgemse.cli.samples import Columns, read_samples
+from edgemse.files import Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
@@ -30,19 +30,26 @@ def command(
         str | None, typer.Option(metavar="COLUMN", help="Weights of the samples [all 1].")
     ] = None,
     by: By = None,
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    na: Na = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure the error of predictions in CSV or Parquet files."""
+    """Measure the error of predictions in CSV or Parquet files.
+
+    Files may be compressed (gzip, bzip2, xz); - is standard input.
+    """
+    dialect = Dialect(delimiter, decimal, tuple(na or ()))
     by = by or []
     numbers = [y_true, y_pred, *([weight] if weight else [])]
     columns = Columns(numbers=list(dict.fromkeys(numbers)), texts=list(dict.fromkeys(by)))
     groups: dict[Key, ErrorStats] = {} if by else {(): ErrorStats()}
-    with progress_over(files) as progress:
-        for number, path in enumerate(files):
-            for chunk in read_samples(path, columns):
-                for key, rows in _grouped([chunk.texts[name] for name in by], chunk.rows):
+    with spooled(files) as plain, progress_over([path for _, path in plain]) as progress:
+        for number, (name, path) in enumerate(plain):
+            for chunk in read_samples(path, columns, dialect, name=name):
+                for key, rows in _grouped([chunk.texts[each] for each in by], chunk.rows):
                     stats = groups.setdefault(key, ErrorStats())
-                    stats.update_many(*(_taken(chunk.numbers[name], rows) for name in numbers))
+                    stats.update_many(*(_taken(chunk.numbers[each], rows) for each in numbers))
                 progress(number, chunk.done)
     show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form)
 

@@ -11,11 +11,12 @@ import typer
 
 from edgemse.cli.options import By, Format, FormatOption
 from edgemse.cli.output import show
+from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import SHORTHANDS, Option
 from edgemse.fleet.asking import answer_from
 from edgemse.fleet.questions import Question, questions
 
-__all__ = ["app"]
+__all__ = ["app", "command_of"]
 
 Source = Annotated[
     str,
@@ -36,13 +37,20 @@ Where = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def _command(question: Question) -> Callable[..., None]:
-    """Return a function with the question's options, for typer to make a command of."""
+def command_of(
+    question: Question, then: Callable[[Answer], None] = lambda _answer: None
+) -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of.
+
+    `then` is called with the answer after it is printed.
+    """
 
     def command(source: str, form: Format, **given: Any) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
         asked = question.parse(lists, now=time.time())
-        show(answer_from(source, question, asked), form)
+        answer = answer_from(source, question, asked)
+        show(answer, form)
+        then(answer)
 
     options = {"source": Source, "where": Where}
     options |= {"by": By} if question.by is not None else {}
@@ -79,4 +87,4 @@ def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's wo
 
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
 for _question in questions():
-    app.command(_question.name)(_command(_question))
+    app.command(_question.name)(command_of(_question))

@@ -14,11 +14,15 @@ __all__ = [
     "By",
     "CaFile",
     "CertFile",
+    "Decimal",
+    "Delimiter",
     "Format",
     "FormatOption",
     "KeyFile",
+    "Na",
     "PasswordFile",
     "PlaintextPassword",
+    "TimeUnit",
     "Username",
 ]
 
@@ -34,6 +38,20 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format,
     typer.Option("--format", help="A table for people, JSON for programs, CSV for spreadsheets."),
+]
+Delimiter = Annotated[
+    str, typer.Option(metavar="CHARACTER", help="Between the cells of a CSV file [its header's].")
+]
+Decimal = Annotated[
+    str, typer.Option(metavar=". or ,", help="The decimal mark of numbers written as text.")
+]
+Na = Annotated[
+    list[str] | None,
+    typer.Option("--na", metavar="TEXT", help="A text that means missing; may be repeated."),
+]
+TimeUnit = Annotated[
+    str | None,
+    typer.Option(metavar="s|ms|us|ns", help="What bare numbers of a time count since 1970."),
 ]
 By = Annotated[
     list[str] | None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
@@ -17,40 +18,67 @@ from rich.table import Table
 from rich.text import Text
 
 from edgemse.cli.options import Format
+from edgemse.errors import OutputError
 from edgemse.fleet.answers import Answer
 
-__all__ = ["console", "show"]
+__all__ = ["as_json", "console", "say", "show"]
 
 PIPE_COLUMNS = 200
 """Width of a table that goes into a file or a pipe."""
 
 
-def console() -> Console:
-    """Return a console on standard output, wide where nobody looks on."""
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PIPE_COLUMNS if wide else shutil.get_terminal_size().columns)
+def console(file: TextIO | None = None) -> Console:
+    """Return a console as standard output is, wide where nobody looks on; it writes to `file`."""
+    looked_at = sys.stdout.isatty()
+    wide = not looked_at and "COLUMNS" not in os.environ
+    columns = PIPE_COLUMNS if wide else shutil.get_terminal_size().columns
+    return Console(file=file, force_terminal=looked_at or None, width=columns)
+
+
+def say(text: str) -> None:
+    """Write to standard output, at once.
+
+    A reader that has gone is no error, and what the exit code says stays so.
+
+    Raises:
+        OutputError: it takes no more.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nor may the interpreter flush into the pipe at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"standard output: {error.strerror}") from None
+
+
+def as_json(document: object) -> str:
+    """Return one line of JSON, in letters that standard output has."""
+    plain = not sys.stdout.encoding.lower().startswith("utf")
+    return json.dumps(document, ensure_ascii=plain, allow_nan=False)
 
 
 def show(answer: Answer, form: Format) -> None:
     """Print an answer. That no cell was found stands on standard error too, in any form."""
-    if form is Format.JSON:
-        print(json.dumps(answer.to_json(), ensure_ascii=False, allow_nan=False))
-    elif form is Format.CSV:
-        _print_csv(answer)
-    else:
-        _print_table(answer)
+    texts = {Format.JSON: _json, Format.CSV: _csv, Format.TABLE: _table}
+    say(texts[form](answer))
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
         print(f"edgemse: {note}", file=sys.stderr)
 
 
-def _print_csv(answer: Answer) -> None:
-    """Print the rows with their names; what is not known is an empty cell."""
-    records = answer.records()
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def _json(answer: Answer) -> str:
+    return as_json(answer.to_json())
+
+
+def _csv(answer: Answer) -> str:
+    """Return the rows with their names; what is not known is an empty cell."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(answer.columns())
-    for record in records:
+    for record in answer.records():
         writer.writerow([_plain(record[name]) for name in answer.columns()])
+    return lines.getvalue().rstrip("\n")
 
 
 def _plain(value: Any) -> Any:
@@ -59,7 +87,7 @@ def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _print_table(answer: Answer) -> None:
+def _table(answer: Answer) -> str:
     shown = answer.table()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(shown.headings):
@@ -70,12 +98,21 @@ def _print_table(answer: Answer) -> None:
         table.add_section()
     for row in shown.below:
         table.add_row(*_texts(row), style="bold")
-    out = console()
+    page = _Page()
+    page.encoding = sys.stdout.encoding
+    out = console(page)
     out.print(table)
     for sentence in answer.sentences():
         out.print(Text(sentence), highlight=False)
     for note in answer.notes if answer.cells_found else answer.notes[1:]:
         out.print(Text(f"Note: {note}"), highlight=False)
+    return page.getvalue().rstrip("\n")
+
+
+class _Page(io.StringIO):
+    """A table before it is written: drawn for the encoding that it will be written in."""
+
+    encoding: str = "utf-8"
 
 
 def _texts(row: Sequence[str]) -> list[Text]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,23 +15,33 @@ from edgemse.cells import LEVELS_SECONDS
 from edgemse.cli.options import (
     CaFile,
     CertFile,
+    Decimal,
+    Delimiter,
     Format,
     FormatOption,
     KeyFile,
+    Na,
     PasswordFile,
     PlaintextPassword,
+    TimeUnit,
     Username,
 )
-from edgemse.cli.output import console
+from edgemse.cli.output import as_json, say
 from edgemse.cli.progress import progress_over
-from edgemse.cli.samples import Chunk, Columns, read_samples
 from edgemse.errors import SettingsError, UnacknowledgedError
-from edgemse.replay import Outcome, VirtualFleet, digest_of
+from edgemse.files import Dialect, spooled
+from edgemse.replay import Outcome, Roles, Rows, VirtualFleet, digest_of
+from edgemse.times import duration
 from edgemse.topics import DEFAULT_PREFIX, Topics
 
 __all__ = ["command"]
 
-UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
+LabelDelay = Annotated[
+    str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
+]
+Patience = Annotated[
+    str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
+]
 
 
 def command(
@@ -53,12 +62,12 @@ def command(
         str | None, typer.Option(metavar="COLUMN", help="A column that says the segment.")
     ] = None,
     window: Annotated[str, typer.Option(help="Width of a window: 10s, 1m, 5m, 1h, 1d.")] = "1h",
-    label_delay: Annotated[
-        str, typer.Option(metavar="TIME", help="Labels come this long after predictions.")
-    ] = "0s",
-    patience: Annotated[
-        str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
-    ] = "60s",
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    na: Na = None,
+    time_unit: TimeUnit = None,
+    label_delay: LabelDelay = "0s",
+    patience: Patience = "60s",
     prefix: Annotated[str, typer.Option(help="Topic prefix.")] = DEFAULT_PREFIX,
     username: Username = "",
     password_file: PasswordFile = None,
@@ -77,82 +86,41 @@ def command(
     """
     if version and version_column:
         raise SettingsError("--version and --version-column: wanted one of the two")
+    certificates = (ca_file, cert_file, key_file)
+    exposed = allow_plaintext_password
     place = BrokerSettings(
-        broker,
-        username,
-        password_file,
-        tls,
-        ca_file,
-        cert_file,
-        key_file,
-        allow_plaintext_password,
-        protocol,
-        prefix=prefix,
+        broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
     )
-    width, delay = _seconds(window, "--window"), _seconds(label_delay, "--label-delay")
+    roles = Roles(device, time, y_true, y_pred, version_column, segment)
+    dialect = Dialect(delimiter, decimal, tuple(na or ()), time_unit)
+    width, delay = _whole_seconds(window, "--window"), _whole_seconds(label_delay, "--label-delay")
     if width not in LEVELS_SECONDS:
         raise SettingsError(f"--window {window}: wanted one of 10s, 1m, 5m, 1h, 1d")
-    rows = _Rows(files, device, time, y_true, y_pred, version_column, segment)
-    fleet = VirtualFleet(
-        place.broker(),
-        Topics(prefix),
-        digest_of(files, [*rows.names(), model, version, str(width), str(delay)]),
-        model=model,
-        version=version,
-        width_seconds=width,
-        label_delay_seconds=delay,
-    )
-    _deliver(fleet, rows, _seconds(patience, "--patience"))
+    with spooled(files) as plain:
+        options = [*roles.names(), model, version, str(width), str(delay), repr(dialect)]
+        fleet = VirtualFleet(
+            place.broker(),
+            Topics(prefix),
+            digest_of([path for _, path in plain], options),
+            model=model,
+            version=version,
+            width_seconds=width,
+            label_delay_seconds=delay,
+        )
+        _deliver(fleet, Rows(plain, roles, dialect), duration(patience))
     _show(fleet.outcome, form)
     if fleet.outcome.cells_refused:
         raise typer.Exit(UnacknowledgedError.exit_code)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rows:
-    """The files, and which column is what."""
-
-    files: list[Path]
-    device: str
-    time: str
-    y_true: str
-    y_pred: str
-    version: str | None
-    segment: str | None
-
-    def names(self) -> list[str]:
-        names = (self.device, self.time, self.y_true, self.y_pred, self.version, self.segment)
-        return ["\0" if name is None else name for name in names]
-
-    def feed(self, fleet: VirtualFleet) -> None:
-        """Hand over every row, in the order of the files."""
-        texts = [name for name in (self.device, self.version, self.segment) if name]
-        columns = Columns([self.y_true, self.y_pred], list(dict.fromkeys(texts)), [self.time])
-        with progress_over(self.files) as progress:
-            for number, path in enumerate(self.files):
-                for chunk in read_samples(path, columns):
-                    self._feed_chunk(fleet, chunk)
-                    progress(number, chunk.done)
-
-    def _feed_chunk(self, fleet: VirtualFleet, chunk: Chunk) -> None:
-        none = [None] * chunk.rows
-        rows = zip(
-            chunk.texts[self.device],
-            chunk.texts[self.version] if self.version else none,
-            chunk.texts[self.segment] if self.segment else none,
-            chunk.times[self.time],
-            chunk.numbers[self.y_true],
-            chunk.numbers[self.y_pred],
-            strict=True,
-        )
-        for name, version, part, at, y_true, y_pred in rows:
-            fleet.feed(name, (None, version, None, part), at, y_true, y_pred)
-
-
-def _deliver(fleet: VirtualFleet, rows: _Rows, patience_seconds: float) -> None:
+def _deliver(fleet: VirtualFleet, rows: Rows, patience_seconds: float) -> None:
+    paths = [path for _, path in rows.files]
+    with progress_over(paths) as progress:
+        rows.check(progress)
     fleet.start()
     try:
-        rows.feed(fleet)
+        with progress_over(paths) as progress:
+            rows.feed(fleet, progress)
         with Console(stderr=True).status("delivering") as status:
             fleet.finish(
                 patience_seconds=patience_seconds,
@@ -162,25 +130,27 @@ def _deliver(fleet: VirtualFleet, rows: _Rows, patience_seconds: float) -> None:
         fleet.stop()
 
 
-def _seconds(text: str, option: str) -> int:
-    """Return the seconds of 10s, 5m (or 5min), 1h, 1d; the bare number means seconds."""
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text[len(number) :] or "s"
-    if not number.isdecimal() or unit not in UNITS:
-        raise SettingsError(f"{option} {text!r}: wanted a number and s, m, h or d, such as 90s")
-    return int(number) * UNITS[unit]
+def _whole_seconds(text: str, option: str) -> int:
+    try:
+        seconds = duration(text)
+    except SettingsError as error:
+        raise SettingsError(f"{option}: {error}") from None
+    if seconds != int(seconds):
+        raise SettingsError(f"{option} {text!r}: wanted whole seconds")
+    return int(seconds)
 
 
 def _show(outcome: Outcome, form: Format) -> None:
+    acknowledged = not outcome.cells_refused
     if form is Format.JSON:
-        print(json.dumps(dataclasses.asdict(outcome) | {"acknowledged": True}))
-        return
-    console().print(
-        f"{outcome.rows:,} rows of {outcome.devices:,} devices: {outcome.cells:,} cells in"
-        f" {outcome.reports:,} reports ({outcome.report_bytes:,} bytes), all acknowledged",
-        highlight=False,
-    )
+        say(as_json(dataclasses.asdict(outcome) | {"acknowledged": acknowledged}))
+    else:
+        settled = "all acknowledged" if acknowledged else f"{outcome.cells_refused:,} refused"
+        say(
+            f"{outcome.rows:,} rows of {outcome.devices:,} devices: {outcome.cells:,} cells in"
+            f" {outcome.reports:,} reports ({outcome.report_bytes:,} bytes), {settled}"
+        )
     if outcome.rows_without_time:
         print(f"{outcome.rows_without_time:,} rows without a time were left out", file=sys.stderr)
-    if outcome.cells_refused:
-        print(f"{outcome.cells_refused:,} cells were refused by the collector", file=sys.stderr)
+    for reason, cells in outcome.refusals.items():
+        print(f"{cells:,} cells were refused by the collector: {reason}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edgemse.broker import BrokerSettings
 from edgemse.errors import SettingsError
@@ -27,6 +28,10 @@ class CollectorSettings:
 
     store: str
     http: str = "127.0.0.1:8080"
+    http_hosts: list[str] = field(default_factory=list)
+    """Further names that an HTTP request may ask for in its Host header."""
+    tokens: Path | None = None
+    """The file of tokens without which HTTP answers nobody; None: answers on this machine only."""
     worker: str = "main"
     """Names the collector on its broker; of several each needs its own."""
     shared_group: str = ""

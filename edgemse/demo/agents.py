@@ -23,13 +23,13 @@ protocol = {protocol}
 width_seconds = 10
 
 [delivery]
-commit_seconds = {commit_seconds}
+durable_seconds = {durable_seconds}
 farewell_seconds = {farewell_seconds}
 
 [attributes]
 signal = {signal}
 """
-COMMIT_SECONDS = 3.0
+DURABLE_SECONDS = 3.0
 FAREWELL_SECONDS = 30.0
 ANSWER_SECONDS = 1.0
 
@@ -51,7 +51,7 @@ class DemoAgent:
             "socket": str(self.socket),
             "broker": broker,
             "protocol": protocol,
-            "commit_seconds": COMMIT_SECONDS,
+            "durable_seconds": DURABLE_SECONDS,
             "farewell_seconds": FAREWELL_SECONDS,
             "signal": self.signal,
         }

@@ -63,7 +63,8 @@ class Answer:
         >>> DevicesAnswer(asked=Asked(), devices=()).records()
         []
         """
-        return [dict(_flat(row)) for row in getattr(self, self.ROWS)]
+        nothing = dict.fromkeys(self._by(), "")  # a row of all groups has no value of its own
+        return [nothing | dict(_flat(row)) for row in getattr(self, self.ROWS)]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a pandas DataFrame; needs pandas."""

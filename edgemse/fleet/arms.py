@@ -25,6 +25,7 @@ __all__ = [
     "holm",
     "paired",
     "pooled",
+    "usable",
 ]
 
 Arm: TypeAlias = Mapping[str, ErrorStats]

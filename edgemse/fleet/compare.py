@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from edgemse.fleet.arms import Arm, Estimate
     from edgemse.fleet.windows import Windows
 
-__all__ = ["OPTIONS", "QUESTION", "CompareAnswer", "Needed", "Segment", "Tail", "ask", "estimates"]
+__all__ = [
+    "OPTIONS",
+    "QUESTION",
+    "CompareAnswer",
+    "Compared",
+    "Needed",
+    "Pooled",
+    "Segment",
+    "Tail",
+    "ask",
+    "estimates",
+]
 
 ALPHA = 0.05
 TAILS = (0.5, 0.9, 0.95, 0.99)
@@ -223,11 +234,11 @@ def estimates(reading: Reading, asked: Asked) -> dict[tuple[str, ...], Compared]
     Devices are the unit; where there are too few of them, windows are.
     """
     from edgemse.fleet.arms import by_devices, by_windows
-    from edgemse.fleet.windows import windows_of
+    from edgemse.fleet.windows import WINDOWS_MAX, usual_step
 
     sides = _sides(asked)
     arms = [_arms(reading, side) for side in sides]
-    step, _ = windows_of(reading, replace(asked, by=()), 1)
+    step = usual_step(reading, asked, WINDOWS_MAX)
     windows = [_windows(reading, side, step) for side in sides]
     found = {}
     for key in [(), *sorted((arms[0].keys() | arms[1].keys()) - {()})]:

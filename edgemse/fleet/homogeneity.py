@@ -16,6 +16,7 @@ __all__ = [
     "COUNT_MIN_OF_FEW",
     "FEW",
     "Homogeneity",
+    "brown_forsythe",
     "homogeneity",
     "moderated",
     "testable",
@@ -100,17 +101,18 @@ def homogeneity(noise: Noise) -> Homogeneity:
         return NOTHING
     if len(n) <= FEW and not noise.from_windows.all():
         shrink = np.sqrt(1 + 2 / noise.relative_freedom)
-        raw = _brown_forsythe(n, x, s2, s2 / shrink, noise.freedom)
+        raw = brown_forsythe(n, x, s2, s2 / shrink, noise.freedom)
         relative = s2 / x**2
-        log = _brown_forsythe(n, np.log(x), relative, relative / shrink, noise.relative_freedom)
+        log = brown_forsythe(n, np.log(x), relative, relative / shrink, noise.relative_freedom)
         return max(raw, log, key=lambda found: found.p_value)
     c2 = moderated(noise)
     theta = (n * x).sum() / n.sum()
     vt = c2 * theta**2 / n * (n * s2).sum() / (c2 * x**2).sum()
-    return _brown_forsythe(n, x, s2, vt, noise.freedom)
+    return brown_forsythe(n, x, s2, vt, noise.freedom)
 
 
-def _brown_forsythe(n: Numbers, x: Numbers, s2: Numbers, vt: Numbers, nu: Numbers) -> Homogeneity:
+def brown_forsythe(n: Numbers, x: Numbers, s2: Numbers, vt: Numbers, nu: Numbers) -> Homogeneity:
+    """Return the test of `homogeneity` with its variances vt: of means x of n values each."""
     f = n / n.sum()
     theta = (f * x).sum()
     between = (n * (x - theta) ** 2).sum()

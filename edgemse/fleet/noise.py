@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from scipy.special import polygamma
 from edgemse.fleet.windows import Numbers, Windows, ewc, following
 from edgemse.stats.error_stats import ErrorStats
 
-__all__ = ["WINDOWS_MIN", "Noise", "freedom", "noise_of"]
+__all__ = ["WINDOWS_MIN", "Noise", "assumptions", "freedom", "noise_of"]
 
 WINDOWS_MIN = 10
 """Windows of a group from which its dependence can be estimated."""
@@ -74,7 +74,8 @@ def noise_of(
 
     The design effect is max(1, sum of variances from windows / sum of independent ones) over the
     groups that have ten windows (in the manner of Kish 1965). Windows of K values with a pooled
-    lag-1 autocorrelation r are worth K (1 - r) / (1 + r): below WORTH_MIN they are too close.
+    lag-1 autocorrelation r (less its standard error) are worth K (1 - r) / (1 + r): below WORTH_MIN
+    they are too close.
     """
     usable = {key: stats for key, stats in groups.items() if stats.count >= 2}
     keys = list(usable)
@@ -84,6 +85,8 @@ def noise_of(
     found = windows or {}
     long = {key: found[key] for key in keys if key in found and len(found[key].mse) >= WINDOWS_MIN}
     r = following([each.mse for each in long.values()]) if long else 0.0
+    # Less one standard error: a few windows that follow each other by chance are no reason yet.
+    r -= sum(len(each.mse) for each in long.values()) ** -0.5 if long else 0.0
     worth = (1 - max(r, 0.0)) / (1 + max(r, 0.0))
     close = {key for key, each in long.items() if len(each.mse) * worth < WORTH_MIN}
     waves = {key: ewc(each.mse, each.weight) for key, each in long.items() if key not in close}
@@ -116,6 +119,29 @@ def noise_of(
         effect if known else float("nan"),
         bool(close) and not waves,
     )
+
+
+INDEPENDENT = (
+    "intervals and p-values assume samples that do not depend on each other (no group has ten"
+    " windows that could show it); errors that follow each other make them too small"
+)
+TOO_CLOSE = (
+    "not enough data: windows follow each other so closely that their span is too short to tell"
+    " noise from differences; ask over a longer time"
+)
+
+
+def assumptions(noise: Noise) -> Iterator[str]:
+    """Yield what the noise takes for granted, in words; nothing where windows show it all."""
+    if noise.too_close:
+        yield TOO_CLOSE
+    elif not noise.from_windows.any():
+        yield INDEPENDENT
+    elif not noise.from_windows.all():
+        yield (
+            f"{int((~noise.from_windows).sum())} of {len(noise.keys)} groups have too few windows:"
+            " their noise is that of independent samples times the design effect of the others"
+        )
 
 
 def freedom(stats: ErrorStats) -> float:

@@ -21,7 +21,11 @@ __all__ = ["NAMES", "Question", "answer", "find", "questions"]
 NAMES = (
     "devices",
     "variance",
+    "segments",
+    "trend",
     "compare",
+    "drift",
+    "gate",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, Table, percent, text
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.components import Anova, anova, components_of
+from edgemse.fleet.explaining import OPTION, Explained, explained
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.intervals import rmse_intervals
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.welch import Welch, welch
@@ -36,14 +38,6 @@ __all__ = [
 
 FLAG_COUNT_MIN = 20
 """Samples of a group below which it is never flagged: no interval holds there (numerics.md)."""
-INDEPENDENT = (
-    "intervals and p-values assume samples that do not depend on each other (no group has ten"
-    " windows that could show it); errors that follow each other make them too small"
-)
-TOO_CLOSE = (
-    "not enough data: windows follow each other so closely that their span is too short to tell"
-    " noise from differences; ask over a longer time"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +126,8 @@ class VarianceAnswer(Answer):
     total: Figures
     variance: Differences
     between: Between
+    explained: tuple[Explained, ...] = ()
+    """What each attribute of `explain` explains; empty unless asked."""
 
     def table(self) -> Table:
         """Return a line for each group and one for all."""
@@ -168,6 +164,12 @@ class VarianceAnswer(Answer):
             f" {text(bias.f)}, p = {text(bias.p_value)} (from {bias.method}); variance between"
             f" {text(found.anova.var_between)}, within {text(found.anova.var_within)}"
         )
+        for each in self.explained:
+            yield (
+                f"{each.name} explains {percent(each.share)} of how groups differ (95 %:"
+                f" {percent(each.low)} to {percent(each.high)}; p = {text(each.p_value)};"
+                f" {each.values} values, {each.groups} groups)"
+            )
 
     def plot(self) -> plotly.Figure:
         """Return the groups' RMSE with their intervals; materially worse ones are red."""
@@ -185,12 +187,43 @@ def ask(reading: Reading, asked: Asked) -> VarianceAnswer:
     """Compare the errors of groups (devices, unless told otherwise) and split their variance.
 
     Groups by device, model, version, output, segment, hour_of_day, weekday, or an attribute that
-    the devices report. What is noise is seen from window to window.
+    the devices report. What is noise is seen from window to window. With --explain, how much of the
+    differences each attribute explains.
     """
     from edgemse.fleet.windows import windows_of  # numpy and scipy take 0.2 s
 
     groups = merged(reading, asked).stats()
-    return of_states(asked, groups, windows_of(reading, asked, len(groups))[1])
+    windows = windows_of(reading, asked, len(groups))[1]
+    found = of_states(asked, groups, windows)
+    if asked.options["explain"] is None:
+        return found
+    return _with_reasons(reading, found, groups, windows)
+
+
+def _with_reasons(
+    reading: Reading,
+    found: VarianceAnswer,
+    groups: Mapping[tuple[str, ...], ErrorStats],
+    windows: Mapping[tuple[str, ...], Windows],
+) -> VarianceAnswer:
+    from edgemse.fleet.homogeneity import testable
+    from edgemse.fleet.noise import noise_of
+
+    noise = noise_of(groups, windows)
+    reasons = tuple(explained(reading, found.asked, noise.taken(testable(noise))))
+    notes = [
+        f"not enough data: {each.name} has {each.values} values that two groups or more have, in"
+        f" {each.groups} groups"
+        for each in reasons
+        if math.isnan(each.share)
+    ]
+    notes += [
+        f"{each.mixed} groups have had several values of {each.name}; they count for the one that"
+        " most of their samples have"
+        for each in reasons
+        if each.mixed
+    ]
+    return replace(found, explained=reasons, notes=(*found.notes, *notes))
 
 
 def of_states(
@@ -208,7 +241,7 @@ def of_states(
     differences = Differences(
         **components_of(noise)._asdict(), anova=anova(groups), bias=welch(groups, windows)
     )
-    standing = _standing(noise)
+    standing, intervals = _standing(noise), rmse_intervals(noise, groups)
     none: dict[str, Any] = {"low": math.nan, "high": math.nan, "ratio": math.nan}
     none |= {"unusual": None, "materially_worse": None}
     return VarianceAnswer(
@@ -216,7 +249,7 @@ def of_states(
         groups=tuple(
             VarianceGroup(
                 **Figures.values_of(dict(zip(asked.by, key, strict=True)), stats),
-                **none | _interval(noise, key, stats) | standing.get(key, {}),
+                **none | standing.get(key, {}) | intervals[key],
             )
             for key, stats in groups.items()
         ),
@@ -225,20 +258,6 @@ def of_states(
         between=between,
         notes=tuple(_notes(noise, int(enough.sum()), differences, between)),
     )
-
-
-def _interval(noise: Noise, key: Any, stats: ErrorStats) -> dict[str, float]:
-    """Return the wider interval of the state's own and that by windows, on the log scale."""
-    low, high = stats.rmse_interval()
-    if key in noise.keys and not math.isnan(low) and low > 0:
-        from scipy.special import stdtrit
-
-        place = noise.keys.index(key)
-        if noise.from_windows[place]:
-            cv = math.sqrt(noise.variance[place]) / noise.mse[place]
-            reach = math.exp(float(stdtrit(noise.freedom[place], 0.975)) * cv / 2)
-            low, high = min(low, stats.rmse / reach), max(high, stats.rmse * reach)
-    return {"low": low, "high": high}
 
 
 def _between(noise: Noise) -> Between:
@@ -280,21 +299,17 @@ def _standing(noise: Noise) -> dict[Any, dict[str, Any]]:
 
 
 def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> Iterator[str]:
+    from edgemse.fleet.noise import assumptions
+
     if len(noise.keys) < 2:
         return
-    if noise.too_close:
-        yield TOO_CLOSE
-    elif not noise.from_windows.any():
-        yield INDEPENDENT
-    elif not noise.from_windows.all():
-        yield (
-            f"{int((~noise.from_windows).sum())} of {len(noise.keys)} groups have too few windows:"
-            " their noise is that of independent samples times the design effect of the others"
-        )
+    yield from assumptions(noise)
     left_out = len(noise.keys) - tested
     if left_out and not noise.too_close:
         some = f"{left_out} of {len(noise.keys)} groups have too few samples to be tested"
         yield f"not enough data: {some}" if tested < 2 else f"{some} and are left out"
+    if not (noise.mse > 0).all():
+        yield "a group is without any error: its log MSE is none, and groups cannot be tested"
     if between.method == "q-profile":
         yield (
             "the interval of what groups differ by assumes that log MSE scatters normally between"
@@ -308,4 +323,4 @@ def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> I
         yield f"ANOVA's component between groups comes out below 0 ({below:.6g}), reported as 0"
 
 
-QUESTION = Question("variance", ask, VarianceAnswer)
+QUESTION = Question("variance", ask, VarianceAnswer, options=(OPTION,))

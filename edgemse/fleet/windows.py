@@ -12,9 +12,20 @@ from numpy.typing import NDArray
 
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.selection import key_text, select
-from edgemse.stores.base import Reading
+from edgemse.stores.base import Reading, Rows
 
-__all__ = ["Ewc", "Numbers", "Windows", "ewc", "following", "windows_of"]
+__all__ = [
+    "STEPS_SECONDS",
+    "WINDOWS_MAX",
+    "Ewc",
+    "Numbers",
+    "Windows",
+    "ewc",
+    "following",
+    "usual_step",
+    "wider",
+    "windows_of",
+]
 
 Numbers: TypeAlias = NDArray[np.float64]
 
@@ -28,7 +39,7 @@ MOST = 0.9
 """A step is as wide as the windows of this share of the samples."""
 WIDTHS = (
     "SELECT window_width_seconds, CAST(sum(count) AS BIGINT), min(window_start_seconds),"
-    " max(window_start_seconds) FROM ({}) AS chosen GROUP BY window_width_seconds"
+    " max(window_start_seconds), count(*) FROM ({}) AS chosen GROUP BY window_width_seconds"
     " ORDER BY window_width_seconds"
 )
 SUMS = (
@@ -70,7 +81,8 @@ def windows_of(
     Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
     most 720 of them a group and a million in all. No sample: width 0 and no group.
     """
-    step = step_seconds or _step(reading, asked, groups)
+    most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
+    step = usual_step(reading, asked, most) if step_seconds is None else step_seconds
     if not step:
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
@@ -86,19 +98,29 @@ def windows_of(
     return step, found
 
 
-def _step(reading: Reading, asked: Asked, groups: int) -> int:
-    selection = select(reading, asked, by=())
-    widths = [
-        row for row in reading.rows(WIDTHS.format(selection.sql), selection.parameters) if row[1]
-    ]
+def usual_step(reading: Reading, asked: Asked, most: int = WINDOWS_MAX) -> int:
+    """Return a step as wide as most windows that are asked for, or wider: `most` steps at most.
+
+    0 where there is no sample.
+    """
+    widths = [row for row in _widths(reading, asked) if row[1]]
     if not widths:
         return 0
     counts = np.cumsum([row[1] for row in widths])
     usual = widths[int(np.searchsorted(counts, MOST * counts[-1]))][0]
     span = max(row[3] + row[0] for row in widths) - min(row[2] for row in widths)
-    most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
     fitting = [step for step in STEPS_SECONDS if step >= usual and span <= most * step]
     return int(fitting[0] if fitting else STEPS_SECONDS[-1])
+
+
+def wider(reading: Reading, asked: Asked, step_seconds: int) -> int:
+    """Return how many of the cells that are asked for are wider than a step."""
+    return sum(row[4] for row in _widths(reading, asked) if row[0] > step_seconds)
+
+
+def _widths(reading: Reading, asked: Asked) -> Rows:
+    selection = select(reading, asked, by=())
+    return reading.rows(WIDTHS.format(selection.sql), selection.parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from edgemse.cells import Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.monitor.checks import checked_names
+from edgemse.monitor.session import FLUSH
 from edgemse.stats.measures import FollowedLoss
 
 __all__ = ["CellConversation"]
@@ -36,6 +37,7 @@ class CellConversation:
         """The error's cell that each output and segment used last: nearly always the next's."""
         self._durable: dict[int, int] = {}
         self._again = True
+        self._flush = False
 
     @property
     def producer(self) -> bytes:
@@ -109,8 +111,16 @@ class CellConversation:
         self._again = True
         return _line({"producer": self.producer.hex()})
 
+    def flush(self) -> None:
+        """Ask the agent not to wait with these cells."""
+        self._flush = True
+
     def heard(self, reply: Mapping[str, Any]) -> None:
-        """Take what the agent says: the width that it wants, what is durable, what it refuses."""
+        """Take what the agent says: the width that it wants, what is durable, what it refuses.
+
+        It says `again` when it has room for what it turned away.
+        """
+        self._again |= bool(reply.get("again"))
         self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
         for sequence, revision in reply.get("durable_cells", ()):
             self._take_durable(sequence, revision)
@@ -120,11 +130,15 @@ class CellConversation:
     def due(self) -> list[bytes]:
         """Return the lines of the cells that grew, after a hello also of those not durable."""
         again, self._again = self._again, False
-        return [
+        lines = [
             self._cell_line(cell)
             for cell in self._growing
             if cell.grown or (again and self._durable.get(cell.sequence, 0) < cell.revision)
         ]
+        if self._flush:
+            self._flush = False
+            lines.append(FLUSH)
+        return lines
 
     @property
     def undurable(self) -> int:

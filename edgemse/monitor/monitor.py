@@ -226,7 +226,6 @@ class Monitor:
         While the collector answers it takes about a second, else until the agent's next commit.
         """
         end = time.monotonic() + timeout_seconds
-        self._wake()
         with self._durable:
             while self._cells.undurable or len(self._session):
                 left = end - time.monotonic()
@@ -235,7 +234,11 @@ class Monitor:
                         f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
-                self._durable.wait(left)
+                # Asked anew each time: a connection that breaks takes the request with it.
+                self._cells.flush()
+                self._session.flush()
+                self._wake()
+                self._durable.wait(min(left, SEND_EVERY_SECONDS))
 
     def close(self, timeout_seconds: float = 60.0) -> None:
         """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable.

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["SessionConversation"]
+__all__ = ["FLUSH", "SessionConversation"]
+
+FLUSH = b'{"request": "flush"}\n'
+"""Asks the agent not to wait until what it has is old enough."""
 
 
 class SessionConversation:
@@ -40,6 +43,7 @@ class SessionConversation:
         self._next: int | None = None
         """The number of the next line to send on this connection; None until the agent said."""
         self._greet = False
+        self._flush = False
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -55,6 +59,10 @@ class SessionConversation:
         """Return the first line of a connection, or of a new session on it."""
         self._next, self._greet = None, False
         return _line({"session": self._session, "from": self._first})
+
+    def flush(self) -> None:
+        """Ask the agent not to wait with what it has of this session."""
+        self._flush = True
 
     def heard(self, reply: Mapping[str, Any]) -> None:
         """Take what the agent says.
@@ -81,6 +89,9 @@ class SessionConversation:
         lines = [_line(line | {"n": n}) for n, line in enumerate(waiting, number)]
         self._next += len(lines)
         self._sent = max(self._sent, self._next)
+        if self._flush:
+            self._flush = False
+            lines.append(FLUSH)
         return lines
 
     def _take_received(self, ledger: str, received: int) -> None:

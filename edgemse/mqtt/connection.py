@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from edgemse.errors import BrokerError, BrokerRefusedError, EdgemseError, SettingsError
 from edgemse.logs import Ration
@@ -58,9 +58,7 @@ class Connection:
         broker: Broker,
         name: str,
         *,
-        handlers: Mapping[str, Handler] | None = None,
-        subscriptions: Sequence[str] = (),
-        on_message: Callable[[str, bytes], None] | None = None,
+        handlers: Mapping[str, Handler] = {},
         on_down: Callable[[], None] = lambda: None,
         on_refused: Callable[[str, str], None] = lambda _topic, _reason: None,
         on_failure: Callable[[BaseException], None] = lambda _error: None,
@@ -77,14 +75,14 @@ class Connection:
         """What last went wrong, in the words of the log; empty: nothing yet."""
         self.failure: BaseException | None = None
         """What ended the thread, if it was not `stop`."""
-        self.handlers = Handlers(handlers or {})
+        self.handlers = Handlers(handlers)
         """The table, which counts what it could not hand over."""
         self._name = name
         self._script = Script(
-            subscriptions=tuple(handlers) if handlers else subscriptions,
+            subscriptions=tuple(handlers),
             birth=birth,
             will=will,
-            heard=on_message or self.handlers,
+            heard=self.handlers,
             came_up=self._came_up,
             refused=self._refuse,
         )

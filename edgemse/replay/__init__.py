@@ -2,5 +2,6 @@
 
 from edgemse.replay.fleet import Outcome, VirtualFleet
 from edgemse.replay.names import digest_of, producer_of
+from edgemse.replay.rows import Roles, Rows
 
-__all__ = ["Outcome", "VirtualFleet", "digest_of", "producer_of"]
+__all__ = ["Outcome", "Roles", "Rows", "VirtualFleet", "digest_of", "producer_of"]

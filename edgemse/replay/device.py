@@ -33,7 +33,7 @@ def settings_for(device: str, model: str, version: str, width_seconds: int) -> A
         pairing=PairingSettings(pending_max=PENDING_MAX, matched_max=1),
     )
     # Cells are closed by rows, never by a clock, so that a second replay makes the same ones.
-    never = DeliverySettings(commit_seconds=inf, ledger_cells_max=PENDING_MAX)
+    never = DeliverySettings(durable_seconds=inf, ledger_cells_max=PENDING_MAX)
     return replace(settings, delivery=never, pairing=replace(settings.pairing, age_max_seconds=inf))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from threading import Event
 
@@ -12,10 +12,10 @@ from edgemse_agent.clock import SystemClock
 from edgemse_agent.lines import Where
 
 from edgemse.errors import UnacknowledgedError
-from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.mqtt import Broker, Connection, Handler, Publication
 from edgemse.replay.device import VirtualAgent, settings_for
 from edgemse.replay.names import producer_of
-from edgemse.topics import Topics, checked_device
+from edgemse.topics import Topics, checked_device, unescape
 
 __all__ = ["Outcome", "VirtualFleet"]
 
@@ -24,6 +24,8 @@ IN_FLIGHT_MAX = 256
 ROWS_PER_COMMIT = 500_000
 """Rows after which all cells are closed: it bounds memory, and depends on the file alone."""
 WAIT_SECONDS = 0.05
+PARKED_MAX = 1_000_000
+"""More than a virtual agent's ledger can have parked."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class Outcome:
     rows_without_time: int = 0
     cells: int = 0
     cells_refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    """How many cells were refused, by code and reason."""
     reports: int = 0
     report_bytes: int = 0
 
@@ -60,13 +64,15 @@ class VirtualFleet:
         self._clock = SystemClock()
         self._agents: dict[str, VirtualAgent] = {}
         self._collectors: dict[str, bytes] = {}
-        self._inbox: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Handler, str, bytes]] = queue.SimpleQueue()
         self._lost = Event()
         self._connection = Connection(
             broker,
             "edgemse-replay",
-            subscriptions=[f"{topics.prefix}/+/ack", topics.any_collector],
-            on_message=lambda topic, payload: self._inbox.put((topic, payload)),
+            handlers={
+                f"{topics.prefix}/+/ack": self._later(self._take_ack),
+                topics.any_collector: self._later(self._take_presence),
+            },
             on_down=self._lost.set,
         )
 
@@ -110,7 +116,11 @@ class VirtualFleet:
             elif self._clock.monotonic() - since > patience_seconds:
                 raise UnacknowledgedError(self._complaint(left, patience_seconds))
         self.outcome.devices = len(self._agents)
-        self.outcome.cells_refused = sum(v.agent.ledger.parked_now for v in self._agents.values())
+        for virtual in self._agents.values():
+            for parked in virtual.agent.ledger.parked(PARKED_MAX):
+                self.outcome.cells_refused += 1
+                reason = f"{parked.code}: {parked.reason}"
+                self.outcome.refusals[reason] = self.outcome.refusals.get(reason, 0) + 1
 
     def exchange(self, devices: list[str] | None = None) -> None:
         """Hand over what is due, then take acks for a moment."""
@@ -132,24 +142,28 @@ class VirtualFleet:
             flying += uplink.in_flight
         self._take_messages()
 
+    def _later(self, take: Handler) -> Handler:
+        """Return the handler as the connection's thread may call it: `exchange` runs it."""
+        return lambda rest, payload: self._inbox.put((take, rest, payload))
+
     def _take_messages(self) -> None:
         try:
-            topic, payload = self._inbox.get(timeout=WAIT_SECONDS)
+            take, rest, payload = self._inbox.get(timeout=WAIT_SECONDS)
             while True:
-                self._take(topic, payload)
-                topic, payload = self._inbox.get_nowait()
+                take(rest, payload)
+                take, rest, payload = self._inbox.get_nowait()
         except queue.Empty:
             return
 
-    def _take(self, topic: str, payload: bytes) -> None:
-        device = self._topics.name_in(topic, "ack")
-        if device is None:
-            worker = topic.rpartition("/")[2]
-            self._collectors[worker] = payload
-            for virtual in self._agents.values():
-                virtual.agent.heard_collector(worker, payload)
-        elif device in self._agents:
-            self._agents[device].agent.heard_ack(payload)
+    def _take_ack(self, level: str, payload: bytes) -> None:
+        virtual = self._agents.get(unescape(level))
+        if virtual is not None:
+            virtual.agent.heard_ack(payload)
+
+    def _take_presence(self, worker: str, payload: bytes) -> None:
+        self._collectors[worker] = payload
+        for virtual in self._agents.values():
+            virtual.agent.heard_collector(worker, payload)
 
     def _agent(self, device: str) -> VirtualAgent:
         virtual = self._agents.get(device)

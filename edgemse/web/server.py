@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 from threading import Thread
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from edgemse.errors import PortInUseError, SettingsError
+from edgemse.logs import Ration
+from edgemse.web.bounded import BACKLOG, Counts, bounded, connections_max
+from edgemse.web.guard import Guard, guards_for
 
 __all__ = ["Server"]
 
 STOP_SECONDS = 10
+RATION = Ration()
+"""For the logs of asyncio's accept loop and of uvicorn: both write a line a connection."""
 
 
 class Server:
     """Takes the address at once, serves from `start` to `stop`, lets go of it at `close`.
 
-    Raises PortInUseError if somebody else listens there, SettingsError if nobody can.
+    Every request passes a Guard: `hosts` are further names that a request may ask for, `tokens`
+    is the file of those who may ask. Connections are bounded in number and time.
+
+    Raises PortInUseError if somebody else listens there, SettingsError if nobody can, or if the
+    address is open to other machines and there are no tokens.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self, address: str, *, hosts: Sequence[str] = (), tokens: Path | None = None
+    ) -> None:
+        self._guards = guards_for(address, hosts, tokens)
         self._socket = _bound(address)
         self.address = "{}:{}".format(*self._socket.getsockname()[:2])
+        self.counts = Counts()
+        """What the bounds on connections have cost."""
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
 
-    def start(self, app: FastAPI) -> None:
+    def start(self, app: ASGIApp) -> None:
         """Serve the application."""
+        for name in ("asyncio", "uvicorn.error"):
+            logging.getLogger(name).addFilter(RATION)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=5
+            Guard(app, self._guards),
+            http=bounded(connections_max(), self.counts),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            backlog=BACKLOG,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=STOP_SECONDS // 2,
+            # An address that a proxy's header names would be believed from anybody on this machine.
+            proxy_headers=False,
+            server_header=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = Thread(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from edgemse_agent.agent import Agent
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.ledger import Defect, Ledger
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine
-from edgemse_agent.settings import AgentSettings, DeliverySettings
+from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
 
 from edgemse.cells import unseal
@@ -27,16 +27,20 @@ class FullDisk(Ledger):
 
     full = False
 
-    def commit(self, *arguments: object, **named: object) -> None:
+    def commit(self, *arguments: object, **named: object) -> list[Defect]:
         if self.full:
             raise LedgerError("database or disk is full")
-        super().commit(*arguments, **named)
+        return super().commit(*arguments, **named)
 
 
 class Bench:
-    def __init__(self, path: Path, **delivery: float) -> None:
+    def __init__(self, path: Path, *, width_seconds: int = 60, **delivery: float) -> None:
         self.clock, self.path = FakeClock(), path
-        self.settings = AgentSettings("pi", delivery=DeliverySettings(**delivery))
+        self.settings = AgentSettings(
+            "pi",
+            windows=WindowSettings(width_seconds),
+            delivery=DeliverySettings(**delivery),
+        )
         self.start()
 
     def start(self) -> None:
@@ -65,30 +69,82 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    with closing(Bench(tmp_path / "ledger")) as bench:
+    """An agent with windows of five minutes, which are older than 75 seconds before they end."""
+    with closing(Bench(tmp_path / "ledger", width_seconds=300)) as bench:
         yield bench
 
 
-def test_a_sample_is_durable_and_sent_after_commit_seconds(bench: Bench) -> None:
+@pytest.mark.parametrize(("durable", "at"), [(75.0, 70.0), (5.0, 5.0 - 1 / 3)])
+def test_a_sample_is_durable_before_it_is_that_old(
+    durable: float, at: float, tmp_path: Path
+) -> None:
+    with closing(Bench(tmp_path / "l", width_seconds=300, durable_seconds=durable)) as bench:
+        bench.sample()
+        assert bench.after(at - 0.1) == []
+        bench.sample()
+        assert bench.after(0.11) == [(1, False, 2)]
+        assert bench.after(1) == []
+
+
+def test_a_minute_s_window_goes_out_once_and_final(tmp_path: Path) -> None:
+    with closing(Bench(tmp_path / "l")) as bench:
+        published = []
+        for _ in range(600):
+            bench.sample()
+            published += bench.after(1)
+        assert [(final, samples) for _, final, samples in published] == [(True, 60)] * 9
+
+
+def test_a_hundred_late_labels_are_not_a_hundred_cells(tmp_path: Path) -> None:
+    with closing(Bench(tmp_path / "l")) as bench:
+        for number in range(100):
+            bench.agent.take(PredictionLine(str(number), NONE, 3.0, 1.0, None))
+        published = []
+        for number in range(100):
+            published += bench.after(0 if number else 600)
+            bench.agent.take(LabelLine(str(number), NONE, 1.0, None))
+            published += bench.after(1)
+        published += bench.after(100)
+        assert sum(samples for _, final, samples in published if final) == 100
+        assert len(published) <= 4
+
+
+def test_what_is_waited_for_does_not_wait(bench: Bench) -> None:
     bench.sample()
-    assert bench.after(19.9) == []
+    assert bench.after(1) == []
+    bench.agent.flush(None)
+    assert bench.after(0.2) == [(1, False, 1)]
+    bench.agent.flush(None)
+    assert bench.after(0.2) == []
     bench.sample()
-    assert bench.after(0.2) == [(1, False, 2)]
-    assert bench.after(10) == []
+    assert bench.after(0.2) == []
+
+
+def test_many_lines_do_not_wait_for_their_age(bench: Bench) -> None:
+    for _ in range(9_999):
+        bench.sample()
+    assert bench.after(1) == []
+    assert bench.ledger.waiting == 0
+    bench.sample()
+    assert bench.after(1) == []
+    assert bench.ledger.waiting == 1
+    bench.close()
+    bench.start()
+    assert bench.after(0) == [(2, True, 10_000)]
 
 
 def test_a_window_that_is_over_is_closed_though_nothing_more_comes(bench: Bench) -> None:
     bench.sample()
-    assert bench.after(20) == [(1, False, 1)]
+    assert bench.after(70) == [(1, False, 1)]
     assert bench.after(30) == []
-    published = [cell for _ in range(100) for cell in bench.after(1)]
+    published = [cell for _ in range(300) for cell in bench.after(1)]
     assert published == [(2, True, 1)]
     assert bench.agent.waiting == 0
 
 
 def test_cells_left_open_by_a_killed_run_are_closed_by_the_next(bench: Bench) -> None:
     bench.sample()
-    bench.after(20)
+    bench.after(70)
     bench.sample()
     bench.close()
     bench.start()
@@ -97,22 +153,22 @@ def test_cells_left_open_by_a_killed_run_are_closed_by_the_next(bench: Bench) ->
 
 def test_a_prediction_outlives_the_run_and_meets_its_label_in_the_next(bench: Bench) -> None:
     bench.agent.take(PredictionLine("1", NONE, 3.0, 1.0, None))
-    bench.after(20)
+    bench.after(70)
     bench.close()
     bench.start()
     bench.agent.take(LabelLine("1", NONE, 1.0, None))
-    assert [samples for _, _, samples in bench.after(20)] == [0, 1]
+    assert [samples for _, _, samples in bench.after(70)] == [0, 1]
 
 
 def test_pairing_ages_only_while_the_agent_runs(bench: Bench) -> None:
     bench.agent.take(PredictionLine("1", NONE, 3.0, 1.0, None))
-    bench.after(20)
+    bench.after(70)
     bench.close()
     bench.clock.passed += 1e6  # a fortnight without power
     bench.start()
     bench.agent.tick()
     assert len(bench.agent.pairing) == 1
-    bench.after(3_579)
+    bench.after(3_529)
     assert len(bench.agent.pairing) == 1
     bench.after(2)
     assert len(bench.agent.pairing) == 0
@@ -173,7 +229,7 @@ def test_a_loss_and_a_measure_are_cells_of_their_own(bench: Bench) -> None:
     bench.agent.take(SampleLine(NONE, 0.0, 0.25, 1.0, None, "latency"))
     bench.agent.take(PredictionLine("7", NONE, 3.0, 1.0, None, "loss:huber(delta=1)"))
     bench.agent.take(LabelLine("7", NONE, 1.0, None))
-    bench.clock.passed += 20
+    bench.clock.passed += 70
     cells = [unseal(c) for report in bench.agent.tick() for c in decode_report(report).cells]
     found = {c.series.measure: (c.stats.count, c.stats.bias, c.coverage.matched) for c in cells}
     assert found == {

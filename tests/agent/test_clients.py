@@ -219,3 +219,22 @@ def test_a_flood_of_senders_is_bounded(bench: Bench) -> None:
     for number in range(300):
         topic.take(b'{"session": "%d"}' % number)
     assert len(bench.clients) == 64
+
+
+@pytest.mark.parametrize("last", ["a tick", "the end"])
+def test_every_bad_line_of_a_burst_is_told(
+    bench: Bench, last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = bench.connection()
+    connection.client.feed(b"\n\n" + b"bad\n" * 25)
+    if last == "a tick":
+        bench.clients.notify()
+    else:
+        bench.clients.leave(connection.client)
+    heard = connection.heard()
+    assert [answer["error"].partition(":")[0] for answer in heard[:-1]] == [
+        f"line {number}" for number in range(3, 13)
+    ]
+    assert heard[-1] == {"error": "15 more bad lines, up to line 27"}
+    assert caplog.messages[-1] == "test: 15 more bad lines, up to line 27"
+    assert bench.agent.counters["lines_bad"] == 25

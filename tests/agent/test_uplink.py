@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from edgemse_agent.counting import MEANINGS
 from edgemse_agent.ledger import Ledger, Written
+from edgemse_agent.pace import Pace
 from edgemse_agent.relay import Relay
 from edgemse_agent.uplink import IN_FLIGHT_MAX, Stamp, Uplink
 
@@ -19,26 +20,44 @@ from edgemse.counters import Counters
 from edgemse.presence import Presence
 from edgemse.wire import REPORT_BYTES_MAX, Ack, Code, Refusal, Report, decode_report
 
+PACE = Pace(75.0)
 OWN, MONITOR = bytes(16), b"\x01" * 16
 ONLINE, OFFLINE = Presence(True, "s", "run"), Presence(False, "s", "run")
 
 
-def cell(sequence: int, revision: int = 1, producer: bytes = OWN, samples: int = 5) -> SealedCell:
+def cell(
+    sequence: int,
+    revision: int = 1,
+    producer: bytes = OWN,
+    samples: int = 5,
+    *,
+    final: bool = True,
+) -> SealedCell:
     stats = ErrorStats()
     for i in range(samples):
         stats.update(0.0, 1.1**i)
     window = Window(60 * sequence, 60)
     identity = Identity(producer, sequence)
-    return SealedCell(identity, revision, True, Series("m"), window, stats.to_bytes(), None)
+    return SealedCell(identity, revision, final, Series("m"), window, stats.to_bytes(), None)
+
+
+def large_cell(sequence: int, producer: bytes = OWN) -> SealedCell:
+    """Return a cell whose state takes more than 400 bytes."""
+    rng, stats = random.Random(1), ErrorStats()
+    for _ in range(3_000):
+        stats.update(0.0, rng.gauss(0, 1) ** 9)
+    sealed = cell(sequence, 1, producer)._replace(state=stats.to_bytes())
+    assert len(sealed.state) > 400
+    return sealed
 
 
 class Bench:
     """An uplink with ledger, relay and a time to move."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.ledger, self.relay, self.counters = Ledger(path), Relay(), Counters(MEANINGS)
+        self.ledger, self.relay, self.counters = Ledger(path), Relay(PACE), Counters(MEANINGS)
         self.uplink = Uplink(
-            "pi", "run 1", self.ledger, self.relay, self.counters, random.Random(3)
+            "pi", "run 1", self.ledger, self.relay, self.counters, random.Random(3), PACE
         )
         self.now = 0.0
 
@@ -246,3 +265,149 @@ def test_a_relayed_cell_is_done_when_the_store_has_a_later_revision(bench: Bench
     assert told == [(Identity(MONITOR, 0), 3)]
     assert len(bench.relay) == 0
     assert bench.counters["acks_ahead"] == 0
+
+
+def test_reports_are_packed_to_what_the_broker_takes(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.uplink.report_bytes_max = 400
+    cells = [cell(number) for number in range(20)]
+    bench.write(*cells, large_cell(20))
+    seen, health = set(), {}
+    for _ in range(70):
+        bench.now += 1
+        for payload in bench.uplink.round(Stamp(bench.now, 1e9, True)):
+            assert len(payload) <= 400
+            report = decode_report(payload)
+            seen |= set(report.cells)
+            health |= report.health
+            bench.ack(*report.cells)
+    assert seen == set(cells)
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (0, 1)
+    (parked,) = bench.ledger.parked(9)
+    assert (parked.cell.identity.sequence, parked.code) == (20, "limit")
+    assert "the broker's limit leaves" in parked.reason
+    assert health["cells_parked"] == 1
+    bench.uplink.report_bytes_max = REPORT_BYTES_MAX
+    bench.ledger.release()
+    assert [each.identity.sequence for each in bench.round()[0].cells] == [20]
+
+
+def test_a_monitor_s_cell_that_no_report_can_carry_is_parked_and_told_durable(
+    bench: Bench,
+) -> None:
+    told: list[tuple[Identity, int]] = []
+    bench.uplink.heard("w", ONLINE)
+    bench.uplink.report_bytes_max = 400
+    large = large_cell(0, MONITOR)
+    bench.relay.take(large, 0.0, lambda *what: told.append(what))
+    assert not any(report.cells for report in bench.round())
+    assert told == [(large.identity, 1)]
+    assert (len(bench.relay), bench.ledger.parked_now) == (0, 1)
+
+
+def test_a_broker_that_takes_no_cell_at_all_parks_none(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.write(cell(0))
+    bench.uplink.report_bytes_max = 200
+    assert bench.round() == bench.round(100) == []
+    assert (bench.ledger.waiting, bench.ledger.parked_now) == (1, 0)
+    assert caplog.text.count("have no room for cells") == 1
+
+
+def test_collectors_that_anybody_claims_to_be_are_bounded(bench: Bench) -> None:
+    for number in range(3_000):
+        bench.uplink.heard(f"w{number}", ONLINE)
+    assert bench.counters["messages_bad"] == 2_000
+    bench.uplink.heard("w0", OFFLINE)
+    assert bench.uplink.online
+
+
+def sent(bench: Bench, after: float) -> list[tuple[int, bool]]:
+    return [(c.revision, c.final) for report in bench.round(after) for c in report.cells]
+
+
+def growing(revision: int, *, final: bool = False) -> SealedCell:
+    return cell(0, revision, MONITOR, final=final)
+
+
+def test_a_growing_cell_waits_for_its_oldest_sample_and_a_final_one_does_not(bench: Bench) -> None:
+    told: list[tuple[Identity, int]] = []
+    bench.uplink.heard("w", ONLINE)
+    for second in range(59):
+        bench.relay.take(growing(second + 1), bench.now, lambda *what: told.append(what))
+        assert sent(bench, 1) == []
+    bench.relay.take(growing(60, final=True), bench.now, lambda *what: told.append(what))
+    assert sent(bench, 0) == [(60, True)]
+    bench.ack(growing(60))
+    assert told == [(Identity(MONITOR, 0), 60)]
+    assert bench.ledger.waiting == 0
+
+
+def test_a_cell_of_an_hour_goes_out_once_for_each_age_of_a_sample(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    published = []
+    for second in range(1, 3_601):
+        revision = growing(second, final=second == 3_600)
+        bench.relay.take(revision, bench.now, lambda *_: None)
+        for number, _ in sent(bench, 1):
+            published.append(number)
+            bench.ack(growing(number))
+        assert not bench.relay.overdue(bench.now)
+    assert published[0] == 65
+    assert len(published) == 56
+    assert len(bench.relay) == 0
+
+
+def test_the_clock_goes_on_from_the_first_revision_after_the_acknowledged_one(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.relay.take(growing(1), 0.0, lambda *_: None)
+    assert sent(bench, 65) == [(1, False)]
+    bench.relay.take(growing(2), 67.0, lambda *_: None)
+    bench.relay.take(growing(3), 69.0, lambda *_: None)
+    bench.now = 69.5
+    bench.ack(growing(1))
+    assert not bench.relay.overdue(136.9)
+    assert [r.cell.revision for r in bench.relay.overdue(137.0)] == [3]
+    bench.now = 131.0
+    assert sent(bench, 0.9) == []
+    assert sent(bench, 0.1) == [(3, False)]
+
+
+def test_the_ledger_takes_over_what_the_collector_does_not_answer(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.relay.take(growing(1), 0.0, lambda *_: None)
+    assert sent(bench, 65) == [(1, False)]
+    assert bench.relay.overdue(69.9) == []
+    assert len(bench.relay.overdue(70.0)) == 1
+
+
+def test_a_monitor_that_waits_is_served_at_once(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.relay.take(growing(1), 0.0, lambda *_: None)
+    assert sent(bench, 1) == []
+    bench.relay.hurry(OWN, bench.now)
+    assert sent(bench, 0) == []
+    bench.relay.hurry(MONITOR, bench.now)
+    assert sent(bench, 0) == [(1, False)]
+    assert len(bench.relay.overdue(bench.now + 10)) == 1
+
+
+def test_a_growing_cell_of_the_ledger_waits_and_its_final_revision_does_not(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+
+    def write(revision: int, *, final: bool = False) -> None:
+        written = cell(0, revision, final=final)
+        bench.write(written)
+        bench.uplink.written(written, bench.now)
+
+    write(1)
+    assert sent(bench, 64.9) == []
+    write(2)
+    assert sent(bench, 0.1) == [(2, False)]
+    bench.ack(cell(0, 2))
+    write(3)
+    assert sent(bench, 1) == []
+    write(4, final=True)
+    assert sent(bench, 0) == [(4, True)]

@@ -121,3 +121,15 @@ def test_windows_of_many_widths_are_one_series(planted: Planted) -> None:
             planted.put(device, part, start=START + 3_600 * hour, width=3_600)
     planted.commit()
     assert variance(planted).between.design_effect > 2
+
+
+def test_a_model_without_error_is_no_accident(planted: Planted) -> None:
+    plant_hours(planted, {"a": 1.0, "b": 1.1, "c": 0.0, "d": 1.0, "e": 1.0}, hours=20, per_hour=9)
+    planted.commit()
+    found = variance(planted)
+    perfect = found.groups[2]
+    assert (perfect.rmse, perfect.low, perfect.high) == (0.0, 0.0, 0.0)
+    assert perfect.unusual is None
+    assert found.groups[0].materially_worse is False
+    assert math.isnan(found.variance.p_value)
+    assert any("without any error" in note for note in found.notes)

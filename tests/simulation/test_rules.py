@@ -67,9 +67,9 @@ def numbers_are_counted_from_the_last_hello(patch: pytest.MonkeyPatch) -> None:
 def line_counts_are_not_in_the_transaction(patch: pytest.MonkeyPatch) -> None:
     real = Ledger.commit
 
-    def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> None:
+    def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> Any:
         entries = rest[0] if rest else {}
-        real(self, cells, entries, {}, **more)
+        return real(self, cells, entries, {}, **more)
 
     patch.setattr(Ledger, "commit", commit)
 
@@ -77,9 +77,9 @@ def line_counts_are_not_in_the_transaction(patch: pytest.MonkeyPatch) -> None:
 def pairing_is_not_in_the_transaction(patch: pytest.MonkeyPatch) -> None:
     real = Ledger.commit
 
-    def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> None:
+    def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> Any:
         sessions = rest[1] if rest else {}
-        real(self, cells, {}, sessions, **more)
+        return real(self, cells, {}, sessions, **more)
 
     patch.setattr(Ledger, "commit", commit)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgemse_agent.agent import Agent
 from edgemse_agent.intake.clients import Clients, LineClient
-from edgemse_agent.ledger import Ledger
+from edgemse_agent.ledger import Defect, Ledger
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
 
@@ -30,7 +30,7 @@ from edgemse.wire import Ack, decode_report, encode_ack
 SETTINGS = AgentSettings(
     "device",
     windows=WindowSettings(width_seconds=10),
-    delivery=DeliverySettings(commit_seconds=20.0, ledger_cells_max=6),
+    delivery=DeliverySettings(durable_seconds=20.0, ledger_cells_max=6),
 )
 
 
@@ -52,10 +52,11 @@ class FragileLedger(Ledger):
         if self.rng.random() < self.risk:
             raise KilledError
 
-    def commit(self, *arguments: object, **named: object) -> None:
+    def commit(self, *arguments: object, **named: object) -> list[Defect]:
         self._perhaps_die()
-        super().commit(*arguments, **named)
+        defects = super().commit(*arguments, **named)
         self._perhaps_die()
+        return defects
 
     def expose(self, revisions: object) -> None:
         self._perhaps_die()
@@ -191,6 +192,9 @@ class World:
     def converse(self) -> None:
         """Let the conversations and the agent exchange lines, as the Monitor's thread does."""
         self.cells.close_ended(self.clock.wall())
+        if self.rng.random() < 0.02:
+            self.cells.flush()
+            self.session.flush()
         for name, conversation in (("lines", self.session), ("cells", self.cells)):
             if self.rng.random() < self.risk["stall"]:
                 continue
@@ -209,13 +213,16 @@ class World:
                 self.break_off(name)
             else:
                 wire.write(lines)
+        self.read_what_lingers()
+        for wire in self.wires.values():
+            if self.rng.random() >= self.risk["agent stalls"]:
+                wire.agent_reads()
+
+    def read_what_lingers(self) -> None:
         if self.lingering and self.rng.random() < 0.5:
             wire = self.lingering.pop(0)
             wire.agent_reads()
             wire.close()
-        for wire in self.wires.values():
-            if self.rng.random() >= self.risk["agent stalls"]:
-                wire.agent_reads()
 
     def send(self, kind: str, payload: bytes) -> None:
         if self.rng.random() < self.risk["drop"]:

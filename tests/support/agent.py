@@ -25,7 +25,7 @@ class AgentProcess:
         self.ledger = folder / "ledger.sqlite"
         self._log = folder / "agent.log"
         self._config = folder / "agent.toml"
-        timing = {"commit_seconds": 0.5, "farewell_seconds": 20.0} | delivery
+        timing = {"durable_seconds": 0.5, "farewell_seconds": 20.0} | delivery
         self._config.write_text(
             f'device = "pi-1"\nledger = "{self.ledger}"\nsocket = "{self.socket}"\n'
             f'[broker]\naddress = "{broker}"\nprotocol = "{protocol}"\n'

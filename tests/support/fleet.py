@@ -21,6 +21,12 @@ START = 1_767_225_600
 """2026-01-01 00:00 UTC, a Thursday."""
 NOW = START + 30 * 86_400.0
 PUMP = Series("pump", "v1")
+NEEDED = {
+    "compare": {"a": "v1", "b": "v2"},
+    "drift": {"reference": "2025-12-01/2026-01-01"},
+    "gate": {"a": "v1", "b": "v2", "max_ratio": "1.05"},
+}
+"""What some questions cannot do without."""
 
 
 class Planted:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.fleet import Planted, plant_hours
+from support.fleet import NEEDED, Planted, plant_hours
 
 from edgemse.errors import StoreError
 from edgemse.fleet.questions import NAMES
@@ -44,13 +44,15 @@ def client(problems: list[str]) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_question_has_a_route(client: httpx.Client, name: str) -> None:
-    answered = client.get(f"/api/v1/{name}", params={"model": "pump", "since": "2026"})
+    needed = NEEDED.get(name, {})
+    answered = client.get(f"/api/v1/{name}", params={"model": "pump", "since": "2026"} | needed)
     assert answered.status_code == 200
     found = answered.json()
     assert found["asked"]["where"] == {"model": "pump", "measure": ""}
     assert found["asked"]["since"] == "2026-01-01T00:00:00Z"
     assert found["cells_found"] is True
-    assert client.get(f"/api/v1/{name}?model=fan").json()["cells_found"] is False
+    silent = client.get(f"/api/v1/{name}", params={"model": "fan"} | needed)
+    assert silent.json()["cells_found"] is False
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,8 @@ def test_every_question_has_a_route(client: httpx.Client, name: str) -> None:
 def test_what_cannot_be_asked_is_refused(
     client: httpx.Client, name: str, query: str, kind: str, message: str
 ) -> None:
-    answered = client.get(f"/api/v1/{name}?{query}")
+    needed = "".join(f"&{key}={value}" for key, value in NEEDED.get(name, {}).items())
+    answered = client.get(f"/api/v1/{name}?{query}{needed}")
     assert answered.status_code == 400
     assert answered.json()["kind"] == kind
     assert message in answered.json()["error"]

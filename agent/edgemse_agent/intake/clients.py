@@ -54,6 +54,7 @@ class LineClient:
         self._told = 0
         self._producer: bytes | None = None
         self._durable: dict[int, int] = {}
+        self._turned_away = False
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; whole lines are worked off at once."""
@@ -74,13 +75,11 @@ class LineClient:
         if self._buffer and not self._skipping and self.session is None:
             self._line(self._buffer)
         self._buffer = b""
+        self._say_how_many_more()
 
     def notify(self) -> None:
         """After a tick: say what is durable now."""
-        if self._complaints > COMPLAINTS_PER_TICK:
-            more = self._complaints - COMPLAINTS_PER_TICK
-            self._send({"error": f"{more} more bad lines, up to line {self._lines}"})
-        self._complaints = 0
+        self._say_how_many_more()
         if self.session is not None:
             durable = self._agent.durable(self.session)
             if durable > self._told:
@@ -91,12 +90,22 @@ class LineClient:
             self._durable.clear()
             width = self._agent.monitor_width_seconds
             self._send({"durable_cells": cells, "width_seconds": width})
+        if self._turned_away and not self._agent.relay.crowded:
+            self._turned_away = False
+            self._send({"again": True})
 
     def _line(self, line: bytes) -> None:
+        try:
+            self._read(line)
+        except Exception as error:  # a bug costs one line, and neither its client nor the agent
+            self._agent.note_defect(f"{self._name}, line {self._lines}", error)
+            self._complain("a defect of the agent; its log has it")
+
+    def _read(self, line: bytes) -> None:
+        self._lines += 1
         line = line.strip()
         if not line:
             return
-        self._lines += 1
         self._agent.counters.count("lines")
         parsed = parse(line)
         of_session = not isinstance(parsed.line, SessionHello | Request)
@@ -141,7 +150,7 @@ class LineClient:
         elif isinstance(line, SealedCell):
             if line.identity.producer != self._producer:
                 return 'a cell of an unannounced producer; say {"producer": ...} first'
-            self._agent.take_cell(line, self._cell_durable)
+            self._turned_away |= not self._agent.take_cell(line, self._cell_durable)
         elif isinstance(line, Request):
             self._answer(line.name)
         elif not self._agent.take(line):
@@ -157,7 +166,9 @@ class LineClient:
         self._durable[identity.sequence] = max(revision, self._durable.get(identity.sequence, 0))
 
     def _answer(self, request: str) -> None:
-        if request == "release":
+        if request == "flush":
+            self._agent.flush(self._producer)
+        elif request == "release":
             self._send({"released": self._agent.release()})
         else:
             self._send({"status": self._agent.status().to_json()})
@@ -168,6 +179,13 @@ class LineClient:
         if self._complaints <= COMPLAINTS_PER_TICK:
             log.warning("%s, line %d: %s", self._name, self._lines, why)
             self._send({"error": f"line {self._lines}: {why}"})
+
+    def _say_how_many_more(self) -> None:
+        if self._complaints > COMPLAINTS_PER_TICK:
+            more = self._complaints - COMPLAINTS_PER_TICK
+            log.warning("%s: %d more bad lines, up to line %d", self._name, more, self._lines)
+            self._send({"error": f"{more} more bad lines, up to line {self._lines}"})
+        self._complaints = 0
 
     def _send(self, message: dict[str, object]) -> None:
         self._write(json.dumps(message).encode() + b"\n")

@@ -1,6 +1,6 @@
 """The ledger: the SQLite file that holds what must survive a power cut."""
 
-from edgemse_agent.ledger.rows import Held, Parked, Written
-from edgemse_agent.ledger.transactions import Ledger, Refused
+from edgemse_agent.ledger.rows import Defect, Held, Parked, Refused, Written
+from edgemse_agent.ledger.transactions import Ledger
 
-__all__ = ["Held", "Ledger", "Parked", "Refused", "Written"]
+__all__ = ["Defect", "Held", "Ledger", "Parked", "Refused", "Written"]

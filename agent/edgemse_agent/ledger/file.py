@@ -1,136 +1,147 @@
-"""The ledger's file: who may open it, whether it is sound, and what becomes of one that is not."""
+"""The ledger's file and its lock: who may open it, and how it is opened, begun and put away."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
-import logging
 import os
 import secrets
 import sqlite3
+import zlib
 from pathlib import Path
-from typing import IO
 
-import msgspec
+from edgemse.errors import LedgerError, LedgerLockedError
+from edgemse_agent.ledger.schema import GUARDED, PAGE_BYTES, SCHEMA, SCHEMA_VERSION, inserted
+from edgemse_agent.ledger.sound import checksum, tolerant
 
-from edgemse.cells import check
-from edgemse.errors import LedgerError, LedgerLockedError, StateError
-from edgemse_agent.ledger.rows import cell_of, entry_of
-from edgemse_agent.ledger.schema import COLUMNS, RECOUNT, SCHEMA, SCHEMA_VERSION, TABLES
-
-__all__ = ["Unfit", "lock", "open_or_create", "put_away"]
-
-log = logging.getLogger(__name__)
+__all__ = ["FileLock", "board_number", "connect", "create", "is_environment", "is_full", "put_away"]
 
 OWNER_ONLY = 0o600
 """Predictions, labels and producers are nobody else's business."""
+NOTE_BYTES = 64
+ENVIRONMENT = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""What SQLite says of the disk, its permissions and the machine, and not of the file's content."""
 
 
-class Unfit(Exception):  # noqa: N818 - not an error: it says what to do with the file
-    """A file that this agent may not use: `kind` is corrupt, newer or foreign."""
+class FileLock:
+    """The lock of the ledger at a path, held until it is closed; and the number of its commits.
 
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(why)
-        self.kind = kind
-
-
-def lock(path: Path) -> IO[bytes]:
-    """Return the lock of the ledger at this path, held until it is closed.
+    The number is written after each commit, not synced: it is never above the ledger's own, unless
+    the ledger has lost commits (its journal was cut, or it was put back from a copy).
 
     Raises LedgerLockedError if another process holds it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY), "r+b")
-    except OSError as error:
-        raise LedgerError(
-            f"ledger {path}: cannot be written: {error.strerror}; set another path (--ledger)"
-        ) from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.close()
-        raise LedgerLockedError(
-            f"ledger {path}: another edgemse-agent holds it; stop that one, or give this one"
-            " a ledger of its own"
-        ) from None
-    return held
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+        except OSError as error:
+            raise LedgerError(
+                f"ledger {path}: cannot be written: {error.strerror}; set another path (--ledger)"
+            ) from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise LedgerLockedError(
+                f"ledger {path}: another edgemse-agent holds it; stop that one, or give this one"
+                " a ledger of its own"
+            ) from None
+
+    def note(self, ledger: str, commits: int) -> None:
+        """Write down how many commits that ledger has."""
+        # Nothing hangs on it: where it cannot be written, a loss is less likely to be noticed.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, f"{ledger} {commits}".encode().ljust(NOTE_BYTES), 0)
+
+    def noted(self) -> tuple[str, int]:
+        """Return the id of the ledger and the number that was written down last; "", 0 if none."""
+        name, _, number = os.pread(self._file, NOTE_BYTES, 0).partition(b" ")
+        number = number.strip()
+        return (name.decode("ascii", "replace"), int(number)) if number.isdigit() else ("", 0)
+
+    def close(self) -> None:
+        """Give up the lock."""
+        os.close(self._file)
 
 
-def open_or_create(path: Path | None, hardware: str) -> sqlite3.Connection:
-    """Open the file, or begin one; None is a ledger in memory.
+def board_number(hardware: str) -> int:
+    """Return what stands for the board in the file's header, where a damage may leave it alone."""
+    return zlib.crc32(hardware.encode()) & 0x7FFFFFFF
 
-    Raises Unfit if what is there cannot be used, LedgerError if the disk or its permissions are in
-    the way.
-    """
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Open the file, which may be empty or anything; raises sqlite3.Error or OSError."""
+    if path is not None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+        path.chmod(OWNER_ONLY)
+    database = sqlite3.connect(path or ":memory:")
     try:
-        if path is not None:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
-            path.chmod(OWNER_ONLY)
-        database = sqlite3.connect(path or ":memory:")
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerError(f"ledger {path}: cannot be opened: {error}") from None
-    try:
+        database.text_factory = tolerant
+        database.create_function("checksum", -1, checksum, deterministic=True)
+        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        # The index of the journal then is in memory, so that a full disk can be read.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            _create(database, hardware)
-        else:
-            _check(database, version, hardware)
-    except sqlite3.OperationalError as error:
-        database.close()
-        raise LedgerError(f"ledger {path}: {error}; check the disk and its permissions") from None
-    except sqlite3.DatabaseError as error:
-        database.close()
-        raise Unfit("corrupt", f"not sound: {error}") from None
-    except Unfit:
+    except BaseException:
         database.close()
         raise
     return database
 
 
-def _create(database: sqlite3.Connection, hardware: str) -> None:
+def create(database: sqlite3.Connection, hardware: str, ledger: str = "") -> None:
+    """Make the tables of a new ledger, of that id or a random one; raises sqlite3.Error."""
+    about = (SCHEMA_VERSION, ledger or secrets.token_hex(16), hardware, 0.0, "", 0)
+    assert len(about) == len(GUARDED["meta"])
     with database:
-        database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-        database.execute(
-            "INSERT INTO meta (id, hardware, elapsed, store) VALUES (?, ?, 0, '')",
-            (secrets.token_hex(16), hardware),
+        database.executescript(
+            f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};"
+            f" PRAGMA application_id = {board_number(hardware)};"
         )
+        database.execute(f"INSERT {inserted('meta')}", about)
 
 
-def _check(database: sqlite3.Connection, version: int, hardware: str) -> None:
-    """Raise Unfit unless the ledger is sound to the last row, and this board's."""
-    if version > SCHEMA_VERSION:
-        raise Unfit("newer", f"made by a newer edgemse-agent (schema {version})")
-    problems = database.execute("PRAGMA quick_check(1)").fetchall()
-    if problems != [("ok",)]:
-        raise Unfit("corrupt", f"not sound: {problems[0][0]}")
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    if not tables >= TABLES:
-        raise Unfit("corrupt", f"not a ledger: its tables are {sorted(tables)}")
-    meta = database.execute("SELECT id, hardware, elapsed FROM meta").fetchall()
-    if len(meta) != 1:
-        raise Unfit("corrupt", f"not a ledger: it has {len(meta)} rows about itself, wanted 1")
-    if meta[0][1] != hardware:
-        raise Unfit("foreign", f"of another board ({meta[0][1]!r}, not {hardware!r})")
-    try:
-        for row in database.execute(f"SELECT {COLUMNS} FROM cells"):  # noqa: S608 - constant
-            check(cell_of(row))
-        for (entry,) in database.execute("SELECT entry FROM entries"):
-            entry_of(entry)
-    except (StateError, msgspec.MsgspecError, TypeError, ValueError) as error:
-        raise Unfit("corrupt", f"not sound: {error}") from None
-    with database:
-        database.execute(RECOUNT)
+def is_environment(error: Exception) -> bool:
+    """Tell whether an error is about the disk or its permissions, and not about the content."""
+    code: int = getattr(error, "sqlite_errorcode", 0)  # not there where the module itself raises
+    return isinstance(error, OSError) or code & 0xFF in ENVIRONMENT
 
 
-def put_away(path: Path, kind: str) -> Path:
-    """Rename the ledger and its journal, so that a person can look at them later."""
+def is_full(error: Exception) -> bool:
+    """Tell whether an error may come from a disk without room."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def put_away(path: Path, kind: str, journal: Path | None) -> Path:
+    """Rename the ledger and its journal, so that a person can look at them later.
+
+    `journal` is the journal as it was before SQLite saw it, if there was one.
+    """
     number = 1
     while (aside := path.with_name(f"{path.name}.{kind}-{number}")).exists():
         number += 1
-    for suffix in ("", "-wal", "-shm"):
+    # The journal first: without it the file is older, which is noticed if it ends here.
+    for suffix in ("-wal", "-shm"):
         source = Path(f"{path}{suffix}")
         if source.exists():
             source.replace(f"{aside}{suffix}")
+    if journal is not None:
+        journal.replace(f"{aside}-wal")
+    path.touch(OWNER_ONLY)
+    path.replace(aside)
     return aside

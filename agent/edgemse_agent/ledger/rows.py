@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from edgemse.cells import Identity, SealedCell, Series, Window
+from edgemse.cells import Identity, SealedCell, Series, Window, check
 from edgemse_agent.pairing import Entry
 
-__all__ = ["Held", "Parked", "Written", "cell_of", "entry_of", "row_of"]
+__all__ = [
+    "Defect",
+    "Held",
+    "Parked",
+    "Refused",
+    "Written",
+    "cell_of",
+    "checked_text",
+    "entry_of",
+    "entry_row",
+    "key_of",
+    "made",
+    "printable",
+    "session_row",
+    "written_row",
+]
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEFECT_CHARACTERS_MAX = 65_536
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 
@@ -27,10 +49,14 @@ class Written(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A cell as the ledger holds it; `exposed` is the highest revision ever handed over."""
+    """A cell as the ledger holds it.
+
+    `exposed` is the highest revision ever handed over, `acked` the highest that the collector has.
+    """
 
     cell: SealedCell
     exposed: int
+    acked: int
 
 
 class Parked(NamedTuple):
@@ -41,17 +67,49 @@ class Parked(NamedTuple):
     reason: str
 
 
-def row_of(cell: SealedCell) -> tuple[object, ...]:
-    """Return the values of COLUMNS."""
+class Refused(NamedTuple):
+    """A revision that is to be parked, and why."""
+
+    revision: int
+    code: str
+    reason: str
+
+
+class Defect(NamedTuple):
+    """Something that the ledger could not write: a bug, or what slipped through the intake.
+
+    It is set aside in the ledger, as text, so that the rest can be written.
+    """
+
+    kind: str
+    name: str
+    content: str
+    reason: str
+
+
+def _checked_row(cell: SealedCell) -> tuple[object, ...]:
+    """Return the values of CELL, or raise anything if no ledger could read them again."""
+    check(cell)
+    for name in cell.series:
+        checked_text(name)
+    producer, sequence = cell.identity
+    if not 0 <= sequence < 2**63 or not 0 < cell.revision < 2**63:
+        raise ValueError(f"sequence {sequence}, revision {cell.revision}: wanted 63 bits")
     return (
-        *cell.identity,
+        *(bytes(producer), sequence),
         cell.revision,
-        cell.final,
+        bool(cell.final),
         *cell.series,
         *cell.window,
         cell.state,
         cell.coverage,
     )
+
+
+def checked_text(text: str) -> str:
+    """Return the text, or raise UnicodeEncodeError if it is not UTF-8."""
+    text.encode()
+    return text
 
 
 def cell_of(row: tuple[Any, ...]) -> SealedCell:
@@ -71,3 +129,50 @@ def cell_of(row: tuple[Any, ...]) -> SealedCell:
 def entry_of(content: bytes) -> Entry:
     """Return the pairing entry, or raise msgspec.MsgspecError."""
     return _entry_decoder.decode(content)
+
+
+def made(
+    kind: str,
+    items: Iterable[T],
+    name: Callable[[T], object],
+    make: Callable[[T], tuple[Any, ...]],
+    defects: list[Defect],
+) -> list[tuple[Any, ...]]:
+    """Return each item's row; one of which none can be made is a defect, and costs only itself."""
+    rows = []
+    for item in items:
+        try:
+            rows.append(make(item))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            log.exception("a %s that the ledger cannot write is set aside in it", kind)
+            texts = (ascii(name(item)), ascii(item), ascii(reason))
+            defects.append(Defect(kind, *(text[:DEFECT_CHARACTERS_MAX] for text in texts)))
+    return rows
+
+
+def key_of(item: tuple[str, object]) -> str:
+    """Return the name of an entry or a session."""
+    return item[0]
+
+
+def written_row(written: Written) -> tuple[Any, ...]:
+    """Return a new row of `cells`, or raise anything if no ledger could read it again."""
+    return *_checked_row(written.cell), written.relayed, written.exposed, 0, None, None
+
+
+def entry_row(item: tuple[str, Entry | None]) -> tuple[str, bytes | None]:
+    """Return a row of `entries`; without content for one that is gone."""
+    key, entry = item
+    return checked_text(key), None if entry is None else msgspec.msgpack.encode(entry)
+
+
+def session_row(item: tuple[str, int], elapsed: float) -> tuple[str, int, float]:
+    """Return a row of `sessions`."""
+    session, lines = item
+    return checked_text(session), lines, elapsed
+
+
+def printable(text: str) -> str:
+    """Return the text with whatever is not UTF-8 written out."""
+    return text.encode(errors="backslashreplace").decode()

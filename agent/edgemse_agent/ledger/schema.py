@@ -1,22 +1,62 @@
-"""The ledger's tables.
+"""The ledger's tables, and the statements that more than one file of this room uses.
 
 `exposed` is the highest revision that may have been handed to the broker, 0 if none; `acked` is
 what the collector has of it; `code` and `reason` say why a cell is parked, NULL if it is not. The
 numbers in `meta` are kept by triggers, in the transactions that change them: nobody has to count.
+Each row carries the checksum of its other columns: SQLite does not notice a flipped bit.
 """
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "RECOUNT", "SCHEMA", "SCHEMA_VERSION", "TABLES", "WAITING"]
+from collections.abc import Mapping
+
+__all__ = [
+    "CELL",
+    "COLUMNS",
+    "GUARDED",
+    "META_UPDATE",
+    "NUMBERS",
+    "PAGE_BYTES",
+    "RECOUNT",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "WAITING",
+    "guarded",
+    "inserted",
+    "stamped",
+]
 
 SCHEMA_VERSION = 1
+PAGE_BYTES = 4_096
 WAITING = "acked < revision AND code IS NULL"
 """A cell that the collector has not committed, and that it may still take."""
-COLUMNS = (
-    "producer, sequence, revision, final, model, version, output, segment, measure,"
-    " start, width, state, coverage"
+CELL = (
+    "producer",
+    "sequence",
+    "revision",
+    "final",
+    "model",
+    "version",
+    "output",
+    "segment",
+    "measure",
+    "start",
+    "width",
+    "state",
+    "coverage",
 )
-"""Of `cells`: what makes a SealedCell, in its order."""
+"""The columns of `cells` that make a SealedCell, in its order."""
+COLUMNS = ", ".join(CELL)
+GUARDED: Mapping[str, tuple[str, ...]] = {
+    "meta": ("schema", "id", "hardware", "elapsed", "store", "commits"),
+    "cells": (*CELL, "relayed", "exposed", "acked", "code", "reason"),
+    "entries": ("id", "entry"),
+    "sessions": ("session", "lines", "touched"),
+    "attributes": ("name", "value", "since"),
+}
+"""Of each table the columns that its checksum is of, in this order."""
+NUMBERS = "cells, relayed, waiting, parked, entries"
+"""Of `meta`: kept by triggers, counted anew at each start."""
 
 _COUNTED = """
     UPDATE meta SET cells = cells {sign} 1, relayed = relayed {sign} {row}.relayed,
@@ -26,9 +66,11 @@ _COUNTED = """
 
 SCHEMA = f"""
 CREATE TABLE meta (
-    id TEXT NOT NULL, hardware TEXT NOT NULL, elapsed REAL NOT NULL, store TEXT NOT NULL,
+    schema INTEGER NOT NULL, id TEXT NOT NULL, hardware TEXT NOT NULL, elapsed REAL NOT NULL,
+    store TEXT NOT NULL, commits INTEGER NOT NULL,
     cells INTEGER NOT NULL DEFAULT 0, relayed INTEGER NOT NULL DEFAULT 0,
-    waiting INTEGER NOT NULL DEFAULT 0, parked INTEGER NOT NULL DEFAULT 0
+    waiting INTEGER NOT NULL DEFAULT 0, parked INTEGER NOT NULL DEFAULT 0,
+    entries INTEGER NOT NULL DEFAULT 0, crc INTEGER NOT NULL
 );
 CREATE TABLE cells (
     producer BLOB NOT NULL, sequence INTEGER NOT NULL, revision INTEGER NOT NULL,
@@ -37,6 +79,7 @@ CREATE TABLE cells (
     model TEXT NOT NULL, version TEXT NOT NULL, output TEXT NOT NULL, segment TEXT NOT NULL,
     measure TEXT NOT NULL,
     start INTEGER NOT NULL, width INTEGER NOT NULL, state BLOB NOT NULL, coverage BLOB,
+    crc INTEGER NOT NULL,
     PRIMARY KEY (producer, sequence)
 ) WITHOUT ROWID;
 CREATE INDEX cells_due ON cells ((exposed > 0) DESC, start) WHERE {WAITING};
@@ -47,21 +90,50 @@ CREATE TRIGGER cells_changed AFTER UPDATE OF revision, acked, code ON cells
 WHEN (OLD.code IS NULL) <> (NEW.code IS NULL)
     OR (OLD.acked < OLD.revision) <> (NEW.acked < NEW.revision)
 BEGIN {_COUNTED.format(sign="-", row="OLD")} {_COUNTED.format(sign="+", row="NEW")} END;
-CREATE TABLE entries (id TEXT PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE entries (
+    id TEXT PRIMARY KEY, entry BLOB NOT NULL, crc INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER entries_in AFTER INSERT ON entries BEGIN
+    UPDATE meta SET entries = entries + 1; END;
+CREATE TRIGGER entries_out AFTER DELETE ON entries BEGIN
+    UPDATE meta SET entries = entries - 1; END;
 CREATE TABLE sessions (
-    session TEXT PRIMARY KEY, lines INTEGER NOT NULL, touched REAL NOT NULL
+    session TEXT PRIMARY KEY, lines INTEGER NOT NULL, touched REAL NOT NULL, crc INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE attributes (
-    name TEXT PRIMARY KEY, value TEXT NOT NULL, since INTEGER
+    name TEXT PRIMARY KEY, value TEXT NOT NULL, since INTEGER, crc INTEGER NOT NULL
 ) WITHOUT ROWID;
-"""
-TABLES = frozenset({"meta", "cells", "entries", "sessions", "attributes"})
+CREATE TABLE defects (
+    kind TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+CREATE TABLE adopted (file TEXT PRIMARY KEY, cells INTEGER NOT NULL) WITHOUT ROWID;
+"""  # noqa: S608 - constants
 
 RECOUNT = f"""
-UPDATE meta SET
-    cells = (SELECT count(*) FROM cells),
-    relayed = (SELECT count(*) FROM cells WHERE relayed),
-    waiting = (SELECT count(*) FROM cells WHERE {WAITING}),
-    parked = (SELECT count(*) FROM cells WHERE code IS NOT NULL)
+SELECT count(*), total(relayed), total({WAITING}), total(code IS NOT NULL),
+    (SELECT count(*) FROM entries) FROM cells
 """  # noqa: S608 - constants
-"""Sets the numbers right, whatever they were."""
+"""What NUMBERS are to be."""
+META_UPDATE = (
+    "UPDATE meta SET"
+    + ",".join(f" {name} = ?{number}" for number, name in enumerate(GUARDED["meta"], 1))
+    + f", crc = checksum({', '.join(f'?{n}' for n in range(1, len(GUARDED['meta']) + 1))})"
+)
+
+
+def guarded(table: str) -> str:
+    """Return the columns that the table's checksum is of, as a statement names them."""
+    return ", ".join(GUARDED[table])
+
+
+def inserted(table: str) -> str:
+    """Return the statement that inserts a row of GUARDED's columns with its checksum."""
+    marks = ", ".join(f"?{number}" for number in range(1, len(GUARDED[table]) + 1))
+    return f"INTO {table} ({guarded(table)}, crc) VALUES ({marks}, checksum({marks}))"
+
+
+def stamped(**changed: str) -> str:
+    """Return a SET clause that changes columns of `cells`, and the checksum with them."""
+    whole = ", ".join(f"({changed[c]})" if c in changed else c for c in GUARDED["cells"])
+    return ", ".join([*(f"{c} = {v}" for c, v in changed.items()), f"crc = checksum({whole})"])

@@ -1,0 +1,8 @@
+"""`python -m edgemse` is `edgemse`."""
+
+import sys
+
+from edgemse.cli.entry import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""Then against now: histograms and moments of windows, and permutations of these windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgemse.fleet.windows import STEPS_SECONDS, Numbers, following
+from edgemse.stats.error_stats import ErrorStats
+
+__all__ = [
+    "DRAWS",
+    "QUANTILE_GROUPS",
+    "WINDOWS_MIN",
+    "Draws",
+    "Moved",
+    "Side",
+    "draws",
+    "label_moved",
+    "residual_moved",
+    "slope_moved",
+    "unit_seconds",
+]
+
+Places = NDArray[np.int64]
+
+DRAWS = 999
+"""Permutations: the smallest p-value is 1 in 1,000."""
+WINDOWS_MIN = 6
+"""Windows on each side below which nothing is tested: 12 have 924 arrangements of 6 and 6."""
+ARRANGEMENTS_MIN = 500
+"""Below so many different arrangements p could not come well under 1 %."""
+QUANTILE_GROUPS = 10
+FOLLOWING_MAX = 0.15
+"""Lag-1 autocorrelation of windows up to which permuting them keeps its size (AR(1) of 0.9 in
+windows of 60 samples has 0.09, and 1.2 to 2.5 % false alarms at 1 %; windows of 10 have 0.5)."""
+DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The windows of one group, then and now, in the order of time."""
+
+    start: Places
+    """Seconds since 1970-01-01 UTC, a multiple of the unit's width."""
+    now: NDArray[np.bool_]
+    counts: Numbers | None
+    """A row for each window, a column for each bucket from the lowest error to the highest; None
+    where a cell has no histogram."""
+    sums: Numbers
+    """Of each window, a row: weight and weighted sums of y, e, y^2, y e, e^2, y and e less the mean
+    of all windows."""
+
+    @classmethod
+    def of(
+        cls,
+        starts: Sequence[int],
+        now: Sequence[bool],
+        states: Sequence[ErrorStats],
+        unit_seconds: int,
+    ) -> Side:
+        """Return windows merged into units of that width; then and now are never merged."""
+        before = np.array(starts, dtype=np.int64) // unit_seconds * unit_seconds
+        keys = np.stack([np.array(now, dtype=np.int64), before])
+        units, place = np.unique(keys, axis=1, return_inverse=True)
+        place = place.reshape(-1)
+
+        def summed(rows: Numbers) -> Numbers:
+            found = np.zeros((units.shape[1], rows.shape[1]))
+            np.add.at(found, place, rows)
+            return found
+
+        counts = _buckets(states)
+        return cls(
+            units[1],
+            units[0].astype(bool),
+            None if counts is None else summed(counts),
+            summed(_sums(states)),
+        )
+
+
+def _buckets(states: Sequence[ErrorStats]) -> Numbers | None:
+    """Return the counts of each state's histogram in common buckets; empty ones are left out."""
+    rows: list[tuple[list[int], list[int]]] = []
+    for stats in states:
+        histogram = stats.histogram
+        if histogram is None:
+            return None
+        zero = histogram.zero_count
+        places, counts = ([0], [zero]) if zero else ([], [])
+        # Bounds grow by 2^(1/8), from 2^-1074 to 2^1024: 10,000 buckets below any, and 0 between.
+        for sign, (offset, found) in ((1, histogram.positive()), (-1, histogram.negative())):
+            places += [sign * (offset + k + 10_000) for k in range(len(found))]
+            counts += found
+        rows.append((places, counts))
+    names = np.unique(np.array([p for places, _ in rows for p in places], dtype=np.int64))
+    table = np.zeros((len(rows), len(names)))
+    for row, (places, counts) in zip(table, rows, strict=True):
+        row[np.searchsorted(names, places)] = counts
+    return table[:, table.any(axis=0)]
+
+
+def _sums(states: Sequence[ErrorStats]) -> Numbers:
+    moments = [stats.moments() for stats in states]
+    w = np.array([m.weight for m in moments])
+    y = np.array([m.y_mean for m in moments])
+    e = np.array([m.mean for m in moments])
+    y, e = y - (w @ y) / w.sum(), e - (w @ e) / w.sum()
+    y2 = np.array([m.y_m2 for m in moments]) + w * y * y
+    ye = np.array([m.y_e for m in moments]) + w * y * e
+    e2 = np.array([m.m2 for m in moments]) + w * e * e
+    return np.stack([w, w * y, w * e, y2, ye, e2], axis=1)
+
+
+def unit_seconds(
+    groups: Sequence[tuple[Sequence[int], Sequence[bool], Sequence[ErrorStats]]], step_seconds: int
+) -> int | None:
+    """Return how wide a unit must be so that units may be permuted; None: wider than a day.
+
+    The lag-1 autocorrelation of MSE and of the mean error is pooled over groups and sides, the mean
+    of each time of day taken out first where there are two days or more. As long as it exceeds
+    FOLLOWING_MAX by a standard error, units are made wider.
+    """
+    for width in (step for step in STEPS_SECONDS if step >= step_seconds):
+        series: tuple[list[Numbers], list[Numbers]] = ([], [])
+        for starts, now, states in groups:
+            side = Side.of(starts, now, states, width)
+            for half in (side.now, ~side.now):
+                if half.sum() >= WINDOWS_MIN:
+                    w, _, e, _, _, e2 = side.sums[half].T
+                    for found, values in zip(series, (e2 / w, e / w), strict=True):
+                        found.append(_without_days(side.start[half], values, width))
+        length = sum(map(len, series[0]))
+        if not length:
+            return width
+        r = np.nanmax([0.0, *(following(each) for each in series)])
+        if r - length**-0.5 <= FOLLOWING_MAX:
+            return width
+    return None
+
+
+def _without_days(start: Places, values: Numbers, width: int) -> Numbers:
+    if start[-1] - start[0] < 2 * DAY_SECONDS or width >= DAY_SECONDS:
+        return values
+    _, hour = np.unique(start % DAY_SECONDS, return_inverse=True)
+    means = np.bincount(hour, values) / np.bincount(hour)
+    return values - means[hour]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Which units are "now": as it is, and then DRAWS times by chance; a row each."""
+
+    now: Numbers
+
+    def p_value(self, values: Numbers) -> float:
+        """Return how often chance alone gives at least what is: (1 + hits) / (1 + draws)."""
+        # What is equal but for rounding counts as equal.
+        return float((values[1:] >= values[0] * (1 - 1e-12)).sum() + 1) / len(values)
+
+
+def draws(start: Places, now: NDArray[np.bool_], rng: np.random.Generator) -> Draws | None:
+    """Return permutations of the units between then and now; None: too few units for a test.
+
+    Where both sides hold two days or more, units change places only with units of the same time of
+    day, so that a daily cycle is no drift.
+
+    Source: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3.
+    """
+    if min(now.sum(), (~now).sum()) < WINDOWS_MIN:
+        return None
+    days = [len(np.unique(start[half] // DAY_SECONDS)) for half in (now, ~now)]
+    strata = start % DAY_SECONDS if min(days) >= 2 else np.zeros_like(start)
+    drawn = np.tile(now.astype(np.float64), (DRAWS + 1, 1))
+    keys = rng.random((DRAWS, len(now)))
+    arrangements = 0.0
+    for stratum in np.unique(strata):
+        places = np.flatnonzero(strata == stratum)
+        chosen = int(now[places].sum())
+        arrangements += math.log(math.comb(len(places), chosen))
+        rank = keys[:, places].argsort(axis=1).argsort(axis=1)
+        drawn[1:, places] = rank < chosen
+    return Draws(drawn) if arrangements >= math.log(ARRANGEMENTS_MIN) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """By how much the residuals' distribution moved."""
+
+    psi: float
+    noise: float
+    """Mean PSI of the permutations: what chance makes, dependence included; NaN without any."""
+    p_value: float
+    ks: float
+    ks_p_value: float
+
+
+def residual_moved(side: Side, drawn: Draws | None) -> Moved:
+    """Compare the residuals' histograms, then and now.
+
+    Buckets are put into QUANTILE_GROUPS groups by quantiles of the reference. With half a sample
+    added to each group, p and q its shares now and then: PSI = sum (p - q) log(p / q). KS is the
+    largest difference of the two distribution functions at bucket bounds. p-values by permutation.
+
+    Source: Yurdakul and Naranjo, Statistical properties of the population stability index, Journal
+    of Risk Model Validation 14 (2020), for PSI; its chi-square limit fails for what follows itself.
+    """
+    nan = math.nan
+    if side.counts is None or not (side.now.any() and (~side.now).any()):
+        return Moved(nan, nan, nan, nan, nan)
+    total = side.counts.sum(axis=0)
+    rows = side.now.astype(np.float64)[None, :] if drawn is None else drawn.now
+    now = rows @ side.counts
+    then = total - now
+    below = now.cumsum(axis=1) / now.sum(axis=1, keepdims=True)
+    ks = np.abs(below - then.cumsum(axis=1) / then.sum(axis=1, keepdims=True)).max(axis=1)
+    middle = then[0].cumsum() - then[0] / 2
+    group = np.minimum(QUANTILE_GROUPS - 1, middle * QUANTILE_GROUPS // then[0].sum())
+    firsts = np.flatnonzero(np.diff(group, prepend=-1.0))
+    p, q = (_shares(np.add.reduceat(each, firsts, axis=1)) for each in (now, then))
+    psi = ((p - q) * np.log(p / q)).sum(axis=1)
+    if drawn is None:
+        return Moved(float(psi[0]), nan, nan, float(ks[0]), nan)
+    noise = float(psi[1:].mean())
+    p_values = drawn.p_value(psi), drawn.p_value(ks)
+    return Moved(float(psi[0]), noise, p_values[0], float(ks[0]), p_values[1])
+
+
+def _shares(counts: Numbers) -> Numbers:
+    shares: Numbers = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
+    return shares
+
+
+def label_moved(side: Side, drawn: Draws | None) -> Mapping[str, float]:
+    """Compare mean and standard deviation of the labels: `mean`, `shift`, `scale`, `p_value`.
+
+    `shift` is in units of the standard deviation then, `scale` the deviation now to that; NaN where
+    labels did not vary. The p-value is twice the smaller of two, of the absolute differences.
+    """
+    if not (side.now.any() and (~side.now).any()):
+        return dict.fromkeys(("mean", "shift", "scale", "p_value"), math.nan)
+    (mean_now, sd_now), (mean_then, sd_then) = (
+        (s[1] / s[0], np.sqrt(np.maximum(s[3] / s[0] - (s[1] / s[0]) ** 2, 0)))
+        for s in _halves(side, drawn)
+    )
+    mean, scale = np.abs(mean_now - mean_then), np.abs(sd_now - sd_then)
+    varies = sd_then[0] > 0
+    p_value = math.nan
+    if drawn is not None:
+        p_value = min(1.0, 2 * min(drawn.p_value(mean), drawn.p_value(scale)))
+    return {
+        "mean": float(mean_now[0] - mean_then[0]),
+        "shift": float((mean_now[0] - mean_then[0]) / sd_then[0]) if varies else math.nan,
+        "scale": float(sd_now[0] / sd_then[0]) if varies else math.nan,
+        "p_value": p_value,
+    }
+
+
+def slope_moved(side: Side, drawn: Draws | None) -> tuple[float, float, float]:
+    """Return the slope of y_true on y_pred now and then, and the p-value of their difference."""
+    if not (side.now.any() and (~side.now).any()):
+        return math.nan, math.nan, math.nan
+    slopes = []
+    for w, y, e, y2, ye, e2 in _halves(side, drawn):
+        yy, yx, xx = y2 - y * y / w, ye - y * e / w, e2 - e * e / w
+        predicted = yy + 2 * yx + xx
+        slope = np.full(len(w), math.nan)
+        np.divide(yy + yx, predicted, out=slope, where=predicted > 1e-12 * (yy + xx))
+        slopes.append(slope)
+    now, then = slopes
+    known = drawn is not None and not np.isnan(now + then).any()
+    p_value = drawn.p_value(np.abs(now - then)) if drawn is not None and known else math.nan
+    return float(now[0]), float(then[0]), p_value
+
+
+def _halves(side: Side, drawn: Draws | None) -> tuple[Numbers, Numbers]:
+    """Return the sums of what is "now" and of the rest, a row for each sum."""
+    rows = side.now.astype(np.float64)[None, :] if drawn is None else drawn.now
+    now = (rows @ side.sums).T
+    then = ((1 - rows) @ side.sums).T
+    return now, then

@@ -1,0 +1,106 @@
+"""Where the answers go: full disks, readers that have gone, plain letters; help, and wrong use."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import EDGEMSE
+
+import edgemse
+
+FORMS = ("table", "json", "csv")
+AGENT = str(Path(EDGEMSE).with_name("edgemse-agent"))
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> list[str]:
+    path = tmp_path / "samples.csv"
+    path.write_text("y,p,site\n1,1.5,K\u00f6ln\n2,2,Bonn\n", encoding="utf-8")
+    return [EDGEMSE, "evaluate", str(path), "--y-true", "y", "--y-pred", "p", "--by", "site"]
+
+
+def run(command: list[str], **settings: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | settings
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_line(evaluate: list[str], form: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*evaluate, "--format", form], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert done.returncode == 84
+    assert done.stderr == b"edgemse: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reader_that_has_gone_is_no_error(evaluate: list[str], form: str) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [*evaluate, "--format", form], stdout=write_end, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_standard_output_is_no_error(evaluate: list[str]) -> None:
+    closing = ["/bin/sh", "-c", '"$@" >&-', "sh", *evaluate]
+    assert run(closing) == (0, "", "")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_letters_that_the_terminal_lacks(evaluate: list[str], form: str) -> None:
+    code, out, err = run([*evaluate, "--format", form], PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, "")
+    if form == "json":
+        groups = [group["by"]["site"] for group in json.loads(out)["groups"]]
+        assert groups == ["Bonn", "K\u00f6ln"]
+    elif form == "csv":
+        assert [row["site"] for row in csv.DictReader(io.StringIO(out))] == ["Bonn", "K\\xf6ln"]
+    else:
+        assert "K\\xf6ln" in out
+
+
+@pytest.mark.parametrize("program", [EDGEMSE, AGENT])
+def test_both_programs_look_alike(program: str) -> None:
+    assert run([program, "--version"]) == (0, f"edgemse {edgemse.__version__}\n", "")
+    short, long = run([program, "-h"]), run([program, "--help"])
+    assert short == long
+    assert short[0] == 0
+    assert "usage: " in short[1].lower()
+    code, out, err = run([program, "--colour"])
+    assert (code, out, err.count("\n")) == (64, "", 1)
+    assert err.startswith(f"{Path(program).name}: ")
+    assert "--colour" in err
+
+
+def test_wrong_use_is_one_line_that_says_whose_help_to_read(evaluate: list[str]) -> None:
+    for arguments in (["evaluate"], ["evaluate", "x.csv", "--colour"], ["paint"]):
+        code, out, err = run([EDGEMSE, *arguments])
+        assert (code, out, err.count("\n")) == (64, "", 1), err
+        assert f"edgemse{' evaluate' if 'evaluate' in arguments else ''} -h" in err
+    assert "'table', 'json', 'csv'" in run([*evaluate, "--format", "xml"])[2]
+    for arguments in ([], ["fleet"]):
+        code, _, err = run([EDGEMSE, *arguments])
+        assert (code, "Commands:" in err) == (64, True)
+
+
+def test_help_shows_what_stands_in_square_brackets() -> None:
+    assert "Weights of the samples [all 1]." in run([EDGEMSE, "evaluate", "-h"])[1]
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "edgemse", "--version"]
+    assert run(command) == (0, f"edgemse {edgemse.__version__}\n", "")
