@@ -36,6 +36,7 @@ MEANINGS = {
     "devices_online": gauge("Devices whose presence says online"),
     "twins": gauge("Device names under which two boards reported in turn within a day"),
     "devices_renamed": gauge("Devices that report cells of a producer of another device"),
+    "commits_missing": gauge("Transactions that the store has lost since it was made; see the log"),
     "connected": gauge("1 while the broker is connected, else 0"),
 }
 """Each number and what it says; docs/collector.md lists the same."""

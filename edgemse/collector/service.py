@@ -167,11 +167,13 @@ class Collector:
         """
         since_ms = int((self._now() - TWINS_SECONDS) * 1000)
         with self._store.reading() as reading:
-            ((devices, online, twins, renamed),) = reading.rows(statements.CENSUS, (since_ms,))
+            (row,) = reading.rows(statements.CENSUS, (since_ms,))
+        devices, online, twins, renamed, missing = row
         self.counters.set("devices", devices)
         self.counters.set("devices_online", online)
         self.counters.set("twins", twins)
         self.counters.set("devices_renamed", renamed)
+        self.counters.set("commits_missing", missing)
         spread = devices / SPREAD_DEVICES_PER_SECOND if devices >= SPREAD_DEVICES else 0.0
         self._presence = msgspec.structs.replace(
             self._presence, spread_seconds=min(spread, SPREAD_SECONDS_MAX)

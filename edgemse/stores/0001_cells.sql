@@ -131,12 +131,16 @@ CREATE TABLE quarantine (
     head BYTEA NOT NULL
 );
 
--- What bounds have dropped, since the store was made.
+-- What bounds have dropped since the store was made; the transactions that it has had, and how many
+-- of those it has lost (a damaged log, an older copy put in its place).
 CREATE TABLE counters (
     name TEXT PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('quarantine_dropped', 0);
+INSERT INTO counters (name, value) VALUES
+    ('quarantine_dropped', 0),
+    ('commits', 0),
+    ('commits_missing', 0);
 
 -- Who may do what only one collector at a time shall do, and until when.
 CREATE TABLE leases (

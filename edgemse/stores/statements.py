@@ -7,7 +7,10 @@ from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
     "CENSUS",
+    "COMMITS",
+    "COUNT_COMMIT",
     "COUNT_DROPPED",
+    "COUNT_MISSING",
     "CREATE_VERSIONS",
     "FIRST_DEVICES",
     "KEEP",
@@ -106,7 +109,8 @@ SERIES_OF = "SELECT model, version, output, segment, measure FROM series WHERE d
 CENSUS = (
     "SELECT count(*), count(CASE WHEN online THEN 1 END),"
     " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
-    " (SELECT count(DISTINCT device) FROM renames) FROM devices"
+    " (SELECT count(DISTINCT device) FROM renames),"
+    " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
 )
 UNHEARD = (
     "SELECT device, report_run FROM devices"
@@ -128,6 +132,9 @@ TRIM_QUARANTINE = (
     "  FROM quarantine) AS ranked"
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
+COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
+COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
+COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
 COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
 
 # The store itself.
