@@ -59,6 +59,11 @@ class Counters:
         assert self.meanings[name].kind is Kind.GAUGE, name
         self._values[name] = value
 
+    def follow(self, name: str, total: int) -> None:
+        """Say what a counter has come to that is kept elsewhere."""
+        assert self.meanings[name].kind is Kind.COUNTER, name
+        self._values[name] = total
+
     def __getitem__(self, name: str) -> int:
         return self._values[name]
 

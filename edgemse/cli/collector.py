@@ -123,7 +123,9 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
             return collector.problems() + jobs.problems()
 
         def metrics() -> str:
-            return collector.metrics() + jobs.exposition(PREFIX)
+            return "".join(
+                [collector.metrics(), server.counters.exposition(PREFIX), jobs.exposition(PREFIX)]
+            )
 
         server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)

@@ -30,6 +30,11 @@ MEANINGS = {
     "acks": counter("Acks handed to the broker"),
     "acks_unsent": counter("Acks that found no connection; devices send their cells again"),
     "presences_asked": counter("Presences of devices that the broker was asked for again"),
+    "publications_refused": counter(
+        "Acks and presences that the broker does not take: its limits or its access list"
+    ),
+    "messages_failed": counter("Messages dropped because taking them in failed; see the log"),
+    "messages_unasked": counter("Messages on topics that nobody subscribed to; dropped"),
     "internal_errors": counter("Messages set aside because of a defect in edgemse; see the log"),
     "queue": gauge("Messages that wait to be committed"),
     "devices": gauge("Devices that the store knows"),

@@ -158,6 +158,9 @@ class Collector:
         """Return every counter and gauge in Prometheus' text format."""
         self.counters.set("queue", len(self._inbox))
         self.counters.set("connected", int(self._connection.up))
+        self.counters.follow("publications_refused", self._connection.refused)
+        self.counters.follow("messages_failed", self._connection.handlers.failed)
+        self.counters.follow("messages_unasked", self._connection.handlers.unasked)
         return self.counters.exposition(PREFIX)
 
     def announce(self, _stopping: Event) -> None:

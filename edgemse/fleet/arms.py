@@ -36,6 +36,11 @@ COUNT_MIN = 20
 DEVICES_MIN = 3
 """Devices in a version from which they are the unit of comparison."""
 POWER = 0.8
+EXP_MAX = 709.0
+"""exp of more is beyond floats (1.8e308)."""
+SHIFT_MAX = 100.0
+"""Noncentrality at which the power is 1 whatever the degrees of freedom; far beyond, scipy's
+function returns NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +55,33 @@ class Estimate:
     method: str
     """ "paired", "unpaired", "windows", or "" where there is not enough data."""
 
+    @property
+    def ratio(self) -> float:
+        """exp(value)."""
+        return _exp(self.value)
+
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided interval of the ratio: exp(value -+ t error)."""
+        """Return the two-sided interval of the ratio: exp(value -+ t error); inf beyond floats."""
+        if self.error == 0:  # all differences are equal: a point
+            return self.ratio, self.ratio
         reach = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * self.error
-        return math.exp(self.value - reach), math.exp(self.value + reach)
+        return _exp(self.value - reach), _exp(self.value + reach)
 
     def above(self, log_limit: float = 0.0) -> float:
         """Return the one-sided p-value of the hypothesis that the log ratio is at most that."""
+        if self.error == 0:
+            return 0.0 if self.value > log_limit else 1.0
         return float(stdtr(self.freedom, (log_limit - self.value) / self.error))
 
     def two_sided(self) -> float:
         """Return the p-value of the hypothesis that the ratio is 1."""
+        if self.error == 0:
+            return 0.0 if self.value else 1.0
         return 2 * float(stdtr(self.freedom, -abs(self.value / self.error)))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < EXP_MAX or math.isnan(value) else math.inf
 
 
 def usable(arm: Arm) -> dict[str, ErrorStats]:
@@ -179,8 +199,16 @@ def _log_rmse(sums: Numbers) -> float:
 
 
 def _without(sums: Numbers) -> Numbers:
-    """Return the log RMSE of all devices but each one."""
-    left: Numbers = 0.5 * np.log((sums[0].sum() - sums[0]) / (sums[1].sum() - sums[1]))
+    """Return the log RMSE of all devices but each one.
+
+    By the sums before and after it: taken off the whole, a device that has nearly all of the
+    squared error would leave rounding errors, or less than nothing.
+    """
+    before = np.zeros_like(sums)
+    before[:, 1:] = np.cumsum(sums, axis=1)[:, :-1]
+    after = np.zeros_like(sums)
+    after[:, :-1] = np.cumsum(sums[:, ::-1], axis=1)[:, ::-1][:, 1:]
+    left: Numbers = 0.5 * np.log((before[0] + after[0]) / (before[1] + after[1]))
     return left
 
 
@@ -204,7 +232,7 @@ def devices_needed(estimate: Estimate, ratio: float) -> int | None:
 
     def enough(count: int) -> bool:
         limit = float(stdtrit(count - 1, 0.975))
-        shift = abs(math.log(ratio)) * math.sqrt(count) / spread
+        shift = min(SHIFT_MAX, abs(math.log(ratio)) * math.sqrt(count) / spread)
         return 1 - float(nctdtr(count - 1, shift, limit)) >= POWER
 
     low, high = DEVICES_MIN - 1, DEVICES_MIN

@@ -198,14 +198,14 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         asked=asked,
         a=Figures.of({}, merge_all(whole.a.values())),
         b=Figures.of({}, merge_all(whole.b.values())),
-        ratio=math.exp(whole.estimate.value),
+        ratio=whole.estimate.ratio,
         low=low,
         high=high,
         p_value=whole.estimate.two_sided(),
         delta_rmse=delta.value,
         method=whole.estimate.method,
         devices=whole.estimate.devices,
-        pooled=Pooled(ratio=math.exp(all_samples.value), low=pooled_low, high=pooled_high),
+        pooled=Pooled(ratio=all_samples.ratio, low=pooled_low, high=pooled_high),
         segments=tuple(_segments(asked, found)),
         tails=tails,
         tail_heavier=any(p < ALPHA for p in far) if far else None,
@@ -295,7 +295,7 @@ def _segments(asked: Asked, found: Mapping[tuple[str, ...], Compared]) -> Iterat
             by=dict(zip(asked.by, key, strict=True)),
             count_a=sum(stats.count for stats in each.a.values()),
             count_b=sum(stats.count for stats in each.b.values()),
-            ratio=math.exp(each.estimate.value),
+            ratio=each.estimate.ratio,
             low=low,
             high=high,
             p_value=p,
@@ -331,33 +331,45 @@ def _tails(a: Arm, b: Arm) -> Iterator[Tail]:
         low, high = estimate.interval()
         yield Tail(
             q=q,
-            ratio=math.exp(estimate.value),
+            ratio=estimate.ratio,
             low=low,
             high=high,
-            relative=math.exp(beyond.value),
+            relative=beyond.ratio,
             p_adjusted=p,
         )
 
 
 def _notes(whole: Compared) -> Iterator[str]:
-    from edgemse.fleet.arms import COUNT_MIN
+    from edgemse.fleet.arms import COUNT_MIN, usable
 
-    left_out = [
-        name
-        for name in sorted(whole.a.keys() | whole.b.keys())
-        for arm in (whole.a, whole.b)
-        if name in arm and arm[name].count < COUNT_MIN
-    ]
-    if not whole.estimate.method:
+    method = whole.estimate.method
+    if not method:
         yield "not enough data: too few devices, and too few windows of them, to compare by"
-    elif whole.estimate.method == "windows":
+    elif method == "windows":
         yield "too few devices to speak of others than these: compared by windows"
-    elif left_out:
-        yield f"{len(set(left_out))} devices have fewer than {COUNT_MIN} samples: left out"
-    if whole.estimate.method == "unpaired":
+    elif method == "unpaired":
         yield (
             "too few devices ran both versions: devices of one are compared with devices of the"
             " other, so that differences between devices count as noise"
+        )
+    arms = (whole.a, whole.b)
+    few = {n for arm in arms for n, stats in arm.items() if stats.count < COUNT_MIN}
+    perfect = {
+        n for arm in arms for n, stats in arm.items() if stats.count >= COUNT_MIN and not stats.mse
+    }
+    left_out = method in ("paired", "unpaired")
+    if few and left_out:
+        yield f"{len(few)} devices have fewer than {COUNT_MIN} samples: left out"
+    if perfect and left_out:
+        yield (
+            f"{len(perfect)} devices are without any error in a version, so that there is no ratio:"
+            " left out"
+        )
+    one, two = (usable(arm).keys() for arm in arms)
+    if method == "paired" and one ^ two:
+        yield (
+            f"{len(one ^ two)} devices ran one of the versions only: left out of everything but the"
+            " figures of a and b"
         )
 
 

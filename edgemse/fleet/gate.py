@@ -115,7 +115,7 @@ def _check(by: Mapping[str, str], found: Compared, limit: float, p: float) -> Ch
         verdict = NOT_ENOUGH
     return Check(
         by=by,
-        ratio=math.exp(found.estimate.value),
+        ratio=found.estimate.ratio,
         low=low,
         high=high,
         limit=limit,

@@ -14,9 +14,10 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edgemse.counters import Counters, counter
 from edgemse.logs import Ration
 
-__all__ = ["BACKLOG", "BoundedProtocol", "Counts", "bounded", "connections_max"]
+__all__ = ["BACKLOG", "MEANINGS", "BoundedProtocol", "bounded", "connections_max"]
 
 log = logging.getLogger(__name__)
 log.addFilter(Ration())
@@ -44,23 +45,23 @@ def connections_max() -> int:
     return max(8, min(CONNECTIONS_MAX, soft // OPEN_FILES_SHARE))
 
 
-class Counts:
-    """What the bounds have cost; written by the event loop's thread alone."""
-
-    def __init__(self) -> None:
-        self.refused = 0
-        """Connections refused with 503 because all others were at work."""
-        self.displaced = 0
-        """Connections closed for newer ones: the one that had waited longest without a request."""
-        self.timed_out = 0
-        """Connections closed because the request, or the reading of its answer, took too long."""
+MEANINGS = {
+    "http_refused": counter("Connections refused with 503 because all others were at work"),
+    "http_displaced": counter(
+        "Connections closed for newer ones: the one that had waited longest without a request"
+    ),
+    "http_timed_out": counter(
+        "Connections closed because the request, or the reading of its answer, took too long"
+    ),
+}
+"""What the bounds have cost; written by the event loop's thread alone."""
 
 
 class BoundedProtocol(H11Protocol):
     """Uvicorn's protocol under a deadline; of a full house the one that asked nothing goes."""
 
     limit = CONNECTIONS_MAX
-    counts = Counts()
+    counters = Counters(MEANINGS)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -71,7 +72,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection if there is room, or can be made."""
         if len(self.connections) >= self.limit and not self._make_room():
-            self.counts.refused += 1
+            self.counters.count("http_refused")
             log.warning("refused an HTTP connection: all %d are at work", self.limit)
             transport.write(REFUSAL)
             transport.close()
@@ -130,7 +131,7 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
     def _abort(self) -> None:
-        self.counts.timed_out += 1
+        self.counters.count("http_timed_out")
         log.warning("closed an HTTP connection: the client was too slow")
         self.transport.abort()
 
@@ -146,13 +147,13 @@ class BoundedProtocol(H11Protocol):
         if not owing:
             return False
         oldest = min(owing, key=lambda each: each.since)
-        self.counts.displaced += 1
+        self.counters.count("http_displaced")
         log.warning("closed a half-open HTTP connection for a new one: there are %d", self.limit)
         self.connections.discard(oldest)
         oldest.transport.abort()
         return True
 
 
-def bounded(limit: int, counts: Counts) -> type[BoundedProtocol]:
+def bounded(limit: int, counters: Counters) -> type[BoundedProtocol]:
     """Return the protocol class for one server; uvicorn makes one object a connection."""
-    return type("Bounded", (BoundedProtocol,), {"limit": limit, "counts": counts})
+    return type("Bounded", (BoundedProtocol,), {"limit": limit, "counters": counters})

@@ -12,9 +12,10 @@ from threading import Thread
 import uvicorn
 from starlette.types import ASGIApp
 
+from edgemse.counters import Counters
 from edgemse.errors import PortInUseError, SettingsError
 from edgemse.logs import Ration
-from edgemse.web.bounded import BACKLOG, Counts, bounded, connections_max
+from edgemse.web.bounded import BACKLOG, MEANINGS, bounded, connections_max
 from edgemse.web.guard import Guard, guards_for
 
 __all__ = ["Server"]
@@ -40,7 +41,7 @@ class Server:
         self._guards = guards_for(address, hosts, tokens)
         self._socket = _bound(address)
         self.address = "{}:{}".format(*self._socket.getsockname()[:2])
-        self.counts = Counts()
+        self.counters = Counters(MEANINGS)
         """What the bounds on connections have cost."""
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
@@ -51,7 +52,7 @@ class Server:
             logging.getLogger(name).addFilter(RATION)
         config = uvicorn.Config(
             Guard(app, self._guards),
-            http=bounded(connections_max(), self.counts),
+            http=bounded(connections_max(), self.counters),
             log_config=None,
             access_log=False,
             lifespan="off",

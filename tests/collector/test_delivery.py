@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +17,14 @@ from support.device import FakeDevice
 from support.processes import CollectorProcess, edgemse, total_of
 from support.waiting import eventually
 
+from edgemse import jobs
 from edgemse.cells import Cell
+from edgemse.collector import counters as collector_counters
 from edgemse.mqtt import Broker, Connection
 from edgemse.presence import Attribute, Presence, decode_presence, encode_presence
 from edgemse.stats.error_stats import merge_all
 from edgemse.topics import Topics
+from edgemse.web import bounded
 
 
 @pytest.fixture
@@ -354,6 +358,13 @@ def test_http_answers_health_metrics_and_questions(
     assert found["edgemse_collector_cells_total"] == 2
     assert found["edgemse_collector_connected"] == 1
     assert found["edgemse_collector_job_runs_total"] >= 1
+    page = (Path(__file__).parents[2] / "docs" / "collector.md").read_text()
+    listed = page.partition("Metrics are called")[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| `(\w+)`", listed, re.MULTILINE))
+    known = collector_counters.MEANINGS | bounded.MEANINGS | jobs.MEANINGS
+    assert told == known.keys()
+    for name, (kind, _) in known.items():
+        assert f"edgemse_collector_{name}" + "_total" * (kind == "counter") in found
     status, answer = collector.get("/api/v1/variance?by=nope")
     assert (status, answer["kind"]) == (400, "ColumnError")
     assert "site" in answer["error"]

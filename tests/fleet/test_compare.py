@@ -309,3 +309,72 @@ def test_gate_answers_by_its_exit_code(tmp_path: Path, options: tuple[str, ...],
     done = edgemse("gate", *common, *options)
     assert done.returncode == code, done.stderr
     assert (done.stderr.count("\n")) == (code not in (0, 1))
+
+
+def test_versions_with_the_same_errors_are_equal(planted: Planted) -> None:
+    rng = np.random.default_rng(13)
+    for number in range(6):
+        e = errors(rng, 2_000)
+        put(planted, f"d{number}", "1", "", 0, e)
+        put(planted, f"d{number}", "2", "", 0, e)
+    planted.commit()
+    found = compare(planted)
+    assert [found.ratio, found.low, found.high, found.p_value] == [1.0] * 4
+    assert found.tail_heavier is False
+    assert found.needed.devices is None
+    passed = planted.ask("gate", a="1", b="2", max_ratio="1")
+    assert isinstance(passed, GateAnswer)
+    assert passed.verdict == "pass"
+
+
+def test_ratios_beyond_floats_are_no_crash(planted: Planted) -> None:
+    for number, powers in enumerate(((55, 0), (0, 0), (0, 55))):
+        for version, power in zip("12", powers, strict=True):
+            put(planted, f"d{number}", version, "", 0, [10.0**power, -1.1 * 10.0**power] * 20)
+    planted.commit()
+    found = compare(planted)
+    assert found.ratio == pytest.approx(1.0)
+    assert found.low < 1e-100
+    assert found.high > 1e100
+    assert found.pooled.ratio == pytest.approx(1.0)
+    assert found.pooled.high > 1e300
+    beyond = Estimate(0.0, 400.0, 2.0, 3, "paired")
+    assert beyond.interval() == (0.0, math.inf)
+
+
+def test_a_device_that_has_nearly_all_of_the_error_leaves_the_others_theirs() -> None:
+    a = {str(n): stats_of([1.0, -1.0] * 20) for n in range(4)}
+    b = {str(n): stats_of([2.0, -2.0] * 20) for n in range(4)} | {"0": stats_of([1e20] * 40)}
+    found = pooled(a, b)
+    whole = 0.5 * math.log((1e40 + 12) / 4)
+    without = [math.log(2), *[0.5 * math.log((1e40 + 8) / 3)] * 3]
+    expected = math.sqrt(3 / 4 * sum((each - whole) ** 2 for each in without))
+    assert found.error == pytest.approx(expected, rel=1e-9)
+
+
+def test_devices_that_are_left_out_are_told_whatever_for(planted: Planted) -> None:
+    fill(planted, np.random.default_rng(14), 5, {"": 1.0})
+    put(planted, "perfect", "1", "", 0, [1.0] * 30)
+    put(planted, "perfect", "2", "", 0, [0.0] * 30)
+    for name in ("x", "y"):
+        put(planted, name, "2", "", 0, errors(np.random.default_rng(15), 100))
+    planted.commit()
+    found = compare(planted)
+    assert (found.method, found.devices) == ("paired", 5)
+    notes = " ".join(found.notes)
+    assert "1 devices are without any error in a version" in notes
+    assert "3 devices ran one of the versions only" in notes
+
+
+def test_a_spread_next_to_nothing_needs_the_fewest_devices() -> None:
+    assert devices_needed(Estimate(0.0, 1e-12, 19.0, 20, "paired"), 1.05) == 3
+
+
+def test_nothing_but_nan_is_not_enough(planted: Planted) -> None:
+    for number in range(4):
+        for version in "12":
+            put(planted, f"d{number}", version, "s", 0, [math.nan] * 30)
+    planted.commit()
+    found = compare(planted, by=["segment"])
+    assert (found.method, math.isnan(found.ratio), found.a.nonfinite) == ("", True, 120)
+    assert [segment.worse for segment in found.segments] == [None]
