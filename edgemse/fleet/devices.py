@@ -17,6 +17,7 @@ from edgemse.fleet.selection import COLUMNS, select
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores.base import Reading
+from edgemse.stores.statements import ONLINE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as plotly
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["QUESTION", "Device", "DevicesAnswer", "Mix", "ask"]
 
 HEARD = (
-    "SELECT device, report_received_ms, report_sent_ms, clock_synchronised, online, software"
-    " FROM devices AS d"
+    "SELECT device, report_received_ms, report_sent_ms, clock_synchronised, "  # noqa: S608
+    + ONLINE
+    + ", software FROM devices AS d"
 )
 HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 WINDOWS = (
@@ -50,7 +52,7 @@ class Device:
 
     device: str
     online: bool | None
-    """What its birth or last will says."""
+    """What its birth or last will says; true if it reports after the last will of a twin."""
     last_report: str | None
     """When the collector received it, in ISO 8601."""
     clock: str | None

@@ -151,12 +151,12 @@ def _put_presences(writing: Writing, heard: list[DevicePresence]) -> None:
     if not heard:
         return
     devices = list({each.device for each in heard})
-    runs: dict[str, str] = dict(writing.rows(statements.RUNS, (devices,)))
+    runs: dict[str, str | None] = dict(writing.rows(statements.RUNS, (devices,)))
     history = History(writing.rows(statements.PRESENT_ATTRIBUTES, (FOR_EVER_SECONDS, devices)))
     kept: dict[str, DevicePresence] = {}
     for each in heard:
         if counts(runs.get(each.device), each.presence):
-            runs[each.device] = each.presence.run
+            runs[each.device] = each.presence.run if each.presence.online else None
             kept[each.device] = each
             history.hear(each.device, each.presence, each.received_ms // 1000)
     rows = [each.row() for each in kept.values()]

@@ -17,6 +17,7 @@ __all__ = [
     "KEEP_HIGHEST",
     "NEW_STORE",
     "NOTE_VERSION",
+    "ONLINE",
     "PRESENT_ATTRIBUTES",
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
@@ -106,8 +107,13 @@ SERIES_COUNTS_OF = (
     "SELECT device, count(*) FROM series WHERE device = ANY(?::TEXT[]) GROUP BY device"
 )
 SERIES_OF = "SELECT model, version, output, segment, measure FROM series WHERE device = ?"
+# Also a device whose twin has gone: what reports after a last will, by another run, is there.
+ONLINE = (
+    "(online OR (report_run <> '' AND report_run <> run"
+    " AND report_received_ms > presence_received_ms))"
+)
 CENSUS = (
-    "SELECT count(*), count(CASE WHEN online THEN 1 END),"
+    f"SELECT count(*), count(CASE WHEN {ONLINE} THEN 1 END),"
     " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
     " (SELECT count(DISTINCT device) FROM renames),"
     " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
@@ -117,7 +123,7 @@ UNHEARD = (
     " WHERE report_received_ms >= ? AND report_run <> '' AND (run IS NULL OR run <> report_run)"
     " ORDER BY report_received_ms DESC"
 )
-RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
+RUNS = "SELECT device, run FROM devices WHERE online AND device = ANY(?::TEXT[])"
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
     " WHERE until_seconds = ? AND device = ANY(?::TEXT[])"

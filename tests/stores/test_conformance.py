@@ -28,6 +28,7 @@ from edgemse.stores import (
     Store,
     Writing,
 )
+from edgemse.stores.statements import CENSUS, ONLINE
 from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 
 HOUR = 3_600
@@ -185,8 +186,25 @@ def birth(run: str, received: int = 0, **attributes: str) -> DevicePresence:
     return DevicePresence("pi-1", received * 1_000, presence)
 
 
-def will(run: str) -> DevicePresence:
-    return DevicePresence("pi-1", 0, Presence(online=False, software="edgemse 1", run=run))
+def will(run: str, received: int = 0) -> DevicePresence:
+    presence = Presence(online=False, software="edgemse 1", run=run)
+    return DevicePresence("pi-1", received * 1_000, presence)
+
+
+def test_a_twin_that_ends_does_not_show_the_other_offline(store: Store) -> None:
+    def online(*presences: DevicePresence, reports: tuple[DeviceReport, ...] = ()) -> bool:
+        store.commit(Batch(presences=list(presences), reports=list(reports)))
+        ((answer,),) = rows(store, f"SELECT {ONLINE} FROM devices")
+        assert rows(store, CENSUS, 0)[0][1] == answer
+        return bool(answer)
+
+    assert online(birth("a", 1), birth("b", 2), reports=(said("a", 1_500), said("b", 2_500)))
+    assert not online(will("b", 3))
+    assert not online(reports=(said("b", 4_000),))  # on its way when the will was sent
+    assert online(reports=(said("a", 5_000),))
+    assert not online(will("a", 6))
+    assert online(birth("b", 7))
+    assert online(will("a", 8))
 
 
 def test_devices_keep_the_last_report_and_their_present_run(store: Store) -> None:
