@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml $(shell find edgemse/stats -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-arm test-sanitize fuzz lint bench clean
+.PHONY: demo test test-arm test-sanitize chaos fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/edgemse demo $(ARGS)
@@ -18,6 +18,10 @@ test-arm: $(VENV)/dev.stamp
 
 test-sanitize: $(VENV)/dev.stamp
 	tests/sanitize.sh $(ARGS)
+
+chaos: $(VENV)/dev.stamp
+	sh tests/system_parts.sh
+	$(BIN)/python tests/chaos/campaign.py $(or $(ARGS),--seconds 600)
 
 fuzz: $(VENV)/dev.stamp
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tests/fuzz/run.sh $(ARGS)

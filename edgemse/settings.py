@@ -17,6 +17,9 @@ __all__ = ["between", "load", "one_of", "read_secret", "read_toml"]
 
 S = TypeVar("S")
 
+LARGEST = 2**1023
+"""Whole numbers from here on may be no float."""
+
 
 def between(low: float, high: float) -> dict[str, Any]:
     """Return a field's metadata that holds its value to [low, high]."""
@@ -106,13 +109,13 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
         return {
             key: _converted(arguments[1], item, f"{where}.{key}") for key, item in value.items()
         }
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < LARGEST:
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
     if isinstance(hint, type) and type(value) is hint:
         return value
-    raise SettingsError(f"{where}: got {value!r}, wanted {_described(hint)}")
+    raise SettingsError(f"{where}: got {value!r:.80}, wanted {_described(hint)}")
 
 
 def _described(hint: Any) -> str:

@@ -47,6 +47,7 @@ def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
         ("", "device is missing; wanted a string"),
         ("device = 'd'\ncolour = 1", "unknown key 'colour'; known are device"),
         ("device = 'd'\n[windows]\nwidth_seconds = 61", "width_seconds: got 61, wanted one of 10"),
+        (f"device = 'd'\n[delivery]\ndurable_seconds = {10**400}", "durable_seconds: got 1000"),
         ("device = 'd'\n[windows]\nwidth = 60", "windows: unknown key 'width'"),
         ("device = 'd'\n[broker]\naddress = 'x:y'", "wanted HOST:PORT"),
         ("device = 'd'\n[broker]\nprotocol = '4'", "got '4', wanted one of 5, 3.1.1"),
