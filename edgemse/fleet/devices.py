@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from edgemse import times
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer, percent
+from edgemse.fleet.answers import Answer, listed, percent
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
@@ -40,7 +41,6 @@ VERSIONS = (
 SILENT_WIDTHS = 3
 """Windows by which a device may lag behind the fleet's last one: reports are sent together."""
 WORST_SHARE = 0.5
-NAMED_MAX = 5
 CLOCKS = {True: "synchronised", False: "not synchronised", None: None}
 
 
@@ -72,6 +72,8 @@ class Device:
     """Accepted samples."""
     nonfinite: int
     """Samples refused for a NaN or an infinity."""
+    out_of_range: int
+    """Samples refused because error or label are beyond 2^200."""
     rmse: float
     bias: float
     worst_share: float
@@ -106,20 +108,24 @@ class DevicesAnswer(Answer):
     ROWS: ClassVar[str] = "devices"
     HEADINGS: ClassVar[Mapping[str, str]] = {
         "device": "device",
-        "online": "online",
         "silent": "silent",
-        "version": "version",
         "last_report": "last report",
-        "clock": "clock",
-        "windows": "windows",
         "count": "samples",
         "rmse": "RMSE",
+        "version": "version",
         "bias": "bias",
+        "coverage": "labelled",
+        "online": "online",
         "worst_share": "worst sample",
         "nonfinite": "not finite",
-        "coverage": "labelled",
+        "out_of_range": "out of range",
+        "clock": "clock",
+        "windows": "windows",
         "lag_p95_seconds": "lag p95 s",
     }
+    WORDS: ClassVar[Collection[str]] = (
+        *("device", "silent", "last_report", "version", "online", "clock"),
+    )
 
     devices: tuple[Device, ...]
     versions: tuple[Mix, ...] = ()
@@ -127,9 +133,9 @@ class DevicesAnswer(Answer):
 
     def sentences(self) -> Iterator[str]:
         """Yield how many devices are silent, which versions run, and where one sample decides."""
-        silent = [each.device for each in self.devices if each.silent]
+        silent = self.alarm()
         if silent:
-            yield f"{len(silent)} of {len(self.devices)} devices are silent: {_listed(silent)}"
+            yield silent
         if len(self.versions) > 1:
             mix = (f"{each.version or chr(39) * 2} on {each.devices:,}" for each in self.versions)
             yield f"Versions: {', '.join(mix)} devices"
@@ -137,8 +143,15 @@ class DevicesAnswer(Answer):
         if single:
             yield (
                 f"One sample has over {percent(WORST_SHARE, 0)} of the squared error of"
-                f" {_listed(single)}: an outlier, rather than a bad device"
+                f" {listed(single)}: an outlier, rather than a bad device"
             )
+
+    def alarm(self) -> str:
+        """Return how many devices are silent, and which."""
+        silent = [each.device for each in self.devices if each.silent]
+        if not silent:
+            return ""
+        return f"{len(silent):,} of {len(self.devices):,} devices are silent: {listed(silent)}"
 
     def plot(self) -> plotly.Figure:
         """Return the devices' RMSE."""
@@ -146,13 +159,13 @@ class DevicesAnswer(Answer):
         names, rmse = [each.device for each in measured], [each.rmse for each in measured]
         return charts.dots("RMSE by device", names, rmse)
 
-    def _words(self) -> int:
-        return 6
-
-    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by), strict=True))
+    def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
+        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
         said = {True: "yes", False: "no", None: "?"}[row.online]
-        line |= {"online": said, "last_report": row.last_report or "never"}
+        heard = row.last_report or "never"
+        if row.last_report and now is not None:
+            heard = times.ago(now - times.instant(row.last_report)) or heard
+        line |= {"online": said, "last_report": heard}
         line |= {"clock": row.clock or "?", "coverage": percent(row.coverage)}
         line |= {"worst_share": percent(row.worst_share)}
         return [*line.values()]
@@ -224,11 +237,6 @@ def _mix(devices: Sequence[Device]) -> tuple[Mix, ...]:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
-
-
 def _heard(asked: Asked) -> tuple[str, list[object]]:
     """Return what finds the devices that were ever what is asked, measured or not."""
     conditions: list[str] = []
@@ -272,6 +280,7 @@ def _device(
         windows=windows.number,
         count=group.stats.count,
         nonfinite=group.stats.nonfinite,
+        out_of_range=group.stats.out_of_range,
         rmse=group.stats.rmse,
         bias=group.stats.bias,
         worst_share=_worst_share(group.stats),
