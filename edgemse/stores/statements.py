@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from edgemse.stores.base import Selection
-from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
+from edgemse.stores.tables import ALIASES, ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
+    "ABSORB",
+    "ABSORBED_OF",
+    "ALIASES_OF",
+    "ATTRIBUTES_OF",
+    "AUDITED",
     "COUNT_DEVICES",
     "COUNT_DROPPED",
+    "COUNT_FORGOTTEN",
     "CREATE_VERSIONS",
+    "DROP_ALIASES",
+    "DROP_ATTRIBUTES",
+    "DROP_CELL",
+    "DROP_CELLS",
+    "DROP_SPAN",
+    "FIRST_WINDOW",
+    "FOLLOW_ALIASES",
+    "FORGET",
+    "HAS_DEVICE",
+    "HOLDS",
     "KEEP",
     "KEEP_HIGHEST",
+    "LEAVE",
+    "LEAVE_NO_MORE",
+    "LEAVING_OF",
+    "LOCK_PRODUCERS",
+    "LOSE_ALIAS",
     "NEW_STORE",
     "NOTE_VERSION",
     "PRESENT_ATTRIBUTES",
+    "REACTIVATE",
+    "RENAME_CELLS",
+    "RENAME_DEVICE",
+    "RENAME_QUARANTINE",
+    "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "RETIRE",
+    "RETIRED",
     "REVISIONS",
     "RUNS",
     "STORE_ID",
@@ -76,6 +104,7 @@ KEEP_HIGHEST = (
 )
 REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
 REPLACE_PRESENCE = f"DO UPDATE SET {_replaced(PRESENCES)}"
+REPLACE_ALIAS = f"DO UPDATE SET {_replaced(ALIASES)}"
 REPLACE_ATTRIBUTES = f"DO UPDATE SET {_replaced(ATTRIBUTES)}"
 
 # Cells and devices.
@@ -101,6 +130,69 @@ TRIM_QUARANTINE = (
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
 COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
+
+# What people do to devices; edgemse.stores.devices. Neighbouring sequences make one range.
+HOLDS = (
+    "SELECT (SELECT count(*) FROM cells WHERE device = ?), (SELECT count(*) FROM devices"
+    " WHERE device = ?), (SELECT count(*) FROM retired WHERE device = ?)"
+)
+HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
+LOCK_PRODUCERS = (
+    "UPDATE producers SET first_received_ms = first_received_ms"
+    " WHERE producer IN (SELECT producer FROM cells WHERE device = ?)"
+)
+ABSORB = (
+    "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
+    " sequence, sequence - row_number() OVER (PARTITION BY producer ORDER BY sequence) AS island"
+    " FROM cells WHERE device = ? AND (final OR ?)) AS going GROUP BY producer, island"
+)
+DROP_CELLS = "DELETE FROM cells WHERE device = ? AND (final OR ?)"
+LEAVE = (
+    "INSERT INTO leaving SELECT producer, sequence FROM cells WHERE device = ?"
+    " ON CONFLICT (producer, sequence) DO NOTHING"
+)
+FORGET = (
+    "DELETE FROM devices WHERE device = ?",
+    "DELETE FROM attributes WHERE device = ?",
+    "DELETE FROM retired WHERE device = ?",
+    "DELETE FROM quarantine WHERE device = ?",
+)
+LEAVE_NO_MORE = (
+    "DELETE FROM leaving WHERE EXISTS (SELECT 1 FROM cells AS c WHERE c.device = ?"
+    " AND c.producer = leaving.producer AND c.sequence = leaving.sequence)"
+)
+DROP_ALIASES = "DELETE FROM aliases WHERE shown = ?"
+RETIRE = "INSERT INTO retired VALUES (?, ?) ON CONFLICT (device) DO NOTHING"
+REACTIVATE = "DELETE FROM retired WHERE device = ?"
+RETIRED = "SELECT device, since_ms FROM retired"
+RENAME_CELLS = "UPDATE cells SET device = ? WHERE device = ?"
+RENAME_QUARANTINE = "UPDATE quarantine SET device = ? WHERE device = ?"
+RENAME_DEVICE = "UPDATE devices SET device = ? WHERE device = ?"
+ATTRIBUTES_OF = (
+    "SELECT name, value, since_seconds, until_seconds, said_seconds FROM attributes"
+    " WHERE device = ? ORDER BY name, since_seconds"
+)
+DROP_ATTRIBUTES = "DELETE FROM attributes WHERE device = ?"
+DROP_SPAN = "DELETE FROM attributes WHERE device = ? AND name = ? AND since_seconds = ?"
+FIRST_WINDOW = "SELECT min(window_start_seconds) FROM cells WHERE device = ?"
+FOLLOW_ALIASES = "UPDATE aliases SET shown = ? WHERE shown = ?"
+LOSE_ALIAS = "DELETE FROM aliases WHERE device = ?"
+ALIASES_OF = "SELECT device, shown FROM aliases WHERE device = ANY(?::TEXT[])"
+AUDITED = (
+    "SELECT at_ms, who, host, token, action, device, details FROM audit"
+    " WHERE ? = '' OR device = ? ORDER BY id"
+)
+
+# Cells that come although they are gone, or only wait to go.
+ABSORBED_OF = (
+    "SELECT producer, first_sequence, last_sequence FROM absorbed WHERE producer = ANY(?::BYTEA[])"
+)
+LEAVING_OF = "SELECT producer, sequence FROM leaving WHERE producer = ANY(?::BYTEA[])"
+DROP_CELL = (
+    "DELETE FROM cells WHERE producer = ? AND sequence = ?",
+    "DELETE FROM leaving WHERE producer = ? AND sequence = ?",
+)
+COUNT_FORGOTTEN = "UPDATE counters SET value = value + ? WHERE name = 'cells_forgotten'"
 
 # The store itself.
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
