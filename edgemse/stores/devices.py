@@ -34,7 +34,7 @@ class Actor(NamedTuple):
 def forget(
     writing: Writing, device: str, by: Actor, now_ms: int, *, grown: bool = False
 ) -> dict[str, int]:
-    """Drop the device's cells, attributes, presence and quarantine, and keep the cells' names.
+    """Drop the device's cells, attributes, presence, series, quarantine, and keep the cells' names.
 
     Returns how many `cells` are gone, and of how many that still grow (`open`) the end is waited
     for; with `grown` these go at once, and what is yet to be added to them will not be counted.
@@ -93,7 +93,11 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     writing.execute(statements.LOCK_PRODUCERS, (device,))
     _move_attributes(writing, device, to, now_ms // 1000)
     cells = writing.execute(statements.RENAME_CELLS, (to, device))
-    writing.execute(statements.RENAME_QUARANTINE, (to, device))
+    moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)
+    for sql in (statements.RENAME_QUARANTINE, *moves):
+        writing.execute(sql, (to, device))
+    for sql in statements.SETTLE_RENAMES:
+        writing.execute(sql, (device,))
     if writing.rows(statements.HAS_DEVICE, (to,)).rows:
         writing.execute(statements.FORGET[0], (device,))
     else:

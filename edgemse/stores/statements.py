@@ -11,15 +11,19 @@ __all__ = [
     "ALIASES_OF",
     "ATTRIBUTES_OF",
     "AUDITED",
-    "COUNT_DEVICES",
+    "CENSUS",
+    "COMMITS",
+    "COUNT_COMMIT",
     "COUNT_DROPPED",
     "COUNT_FORGOTTEN",
+    "COUNT_MISSING",
     "CREATE_VERSIONS",
     "DROP_ALIASES",
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
     "DROP_SPAN",
+    "FIRST_DEVICES",
     "FIRST_WINDOW",
     "FOLLOW_ALIASES",
     "FORGET",
@@ -38,19 +42,28 @@ __all__ = [
     "REACTIVATE",
     "RENAME_CELLS",
     "RENAME_DEVICE",
+    "RENAME_PRODUCERS",
     "RENAME_QUARANTINE",
+    "RENAME_RENAMES",
+    "RENAME_SERIES",
     "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPORTED",
     "RETIRE",
     "RETIRED",
     "REVISIONS",
     "RUNS",
+    "SERIES_COUNTS",
+    "SERIES_COUNTS_OF",
+    "SERIES_OF",
+    "SETTLE_RENAMES",
     "STORE_ID",
     "TABLES",
     "TAKE_LEASE",
     "TRIM_QUARANTINE",
+    "UNHEARD",
     "VERSION",
     "group_keys",
     "insert",
@@ -113,7 +126,30 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
-COUNT_DEVICES = "SELECT count(*) FROM devices"
+FIRST_DEVICES = "SELECT producer, device FROM producers WHERE producer = ANY(?::BYTEA[])"
+REPORTED = (
+    "SELECT device, report_run, earlier_run, runs_returned, run_returned_ms, cells_refused"
+    " FROM devices WHERE report_received_ms IS NOT NULL AND device = ANY(?::TEXT[])"
+)
+SERIES_COUNTS = (
+    "SELECT d.device, count(s.device) FROM devices AS d"
+    " LEFT JOIN series AS s ON s.device = d.device GROUP BY d.device"
+)
+SERIES_COUNTS_OF = (
+    "SELECT device, count(*) FROM series WHERE device = ANY(?::TEXT[]) GROUP BY device"
+)
+SERIES_OF = "SELECT model, version, output, segment, measure FROM series WHERE device = ?"
+CENSUS = (
+    "SELECT count(*), count(CASE WHEN online THEN 1 END),"
+    " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
+    " (SELECT count(DISTINCT device) FROM renames),"
+    " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
+)
+UNHEARD = (
+    "SELECT device, report_run FROM devices"
+    " WHERE report_received_ms >= ? AND report_run <> '' AND (run IS NULL OR run <> report_run)"
+    " ORDER BY report_received_ms DESC"
+)
 RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
@@ -129,6 +165,9 @@ TRIM_QUARANTINE = (
     "  FROM quarantine) AS ranked"
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
+COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
+COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
+COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
 COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
 
 # What people do to devices; edgemse.stores.devices. Neighbouring sequences make one range.
@@ -156,6 +195,8 @@ FORGET = (
     "DELETE FROM attributes WHERE device = ?",
     "DELETE FROM retired WHERE device = ?",
     "DELETE FROM quarantine WHERE device = ?",
+    "DELETE FROM series WHERE device = ?",
+    "DELETE FROM renames WHERE device = ?",
 )
 LEAVE_NO_MORE = (
     "DELETE FROM leaving WHERE EXISTS (SELECT 1 FROM cells AS c WHERE c.device = ?"
@@ -167,6 +208,20 @@ REACTIVATE = "DELETE FROM retired WHERE device = ?"
 RETIRED = "SELECT device, since_ms FROM retired"
 RENAME_CELLS = "UPDATE cells SET device = ? WHERE device = ?"
 RENAME_QUARANTINE = "UPDATE quarantine SET device = ? WHERE device = ?"
+RENAME_PRODUCERS = "UPDATE producers SET device = ? WHERE device = ?"
+RENAME_SERIES = (
+    "INSERT INTO series SELECT ?, model, version, output, segment, measure FROM series"
+    " WHERE device = ? ON CONFLICT DO NOTHING"
+)
+RENAME_RENAMES = (
+    "INSERT INTO renames SELECT producer, ?, first_received_ms FROM renames"
+    " WHERE device = ? ON CONFLICT DO NOTHING"
+)
+SETTLE_RENAMES = (
+    "DELETE FROM renames WHERE device = ? OR EXISTS (SELECT 1 FROM producers AS p"
+    " WHERE p.producer = renames.producer AND p.device = renames.device)",
+    "DELETE FROM series WHERE device = ?",
+)
 RENAME_DEVICE = "UPDATE devices SET device = ? WHERE device = ?"
 ATTRIBUTES_OF = (
     "SELECT name, value, since_seconds, until_seconds, said_seconds FROM attributes"

@@ -231,3 +231,16 @@ def test_a_batch_of_two_names_of_one_device(store: Store) -> None:
         ("b", 3),
         ("c", 1),
     ]
+
+
+def test_series_and_producers_go_with_the_name(store: Store) -> None:
+    sent = cell(1)
+    for device in ("a", "b"):  # the agent was given another name, and went on with its producer
+        store.commit(Batch(cells=[offered(sent, device)], series=[(device, sent.series)]))
+    assert rows(store, "SELECT device FROM renames") == [("b",)]
+    do(store, rename, "a", "b")
+    assert rows(store, "SELECT device FROM producers") == [("b",)]
+    assert rows(store, "SELECT device FROM renames") == []
+    assert rows(store, "SELECT device, model FROM series") == [("b", sent.series.model)]
+    do(store, forget, "b", grown=True)
+    assert rows(store, "SELECT * FROM series") == []
