@@ -22,7 +22,7 @@
     ├── StoreError                           the collector's database
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
-    │   ├── StoreRefusedError                  the database says no (name, password)
+    │   ├── StoreRefusedError                  database or collector say no (password, token)
     │   ├── StoreUnreachableError              nothing answers, or no such file
     │   ├── OtherStoreError                    another store has the topic prefix
     │   └── StoreTakenOverError                another store came while the collector ran
@@ -202,7 +202,7 @@ class StoreVersionError(StoreError):
 
 
 class StoreRefusedError(StoreError):
-    """The database answers and refuses the connection."""
+    """The database, or a collector over HTTP, answers and says no (password, token)."""
 
     exit_code = 76
 

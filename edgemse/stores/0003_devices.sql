@@ -37,7 +37,7 @@ CREATE TABLE audit (
     at_ms BIGINT NOT NULL,
     who TEXT NOT NULL, -- the user's name, as his own machine says it
     host TEXT NOT NULL, -- that machine's name
-    token TEXT NOT NULL, -- the name of the token that the collector was shown; empty: the file itself
+    token TEXT NOT NULL, -- the name of the token that was shown; empty: the file itself was at hand
     action TEXT NOT NULL,
     device TEXT NOT NULL,
     details TEXT NOT NULL -- JSON

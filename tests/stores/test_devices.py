@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from support.cells import START, batch, cell, offered
 from support.engines import ENGINES
 
-from edgemse.cells import Cell
+from edgemse.cells import Cell, Identity
 from edgemse.errors import SettingsError
 from edgemse.presence import Attribute, Presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Quarantined, Store
@@ -19,6 +20,8 @@ from edgemse.stores.devices import Actor, forget, rename, retire, unretire
 
 ANNA = Actor("anna", "desk-3", "laptop")
 HOUR = 3_600
+LAST = 4
+"""The revision that is final in a random course of things."""
 
 
 @pytest.fixture(params=list(ENGINES))
@@ -43,7 +46,7 @@ def say(store: Store, device: str, at: int = START, run: str = "r", **attributes
     store.commit(Batch(presences=[heard], reports=[DeviceReport(device, at * 1000, 0, True, {})]))
 
 
-def do(store: Store, what, *arguments, now_ms: int = START * 1000, **options):  # type: ignore[no-untyped-def]
+def do(store: Store, what, *arguments, now_ms: int = START * 1000, **options):
     with store.writing() as writing:
         return what(writing, *arguments, ANNA, now_ms, **options)
 
@@ -244,3 +247,36 @@ def test_series_and_producers_go_with_the_name(store: Store) -> None:
     assert rows(store, "SELECT device, model FROM series") == [("b", sent.series.model)]
     do(store, forget, "b", grown=True)
     assert rows(store, "SELECT * FROM series") == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_comes_when_nothing_counts_that_was_forgotten(store: Store, seed: int) -> None:
+    rng = random.Random(seed)
+    held: dict[Identity, int] = {}
+    leaving: set[Identity] = set()
+    gone: set[Identity] = set()
+    for _ in range(40):
+        if rng.random() < 0.2:
+            if held:
+                do(store, forget, "pi-1")
+            finals = {identity for identity, revision in held.items() if revision == LAST}
+            gone |= finals
+            leaving |= held.keys() - finals
+            held = {identity: held[identity] for identity in held.keys() - finals}
+        numbers = [(rng.randint(1, 2), rng.randint(0, 4), rng.randint(1, LAST)) for _ in range(3)]
+        cells = [cell(p, s, revision, final=revision == LAST) for p, s, revision in numbers]
+        answer = store.commit(batch(*cells))
+        newest: dict[Identity, int] = {}
+        for each in cells:
+            newest[each.identity] = max(each.revision, newest.get(each.identity, 0))
+        for identity, revision in newest.items():
+            if identity not in gone and identity in leaving and revision == LAST:
+                gone.add(identity)
+                held.pop(identity, None)
+            if identity in gone:
+                assert answer[identity] == revision
+                continue
+            held[identity] = max(revision, held.get(identity, 0))
+            assert answer[identity] == held[identity]
+        found = rows(store, "SELECT producer, sequence, revision FROM cells")
+        assert {Identity(*row[:2]): row[2] for row in found} == held  # type: ignore[arg-type]
