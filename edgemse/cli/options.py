@@ -64,7 +64,7 @@ Sort = Annotated[
     typer.Option(
         "--sort",
         metavar="COLUMN",
-        help="Sort by a column of --format csv: figures from the largest; -COLUMN turns it round.",
+        help="Sort by a column: figures from the largest; -COLUMN turns it round.",
     ),
 ]
 Limit = Annotated[

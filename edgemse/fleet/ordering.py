@@ -17,7 +17,7 @@ A = TypeVar("A", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A column to sort by, of those in an answer's `columns`, and the most rows that are wanted.
+    """A column to sort by, of an answer's `columns` or headings, and the most rows that are wanted.
 
     Figures come with the largest first, texts and times from the first to the last, `yes` before
     `no`; `-` before the column turns it round. What is not known comes last either way.
@@ -59,6 +59,9 @@ class Order:
 
     def _sorted(self, answer: Answer, rows: list[Any]) -> list[Any]:
         column = self.sort.removeprefix("-")
+        if column not in answer.columns():
+            headings = {heading.lower(): name for name, heading in answer.HEADINGS.items()}
+            column = headings.get(column.lower(), column)
         if column not in answer.columns():
             raise ColumnError(
                 f"sort {column!r:.80}: no such column; wanted one of {', '.join(answer.columns())}"

@@ -106,6 +106,7 @@ def test_rows_are_sorted_and_what_is_not_known_comes_last(run: Run, store: Path)
     assert devices(run, store, "--sort", "silent")[0] == "gone"
     assert devices(run, store, "--sort", "last_report") == [LONG, "pi-1", "gone", "pi-2"]
     assert devices(run, store, "--sort", "-last_report") == ["pi-1", LONG, "gone", "pi-2"]
+    assert devices(run, store, "--sort", "Last report") == [LONG, "pi-1", "gone", "pi-2"]
     done = run("devices", "--from", store, "--sort", "colour")
     assert (done.code, done.out) == (67, "")
     assert "sort 'colour': no such column; wanted one of device, online" in done.err
