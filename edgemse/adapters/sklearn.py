@@ -1,18 +1,20 @@
 """scikit-learn's signatures over ErrorStats; scikit-learn need not be installed.
 
-Limits: several raw values come as a list, not an array. Negative weights are a ValueError, as is
-|error| or |y_true| above 2^200. Arrays of objects, sparse and masked arrays are not understood. A
-score that is not defined (of fewer than two samples) is NaN without a warning.
+Limits: several raw values come as a list, not an array. What scikit-learn refuses is refused; so
+are, beyond that, negative weights, weights of which one is below 2^-200 of the largest, |error| or
+|y_true| above 2^200, numbers that are written as text, and dates. A mask is not looked at. A score
+that is not defined (of fewer than two samples) is NaN without a warning.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from edgemse.errors import UnsupportedError
-from edgemse.stats.columns import buffer_of
+from edgemse.stats.columns import as_doubles
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stats.loss_stats import LossStats
 from edgemse.stats.outputs import split_columns, update_columns
@@ -31,9 +33,12 @@ __all__ = [
     "root_mean_squared_log_error",
 ]
 
+Columns: TypeAlias = dict[int, Any]
 Outputs: TypeAlias = str | Sequence[float]
 """How the figures of several outputs become one: `"uniform_average"`, `"raw_values"` for a list of
 them, or a weight for each; of scores `"variance_weighted"` too."""
+WEIGHT_EXPONENT_MAX = 100
+"""ErrorStats takes weights from 2^-100 to 2^100; only their ratios count here."""
 EPSILON = 2.0**-52
 """What scikit-learn divides by where a label is 0: the spacing of doubles at 1."""
 
@@ -46,12 +51,13 @@ def mean_squared_error(
     Args:
         y_true: the labels, shape (n,) or (n, outputs); anything that `update_columns` takes.
         y_pred: the predictions.
-        sample_weight: None for 1, or shape (n,).
+        sample_weight: None for 1, or shape (n,); of any size, since only their ratios count.
         multioutput: `"uniform_average"` of the outputs, `"raw_values"` for a list of them, or a
             weight for each.
 
     Raises:
-        ValueError: as in scikit-learn: shapes do not fit, there is no sample, a NaN or an infinity.
+        ValueError: shapes do not fit, there is no sample, a NaN or an infinity, or a limit above.
+        TypeError: something is no number; scikit-learn says ValueError to some of it.
 
     Examples:
         >>> mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
@@ -241,8 +247,16 @@ def mean_pinball_loss(
     return _averaged(found, multioutput)
 
 
+S = TypeVar("S", ErrorStats, LossStats)
+
+
 def _states(y_true: Any, y_pred: Any, sample_weight: Any) -> list[ErrorStats]:
-    states = update_columns(y_true, y_pred, sample_weight)
+    """Return the statistics of each output, all samples being in them."""
+
+    def fold(labels: Columns, predictions: Columns, weight: Any) -> list[ErrorStats]:
+        return update_columns(labels, predictions, weight)
+
+    states = _folded(fold, lambda state: state.out_of_range, y_true, y_pred, sample_weight)
     for state in states:
         _check(state.nonfinite, state.out_of_range, "beyond 2^200")
     if not states or not states[0].count:
@@ -252,22 +266,44 @@ def _states(y_true: Any, y_pred: Any, sample_weight: Any) -> list[ErrorStats]:
 
 def _losses(empty: LossStats, y_true: Any, y_pred: Any, sample_weight: Any) -> list[float]:
     """Return the mean loss of each output."""
-    labels, predictions = split_columns(y_true, "y_true"), split_columns(y_pred, "y_pred")
-    if len(labels) != len(predictions):
-        raise ValueError(
-            f"y_true has {len(labels)} outputs and y_pred {len(predictions)}; they must pair up"
-        )
-    if sample_weight is not None:
-        sample_weight = buffer_of(sample_weight, "sample_weight")
-    found = []
-    for label, prediction in zip(labels, predictions, strict=True):
-        state = empty.copy()
-        state.update_many(label, prediction, sample_weight)
+
+    def fold(labels: Columns, predictions: Columns, weight: Any) -> list[LossStats]:
+        if len(labels) != len(predictions):
+            raise ValueError(
+                f"y_true has {len(labels)} outputs and y_pred {len(predictions)}; they must pair up"
+            )
+        states = [empty.copy() for _ in labels]
+        for place, state in enumerate(states):
+            state.update_many(labels[place], predictions[place], weight)
+        return states
+
+    states = _folded(fold, lambda state: state.out_of_domain, y_true, y_pred, sample_weight)
+    for state in states:
         _check(state.nonfinite, state.out_of_domain, f"beyond 2^200 or outside of {empty.loss}")
-        if not state.count:
-            raise ValueError("the input holds no sample with a weight; at least one is wanted")
-        found.append(state.mean)
-    return found
+    if not states or not states[0].count:
+        raise ValueError("the input holds no sample with a weight; at least one is wanted")
+    return [state.mean for state in states]
+
+
+def _folded(
+    fold: Callable[[Columns, Columns, Any], list[S]],
+    refused: Callable[[S], int],
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+) -> list[S]:
+    """Fold the columns in; again with other weights if only the size of these was refused."""
+    labels, predictions = _columns(y_true, "y_true"), _columns(y_pred, "y_pred")
+    if sample_weight is None:
+        return fold(labels, predictions, None)
+    weight = _numbers(sample_weight)
+    if isinstance(weight, list | tuple) and any(isinstance(w, list | tuple) for w in weight):
+        raise ValueError("sample_weight has 2 dimensions; one is wanted")
+    weight = as_doubles(weight, "sample_weight")
+    states = fold(labels, predictions, weight)
+    if any(refused(state) for state in states):  # perhaps by the size of their weight only
+        states = fold(labels, predictions, _scaled(weight))
+    return states
 
 
 def _check(nonfinite: int, outside: int, where: str) -> None:
@@ -319,16 +355,54 @@ def _averaged(values: list[float], multioutput: Outputs) -> float | list[float]:
                 f" not {multioutput!r}"
             )
         return _sum(values) / len(values)
-    weights = [float(weight) for weight in multioutput]
+    weights = as_doubles(_numbers(multioutput), "multioutput")
     if len(values) == 1 or len(weights) != len(values):
         raise ValueError(
             f"{len(weights)} weights for {len(values)} outputs; one for each of several is wanted"
         )
-    if math.fsum(weights) == 0.0:
+    total = math.fsum(weights) if all(map(math.isfinite, weights)) else math.nan
+    if not total:
         raise ValueError("the weights of the outputs sum to zero")
-    products = [weight * value for weight, value in zip(weights, values, strict=True)]
-    return _sum(products) / math.fsum(weights)
+    if math.isnan(total):
+        raise ValueError("a weight of the outputs is NaN or infinite")
+    return _sum([weight * value for weight, value in zip(weights, values, strict=True)]) / total
 
 
 def _sum(values: Sequence[float]) -> float:
     return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
+
+
+def _scaled(weight: Sequence[float]) -> Sequence[float]:
+    """Return the weights times a power of two (exactly), so that ErrorStats takes the largest."""
+    sizes = [each for each in weight if 0.0 < each < math.inf]
+    if not sizes:
+        return weight
+    shift = WEIGHT_EXPONENT_MAX - math.frexp(max(sizes))[1]
+    if math.ldexp(min(sizes), shift) < 2.0**-WEIGHT_EXPONENT_MAX:
+        raise ValueError(
+            f"sample_weight: {min(sizes):g} beside {max(sizes):g}; wanted none below 2^-200 of the"
+            " largest; 0 leaves a sample out"
+        )
+    return array("d", [math.ldexp(each, shift) for each in weight])
+
+
+def _columns(table: Any, name: str) -> dict[int, Any]:
+    if isinstance(table, set | frozenset):
+        raise TypeError(f"{name} is a set, which has no order; wanted a column or table of numbers")
+    return dict(enumerate(split_columns(_numbers(table), name)))
+
+
+def _numbers(table: Any) -> Any:
+    """Return an array of numpy whose items the core does not read as one, or a list, that it does.
+
+    Objects may be numbers; half and extended precision and the other byte order are.
+    """
+    dtype: Any = getattr(table, "dtype", None)
+    kind = getattr(dtype, "kind", "")
+    if kind == "O" and hasattr(table, "tolist"):
+        return table.tolist()
+    if kind in ("f", "i", "u") and hasattr(table, "astype"):
+        native = getattr(dtype, "isnative", True)  # dtypes of pandas do not say
+        own = native and dtype.itemsize <= 8 and getattr(dtype, "char", "") != "e"
+        return table if own else table.astype("f8")
+    return table
