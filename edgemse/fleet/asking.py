@@ -12,6 +12,7 @@ from typing import Any
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.http import call, is_url
+from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, find
 from edgemse.stores import open_store
 from edgemse.stores.base import Reading
@@ -43,7 +44,8 @@ def ask(
         until: windows that start before then.
         now: the UTC seconds that `7d` counts back from; None: this machine's clock.
         token: what a collector that wants one is shown (docs/security.md).
-        named: model, version, output, segment, measure, device, or an option of the question.
+        named: model, version, output, segment, measure, device, or an option of the question;
+            sort and limit as of the command.
 
     Raises:
         SettingsError: what is asked cannot be read. ColumnError: the fleet has no such column.
@@ -55,8 +57,9 @@ def ask(
     given |= {name: [_time(value)] for name, value in bounds.items() if value is not None}
     given |= {"by": [by] if isinstance(by, str) else [*by]} if by else {}
     given |= {"where": [f"{name}={value}" for name, value in where.items()]} if where else {}
+    order = Order.parse({name: given.pop(name) for name in ("sort", "limit") if name in given})
     asked = wanted.parse(given, now=time.time() if now is None else now)
-    return answer_from(source, wanted, asked, token)
+    return order.of(answer_from(source, wanted, asked, token))
 
 
 def answer_from(

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 from support.broker import Mosquitto
 from support.cells import batch, cell
+from support.device import FakeDevice
 from support.fleet import Planted, plant_hours
 from support.processes import CollectorProcess, edgemse
 from support.waiting import eventually
 
+from edgemse.cells import Cell
 from edgemse.cli.source import token_of
 from edgemse.cli.upkeep import acting
 from edgemse.errors import SettingsError
@@ -253,3 +255,34 @@ def test_who_acts_and_what_is_shown_come_from_the_environment(tmp_path: Path) ->
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="token_file"):
         token_of(file, {})
+
+
+def test_open_cells_of_a_forgotten_device_are_acknowledged_and_go(
+    served: Served, broker: Mosquitto
+) -> None:
+    url, device = served.collector.url, FakeDevice(broker.address)
+
+    def send(*cells: Cell) -> None:
+        acks = len(device.acks)
+        device.send(cells)
+        eventually(lambda: len(device.acks) > acks)
+        device.wait_for(cells)
+
+    try:
+        final, growing = cell(1, 0, final=True), cell(1, 1)
+        send(final, growing)
+        forget = ("fleet", "forget", "--from", url, "--device", "pi-1")
+        said = "pi-1: 1 cells are forgotten; 1 open ones go when they are final\n"
+        assert run(*forget, token=served.admin) == (0, said, "")
+        send(cell(1, 1, revision=2), final)
+        assert found(url, served.read)["pi-1"]["count"] == 20
+        last = cell(1, 1, revision=3, final=True)
+        send(last)
+        assert found(url, served.read)["pi-1"]["count"] == 0
+        send(final, last)  # an ack was lost, and it sends them once more
+        later = cell(1, 2, final=True)
+        send(later)
+        assert found(url, served.read)["pi-1"]["count"] == later.stats.count
+        assert device.refused == []
+    finally:
+        device.close()

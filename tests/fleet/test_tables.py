@@ -174,6 +174,7 @@ def test_an_order_is_read_and_kept(planted: Planted) -> None:
     planted.commit()
     found = planted.ask("variance")
     assert repr(Order.parse({}).of(found)) == repr(found)
+    assert planted.ask("variance", sort="rmse", limit=1).records()[0]["device"] == "b"
     turned = Order.parse({"sort": ["-device"]}).of(found)
     assert [record["device"] for record in turned.records()] == ["b", "a"]
     with pytest.raises(SettingsError, match="limit: given 2 times"):
