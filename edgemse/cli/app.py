@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.cli import collector, demo, evaluate, fleet, replay, upkeep
 from edgemse.fleet.questions import find
 
 __all__ = ["app", "common"]
@@ -24,6 +24,7 @@ app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
 app.command("gate")(fleet.command_of(find("gate")))
+app.command("audit")(upkeep.audit_command)
 app.add_typer(fleet.app, name="fleet")
 
 

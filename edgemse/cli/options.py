@@ -19,9 +19,11 @@ __all__ = [
     "Format",
     "FormatOption",
     "KeyFile",
+    "Limit",
     "Na",
     "PasswordFile",
     "PlaintextPassword",
+    "Sort",
     "TimeUnit",
     "Username",
 ]
@@ -56,6 +58,17 @@ TimeUnit = Annotated[
 By = Annotated[
     list[str] | None,
     typer.Option("--by", metavar="COLUMN", help="A column to group by; may be repeated."),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="Sort by a column: figures from the largest; -COLUMN turns it round.",
+    ),
+]
+Limit = Annotated[
+    str | None, typer.Option("--limit", metavar="N", help="Only the first N rows [all].")
 ]
 Username = Annotated[str, typer.Option("--username", help="User name at the broker.")]
 PasswordFile = Annotated[

@@ -12,6 +12,7 @@ from edgemse.presence import counts
 from edgemse.stores import migrations, statements, tables
 from edgemse.stores.attributes import FOR_EVER_SECONDS, History
 from edgemse.stores.base import Batch, DevicePresence, DeviceReport, Reading, Writing
+from edgemse.stores.gone import named_anew, take_out
 from edgemse.stores.offered import Offered
 from edgemse.stores.reported import Reported
 from edgemse.stores.tables import Row
@@ -41,6 +42,7 @@ class Engine(ABC):
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch; see Store.commit."""
         with self.writing() as writing:
+            batch = named_anew(writing, batch)
             held = _put_cells(writing, batch.cells, self._now_ms())
             rows = [(device, *series) for device, series in batch.series]
             writing.put(tables.SERIES, rows, statements.KEEP)
@@ -95,9 +97,11 @@ def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Iden
     if not offered:
         return {}
     _put_producers(writing, cells, now_ms)
-    rows = [each.row() for each in offered.values()]
+    gone = take_out(writing, offered)
+    rows = [each.row() for identity, each in offered.items() if identity not in gone]
     written = writing.put(tables.CELLS, rows, statements.KEEP_HIGHEST)
     held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
+    held |= gone
     stale = [identity for identity in offered if identity not in held]
     if stale:
         columns = [list(column) for column in zip(*stale, strict=True)]
