@@ -145,6 +145,7 @@ _KINDS: tuple[tuple[str, type], ...] = (
 _line_decoder = msgspec.json.Decoder(_Line)
 _NUMBERED = re.compile(rb'"n" *: *([0-9]{1,18})\b')
 _TYPES = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_BEYOND = re.compile(r"Number out of range(?: - at `\$\.?([^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 _WORDS = {
     "float": "a number",
@@ -178,7 +179,12 @@ def _other(line: bytes, error: Exception) -> Parsed:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
-        return Parsed(None, f"not JSON: {_in_our_words(error)}; wanted one object a line", n)
+        words = _in_our_words(error)
+        if _BEYOND.search(
+            str(error)
+        ):  # of more digits than even Python reads, and JSON all the same
+            return Parsed(None, words, n)
+        return Parsed(None, f"not JSON: {words}; wanted one object a line", n)
     if not isinstance(content, dict):
         got = _WORDS.get("array" if isinstance(content, list) else type(content).__name__, "null")
         return Parsed(None, f"got {got}, wanted one object a line", n)
@@ -219,6 +225,9 @@ def _in_our_words(error: Exception) -> str:
     unknown = _UNKNOWN.search(text)
     if unknown is not None:
         return f"unknown key {unknown[1]!r}; docs/agent.md lists the keys"
+    beyond = _BEYOND.search(text)
+    if beyond is not None:
+        return f"{beyond[1] or 'a number'}: got more digits than a float64 holds (2^1024 and above)"
     types = _TYPES.search(text)
     if types is None:
         return text

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,12 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe(1.0, 2.0, segment="x" * 257), ValueError, "257 characters"),
         (lambda m: m.observe(1.0, 2.0, segment="\ud800"), ValueError, "U\\+D800"),
         (lambda m: m.observe(1.0, 2.0, output="a\nb"), ValueError, "U\\+000A"),
-        (lambda m: m.observe(1.0, 2.0, ts=1_767_225_600_000), ValueError, "milliseconds"),
+        (lambda m: m.observe(1.0, 2.0, ts=1_767_225_600_000), ValueError, r"\(milliseconds\?\)"),
+        (lambda m: m.observe(1.0, 2.0, ts=1.7672256e15), ValueError, r"\(microseconds\?\)"),
+        (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "got -5, wanted .* of 1971 to 2242$"),
+        (lambda m: m.observe(1.0, 2.0, ts=10**5000), ValueError, "got 1.79.*e.308, wanted .*2242$"),
+        (lambda m: m.predict("a", "2.0"), TypeError, "y_pred: got '2.0', wanted a number"),
+        (lambda m: m.follow("latency", "2.0"), TypeError, "real number"),
         (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts=1e18), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts="noon"), TypeError, "wanted seconds since 1970"),
@@ -226,6 +232,24 @@ def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(
     with pytest.raises(kind, match=told):
         call(lonely)
     assert lonely.counters()["lines_waiting"] == 0
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400), Fraction(10) ** 400, 1e300])
+def test_a_number_that_no_float64_holds_is_counted_as_out_of_range(
+    lonely: Monitor, huge: float
+) -> None:
+    lonely.observe(huge, 2.0, loss="huber(delta=1)")
+    lonely.observe(2.0, huge)
+    lonely.observe(huge, huge)
+    lonely.observe(1.0, 2.0, weight=abs(huge))
+    lonely.follow("latency", huge)
+    lonely.predict("a", huge)
+    cells = {cell.series.measure: cell.stats for cell in lonely._cells._growing}
+    assert {name: (s.count, s.out_of_range) for name, s in cells.items()} == {
+        "": (0, 4),
+        "loss:huber(delta=1)": (0, 1),
+        "latency": (0, 1),
+    }
 
 
 def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:
