@@ -30,9 +30,20 @@ COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "cells"}
-LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
+LINE = CELLS | {
+    "interrupts",
+    "growing",
+    "logs",
+    "settings",
+    "topics",
+    "presence",
+    "wire",
+    "mqtt",
+    "broker",
+}
 MAY_IMPORT = {
     "errors": set(),
+    "interrupts": set(),
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),

@@ -15,7 +15,7 @@ from support.broker import Mosquitto, free_port
 from support.cells import cell, offered
 from support.processes import edgemse
 
-from edgemse.cli import entry
+from edgemse.cli import entry, running
 from edgemse.stores import Batch, open_store
 
 
@@ -188,7 +188,7 @@ def test_an_interrupted_command_exits_as_shells_expect(
 
 def test_missing_packages_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "edgemse.cli.app", None)
-    monkeypatch.setattr(entry, "OPTIONAL", frozenset({"edgemse"}))
+    monkeypatch.setattr(running, "OPTIONAL", frozenset({"edgemse"}))
     done = run("--version")
     assert (done.code, done.err.count("\n")) == (69, 1)
     assert "pip install 'edgemse[collector]'" in done.err
