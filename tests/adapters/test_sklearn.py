@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import math
 import subprocess
 import sys
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy
+import pandas
 import pytest
 from sklearn import metrics
 
@@ -66,11 +69,137 @@ def test_errors_are_the_peers(name, args, options):
             getattr(module, name)(*args, **options)
 
 
+def objects(*items):
+    return numpy.array(items, dtype=object)
+
+
+PAIR = [1.0, 2.0], [2.0, 4.0]
+TABLES = [[1.0, 2.0], [1.0, 2.0]], [[2.0, 4.0], [2.0, 5.0]]
+TAKEN = {
+    "objects": (objects(1, 2.5), objects(2, 4)),
+    "a table of objects": (pandas.DataFrame({"a": [1, 2]}, dtype=object), [[2], [4]]),
+    "a column of objects": (pandas.Series([1, 2], dtype=object), [2, 4]),
+    "decimals and fractions": ([Decimal("1.5"), Fraction(1, 2)], [2, 4]),
+    "half precision": (numpy.array([1, 2], "f2"), numpy.array([2, 3], "f2")),
+    "extended precision": (numpy.array([1, 2], "g"), [2, 4]),
+    "the other byte order": (numpy.array([1, 2], ">f8"), numpy.array([2, 4], ">i4")),
+    "one column and a column": ([1.0, 2.0], [[2.0], [4.0]]),
+    "narrow integers": (numpy.array([1, 2], "i1"), numpy.array([2, 4], "u1")),
+    "a masked array without its mask": (numpy.ma.array([1.0, 2.0], mask=[0, 1]), [2.0, 4.0]),
+}
+WEIGHTS = {
+    "tiny": [1e-40, 1e-40],
+    "subnormal": [5e-324, 1e-320],
+    "huge": [1e200, 3e200],
+    "far apart": [1.0, 1e-40],
+    "one of zero": [1e-40, 0.0],
+    "objects": objects(1, 2),
+    "bools": [True, False],
+}
+REFUSED = {
+    "words": (["a", "b"], ["a", "b"]),
+    "objects that are words": (objects("a", "b"), objects("a", "b")),
+    "None": ([1, None], [2, 4]),
+    "None among objects": (objects(1, None), [2, 4]),
+    "a null": (pandas.Series([1, None], dtype="Int64"), [2, 4]),
+    "complex numbers": ([1 + 0j, 2], [2, 4]),
+    "numbers": (1.0, 2.0),
+    "no dimension": (numpy.array(1.0), numpy.array(2.0)),
+    "a text": ("12", "12"),
+    "nothing": (None, None),
+    "sets": ({1, 2}, {1, 2}),
+    "ragged rows": ([[1, 2], [3]], [[1, 2], [3, 4]]),
+    "no rows": (numpy.zeros((0, 2)), numpy.zeros((0, 2))),
+    "a number of too many digits": ([10**400], [0]),
+}
+REFUSED_OPTIONS = {
+    "weights in a column": (PAIR, {"sample_weight": [[1.0], [2.0]]}),
+    "weights in a row": (PAIR, {"sample_weight": [[1.0, 2.0]]}),
+    "weights in an array's column": (PAIR, {"sample_weight": numpy.ones((2, 1))}),
+    "a weight for each output": (TABLES, {"sample_weight": numpy.ones((2, 2))}),
+    "one number as weights": (PAIR, {"sample_weight": 2.0}),
+    "no weights": (PAIR, {"sample_weight": []}),
+    "weights of zero": (PAIR, {"sample_weight": [0, 0]}),
+    "an infinite weight": (PAIR, {"sample_weight": [numpy.inf, 1]}),
+    "a missing weight": (PAIR, {"sample_weight": [1, None]}),
+    "outputs by words": (TABLES, {"multioutput": ["1", "2"]}),
+    "no word for outputs": (TABLES, {"multioutput": None}),
+    "outputs in a column": (TABLES, {"multioutput": [[1.0], [1.0]]}),
+    "outputs that cancel": (TABLES, {"multioutput": [1, -1]}),
+}
+REFUSED_HERE = {
+    "texts": ((["1", "2"], ["2", "4"]), {}, TypeError, "y_true"),
+    "an array of texts": ((numpy.array(["1", "2"]), [2, 4]), {}, TypeError, "y_true"),
+    "objects that are texts": ((objects("1", "2"), [2, 4]), {}, TypeError, "y_true"),
+    "texts in rows": (([["1"], ["2"]], [[2], [4]]), {}, TypeError, "y_true"),
+    "weights as texts": (PAIR, {"sample_weight": ["1", "2"]}, TypeError, "sample_weight"),
+    "negative weights": (PAIR, {"sample_weight": [2, -1]}, ValueError, "not negative"),
+    "weights too far apart": (
+        PAIR,
+        {"sample_weight": [1e100, 1e-100]},
+        ValueError,
+        "1e-100 beside",
+    ),
+    "huge numbers": (([1e100, 1.0], [0.0, 1.0]), {}, ValueError, r"1 beyond 2\^200"),
+    "huge numbers, tiny weights": (
+        ([1e100, 1.0], [0.0, 1.0]),
+        {"sample_weight": [1e-40, 1e-40]},
+        ValueError,
+        r"1 beyond 2\^200",
+    ),
+    "dates": (
+        (numpy.array(["2026-01-01"], "M8[s]"), numpy.array(["2026-01-01"], "M8[s]")),
+        {},
+        ValueError,
+        "dtype",
+    ),
+}
+
+
+@EACH
+@pytest.mark.parametrize("data", TAKEN.values(), ids=TAKEN)
+def test_what_it_takes_has_the_peer_s_figure(name, data):
+    assert getattr(adapter, name)(*data) == pytest.approx(getattr(metrics, name)(*data), rel=1e-12)
+
+
+@EACH
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_of_any_size_have_the_peer_s_figure(name, weight):
+    mine = getattr(adapter, name)(*PAIR, sample_weight=weight)
+    assert mine == pytest.approx(getattr(metrics, name)(*PAIR, sample_weight=weight), rel=1e-12)
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [*((data, {}) for data in REFUSED.values()), *REFUSED_OPTIONS.values()],
+    ids=[*REFUSED, *REFUSED_OPTIONS],
+)
+def test_what_the_peer_refuses_is_refused(name, data, options):
+    for module in (metrics, adapter):
+        with pytest.raises((ValueError, TypeError, ArithmeticError)):
+            getattr(module, name)(*data, **options)
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("data", "options", "kind", "told"), REFUSED_HERE.values(), ids=REFUSED_HERE
+)
+@pytest.mark.filterwarnings("ignore:Converting:UserWarning")
+def test_what_is_refused_here_alone(name, data, options, kind, told):
+    with pytest.raises(kind, match=told):
+        getattr(adapter, name)(*data, **options)
+    assert isinstance(metrics.mean_squared_error(*data, **options), float)
+
+
 def test_weights_of_outputs_must_fit():
     for args, weights in ((ONE, [1.0]), (MANY, [1.0, 1.0])):
         for function in (metrics.mean_squared_error, *map(adapter.__dict__.get, NAMES)):
             with pytest.raises(ValueError, match="weights"):
                 function(*args, multioutput=weights)
+    for name in NAMES:
+        with pytest.raises(ValueError, match="a weight of the outputs is NaN"):
+            getattr(adapter, name)(*TABLES, multioutput=[math.nan, 1.0])
 
 
 @EACH
