@@ -273,6 +273,11 @@ def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
     lonely.observe(1.0, 2.0)
     eventually(lambda: "last error: no agent listens" in repr(lonely))
     assert "cells_undurable=1" in repr(lonely)
+    lonely.predict("a", 2.0)
+    assert "lines_waiting=1" in repr(lonely)
+    assert repr(lonely).startswith(f"Monitor({str(lonely._path)!r}, 'model', ''")
+    lonely._log_error({"error": "line 1: wrong"})
+    assert repr(lonely).endswith("complaints=1, last error: line 1: wrong)")
 
 
 def test_nothing_is_observed_after_close(lonely: Monitor) -> None:
