@@ -101,7 +101,7 @@ def load(kind: type[S], values: dict[str, Any], where: str) -> S:
 
 
 def _seconds(text: str, where: str) -> int | float:
-    """Return a duration's seconds: an int where it is whole, so that a whole number may be meant."""
+    """Return a duration's seconds, as an int where they are whole."""
     try:
         seconds = duration(text)
     except SettingsError as error:
