@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgemse.cli.extras import lacking
 from edgemse.errors import EdgemseError
 from edgemse.interrupts import EndAtOnce
 from edgemse.names import shown
@@ -16,10 +17,6 @@ __all__ = ["run"]
 EXIT_WRONG_USE = 64
 """EX_USAGE of sysexits.h; typer's own 2 means not enough data here."""
 EXIT_UNAVAILABLE = 69
-OPTIONAL = frozenset(
-    {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
-    | {"amqtt", "psutil", "zstandard"}
-)
 
 
 def run(importing: EndAtOnce) -> int:
@@ -36,13 +33,10 @@ def run(importing: EndAtOnce) -> int:
     except EdgemseError as error:
         return _complain(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in OPTIONAL:
+        wanting = lacking(error, "".join(sys.argv[1:2]))
+        if not wanting:
             raise
-        extra = "demo" if package in ("amqtt", "psutil") else "collector"
-        return _complain(
-            f"{package} is not installed; pip install 'edgemse[{extra}]'", EXIT_UNAVAILABLE
-        )
+        return _complain(wanting, EXIT_UNAVAILABLE)
 
 
 def _run(importing: EndAtOnce) -> int:
