@@ -19,7 +19,7 @@ from edgemse_agent.lines import parse
 from support.waiting import eventually
 
 from edgemse import ErrorStats, Monitor
-from edgemse.cells import OVERFLOW
+from edgemse.cells import OVERFLOW, Identity, SealedCell, Series, check
 from edgemse.counters import Counters
 from edgemse.errors import UnacknowledgedError
 from edgemse.monitor import monitor as monitor_module
@@ -27,6 +27,8 @@ from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
+
+EMPTY = ErrorStats().to_bytes()
 
 
 def said(lines: list[bytes]) -> list[dict]:
@@ -209,20 +211,22 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe(1.0, 2.0, ts=1.7672256e15), ValueError, r"\(microseconds\?\)"),
         (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "got -5, wanted .* of 1971 to 2242$"),
         (lambda m: m.observe(1.0, 2.0, ts=10**5000), ValueError, "got 1.79.*e.308, wanted .*2242$"),
-        (lambda m: m.predict("a", "2.0"), TypeError, "y_pred: got '2.0', wanted a number"),
-        (lambda m: m.follow("latency", "2.0"), TypeError, "real number"),
-        (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts=1e18), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts="noon"), TypeError, "wanted seconds since 1970"),
         (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
         (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
         (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
         (lambda m: m.predict(True, 2.0), TypeError, "id: got True"),
+        (lambda m: m.predict(10**255, 2.0), ValueError, "more than 255 digits"),
+        (lambda m: m.label(-(10**5_000), 2.0), ValueError, "more than 255 digits"),
         (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
+        (lambda m: m.predict(1, "2.5"), TypeError, "y_pred: got '2.5', wanted a number"),
+        (lambda m: m.label(1, 10**400), ValueError, "y_true: got a whole number beyond"),
         (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),
         (lambda m: m.label(1, None), TypeError, "y_true"),
         (lambda m: m.label(1, 2.0, output="\u202e"), ValueError, "U\\+202E"),
         (lambda m: m.follow("", 2.0), ValueError, "measure"),
+        (lambda m: m.follow("latency", "0.2"), TypeError, "value: got '0.2', wanted a number"),
         (lambda m: m.follow("loss:brier", 2.0), ValueError, "observe's loss="),
     ],
 )
@@ -242,14 +246,29 @@ def test_a_number_that_no_float64_holds_is_counted_as_out_of_range(
     lonely.observe(2.0, huge)
     lonely.observe(huge, huge)
     lonely.observe(1.0, 2.0, weight=abs(huge))
-    lonely.follow("latency", huge)
-    lonely.predict("a", huge)
+    lonely.follow("latency", 1.0, weight=abs(huge))
     cells = {cell.series.measure: cell.stats for cell in lonely._cells._growing}
     assert {name: (s.count, s.out_of_range) for name, s in cells.items()} == {
         "": (0, 4),
         "loss:huber(delta=1)": (0, 1),
         "latency": (0, 1),
     }
+
+
+@pytest.mark.parametrize(("says", "start"), [(-100.0, 0), (1e13, 2**33 - 32)])
+def test_a_clock_that_cannot_be_loses_no_sample(tmp_path: Path, says: float, start: int) -> None:
+    monitor = Monitor(socket=tmp_path / "nobody.sock", clock=lambda: says)
+    monitor.observe(1.0, 2.0)
+    monitor.follow("latency", 0.2)
+    monitor.predict(1, 2.0)
+    monitor.label(1, 2.0)
+    (window,) = {cell.window for cell in monitor._cells._growing}
+    assert window.start <= start < window.end
+    check(SealedCell(Identity(bytes(16), 0), 1, True, Series("m"), window, EMPTY, None))
+    assert monitor.counters()["times_bounded"] == 2
+    assert [set(line) & {"ts"} for line in monitor._session._lines] == [set(), set()]
+    with pytest.raises(UnacknowledgedError):
+        monitor.close(0.01)
 
 
 def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:
@@ -276,8 +295,18 @@ def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
     lonely.predict("a", 2.0)
     assert "lines_waiting=1" in repr(lonely)
     assert repr(lonely).startswith(f"Monitor({str(lonely._path)!r}, 'model', ''")
-    lonely._log_error({"error": "line 1: wrong"})
-    assert repr(lonely).endswith("complaints=1, last error: line 1: wrong)")
+
+
+def test_it_shows_what_the_agent_complained_of(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "a.sock"))
+        server.listen()
+        with Monitor(socket=tmp_path / "a.sock", model="m") as monitor:
+            agent, _ = server.accept()
+            with agent:
+                agent.sendall(b'{"error": "line 1: wrong"}\n')
+                shown = "'m', '', complaints=1, last error: line 1: wrong)"
+                eventually(lambda: repr(monitor).endswith(shown))
 
 
 def test_nothing_is_observed_after_close(lonely: Monitor) -> None:
