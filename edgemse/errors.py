@@ -27,6 +27,7 @@
     │   ├── OtherStoreError                    another store has the topic prefix
     │   └── StoreTakenOverError                another store came while the collector ran
     ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── NoAgentError(ConnectionError)        no agent runs here, or answers there
     ├── OutputError                          what a command found cannot be written
     └── DemoError                            the demo cannot go on
 
@@ -48,6 +49,7 @@ __all__ = [
     "LedgerLockedError",
     "LineError",
     "MergeError",
+    "NoAgentError",
     "NotEnoughDataError",
     "OtherStoreError",
     "OutputError",
@@ -233,6 +235,12 @@ class DemoError(EdgemseError):
     """A process of the demo has ended, or does not begin, for a reason that its message names."""
 
     exit_code = 81
+
+
+class NoAgentError(EdgemseError, ConnectionError):
+    """No agent runs here, or none answers at its socket."""
+
+    exit_code = 85
 
 
 class OutputError(EdgemseError):

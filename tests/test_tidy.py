@@ -32,6 +32,7 @@ STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "cells"}
 LINE = CELLS | {
     "interrupts",
+    "printing",
     "growing",
     "logs",
     "settings",
@@ -44,6 +45,7 @@ LINE = CELLS | {
 MAY_IMPORT = {
     "errors": set(),
     "interrupts": set(),
+    "printing": {"errors"},
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),

@@ -18,11 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from edgemse.cli.options import Format
-from edgemse.errors import OutputError
 from edgemse.fleet.answers import Answer
 from edgemse.names import shown
+from edgemse.printing import say
 
-__all__ = ["as_json", "console", "say", "show"]
+__all__ = ["as_json", "console", "show"]
 
 PIPE_COLUMNS = 200
 """Width of a table that goes into a file or a pipe."""
@@ -34,23 +34,6 @@ def console(file: TextIO | None = None) -> Console:
     wide = not looked_at and "COLUMNS" not in os.environ
     columns = PIPE_COLUMNS if wide else shutil.get_terminal_size().columns
     return Console(file=file, force_terminal=looked_at or None, width=columns)
-
-
-def say(text: str) -> None:
-    """Write to standard output, at once.
-
-    A reader that has gone is no error, and what the exit code says stays so.
-
-    Raises:
-        OutputError: it takes no more.
-    """
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # nor may the interpreter flush into the pipe at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"standard output: {error.strerror}") from None
 
 
 def as_json(document: object) -> str:

@@ -21,10 +21,11 @@ from edgemse.cli.broker_options import (
     Username,
 )
 from edgemse.cli.options import Decimal, Delimiter, Format, FormatOption, Na, TimeUnit
-from edgemse.cli.output import as_json, say
+from edgemse.cli.output import as_json
 from edgemse.cli.progress import progress_over
 from edgemse.errors import InputError, SettingsError, UnacknowledgedError
 from edgemse.files import Dialect, spooled
+from edgemse.printing import say
 from edgemse.replay import Outcome, Roles, Rows, VirtualFleet, digest_of
 from edgemse.times import duration
 from edgemse.topics import DEFAULT_PREFIX, Topics

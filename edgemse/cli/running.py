@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from edgemse.cli.extras import lacking
 from edgemse.errors import EdgemseError
 from edgemse.interrupts import EndAtOnce
 from edgemse.names import shown
+from edgemse.printing import make_ready
 
 __all__ = ["run"]
 
@@ -24,10 +23,7 @@ def run(importing: EndAtOnce) -> int:
 
     What all commands need is imported within `importing`.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the shell's >&-
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for good
-        getattr(sys, name).reconfigure(errors="backslashreplace")
+    make_ready()
     try:
         return _run(importing)
     except EdgemseError as error:
