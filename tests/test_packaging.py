@@ -145,6 +145,14 @@ def test_python_beside_the_sources_finds_them_or_says_what_to_do(alone: Path, cl
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("entry", ["edgemse.cli.entry", "edgemse_agent.entry"])
+def test_a_command_beside_the_sources_says_what_to_do(clone: Path, entry: str) -> None:
+    code = f"import sys; from {entry} import main; sys.argv[1:] = ['status']; sys.exit(main())"
+    status, out, told = one_line(run(sys.executable, "-c", code, cwd=clone))
+    assert (status, out) == (EX_UNAVAILABLE, "")
+    assert "is not compiled for this Python; pip install --editable" in told
+
+
 def test_an_editable_install_is_found_from_everywhere(clone: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "edit", with_pip=False)
     python = tmp_path / "edit" / "bin" / "python"

@@ -26,10 +26,13 @@ def main() -> int:
 def _missing(error: ModuleNotFoundError) -> int:
     import sys
 
-    package = (error.name or "").partition(".")[0]
-    if package not in OPTIONAL:
+    module = error.name or ""
+    package = module.partition(".")[0]
+    if module.startswith("edgemse.stats."):
+        wanting = f"{module} is not compiled for this Python; pip install --editable the clone"
+    elif package in OPTIONAL:
+        wanting = f"{package} is not installed; pip install 'edgemse[agent]'"
+    else:
         raise error
-    print(
-        f"edgemse-agent: {package} is not installed; pip install 'edgemse[agent]'", file=sys.stderr
-    )
+    print(f"edgemse-agent: {wanting}", file=sys.stderr)
     return EXIT_UNAVAILABLE

@@ -16,7 +16,10 @@ def lacking(error: ModuleNotFoundError, command: str) -> str:
     >>> lacking(ModuleNotFoundError(name="duckdb"), "evaluate")
     "duckdb is not installed; pip install 'edgemse[files,parquet]'"
     """
-    package = (error.name or "").partition(".")[0]
+    module = error.name or ""
+    if module.startswith("edgemse.stats."):
+        return f"{module} is not compiled for this Python; pip install --editable the clone"
+    package = module.partition(".")[0]
     if package not in OPTIONAL:
         return ""
     if package == "zstandard" and command == "evaluate":  # a tenth of what it needs otherwise
