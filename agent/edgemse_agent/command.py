@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
+from edgemse.names import shown
 from edgemse.printing import make_ready, say
 from edgemse_agent import sending, trying
 from edgemse_agent.completion import script
-from edgemse_agent.effective import effective, shown
+from edgemse_agent.effective import effective, printed
 from edgemse_agent.finding import find, places
 from edgemse_agent.ledger import Ledger, check_place
 from edgemse_agent.options import parse, parser
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.print_completion:
             say(script(parser()))
         elif options.print_config:
-            say("\n".join(shown(options)))
+            say("\n".join(printed(options)))
         elif options.check:
             _check(effective(options), connect=options.connect)
         elif options.command == "adopt":
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _run(effective(options), stdin=options.stdin)
     except EdgemseError as error:
-        print(f"edgemse-agent: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     return 0
 
@@ -76,7 +77,7 @@ def _check(settings: AgentSettings, *, connect: bool) -> None:
     check_place(settings.ledger)
     say(f"ok: device {settings.device}, broker {settings.broker.address}")
     if connect:
-        say(trying.connect(settings))
+        say(shown(trying.connect(settings)))
 
 
 def _socket(options: argparse.Namespace) -> Path:
@@ -102,11 +103,12 @@ def _ask(path: Path, request: str) -> None:
 
 def _send(options: argparse.Namespace) -> int:
     """Send lines to the running agent, and print how many are durable and what it refuses."""
-    lines = sending.lines_of(sys.stdin if options.lines == ["-"] else options.lines)
+    piped = options.lines == ["-"] and sys.stdin is not None
+    lines = sending.lines_of(sys.stdin.buffer if piped else options.lines)
     sent = sending.send(_socket(options), lines)
     _print(sent._asdict())
     for text in sent.refused:
-        print(f"edgemse-agent: {text}", file=sys.stderr)
+        _complain(text)
     return LineError.exit_code if sent.refused else 0
 
 
@@ -120,6 +122,10 @@ def _adopt(settings: AgentSettings) -> None:
         ledger.close()
     adopted = [{**taken._asdict(), "file": str(taken.file)} for taken in found]
     _print({"adopted": adopted, "cells_waiting": waiting})
+
+
+def _complain(message: str) -> None:
+    print(f"edgemse-agent: {shown(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _print(answer: dict[str, Any]) -> None:

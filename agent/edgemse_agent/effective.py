@@ -18,7 +18,7 @@ from edgemse.settings import read_toml
 from edgemse_agent.finding import CONFIG, state_home
 from edgemse_agent.settings import AgentSettings, read
 
-__all__ = ["effective", "shown"]
+__all__ = ["effective", "printed"]
 
 OPTIONS = {
     "device": "device",
@@ -55,7 +55,7 @@ def effective(options: argparse.Namespace) -> AgentSettings:
     return dataclasses.replace(settings, **changes)
 
 
-def shown(
+def printed(
     options: argparse.Namespace, environment: Mapping[str, str] = os.environ
 ) -> Iterator[str]:
     """Yield the lines of a settings file that says the same, each with where it came from.

@@ -59,7 +59,7 @@ def find(paths: Iterable[Path]) -> Path:
         return running[0]
     looked = "".join(f"; {path}: {why_not}" for path, why_not in tried)
     raise NoAgentError(
-        f"no agent runs here{looked or f'; no socket in {RUNTIME} or {state_home()}'};"
+        f"no agent answers here{looked or f'; no socket in {RUNTIME} or {state_home()}'};"
         " --socket FILE names another place"
     )
 

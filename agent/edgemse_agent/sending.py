@@ -29,7 +29,7 @@ class Sent(NamedTuple):
     refused: list[str]
 
 
-def lines_of(texts: Iterable[str]) -> list[dict[str, Any]]:
+def lines_of(texts: Iterable[str | bytes]) -> list[dict[str, Any]]:
     """Return the JSON objects, one of each text; LineError if one is none. Blank ones are none."""
     lines = []
     for number, text in enumerate(texts, 1):

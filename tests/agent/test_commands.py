@@ -152,10 +152,23 @@ def test_what_the_agent_refuses_is_told_by_its_line(
     assert done.line() == "edgemse-agent: line 2: y_true: got text, wanted a number"
     assert json.loads(done.out)["durable"] == 1
     bad = ["{}\n"] * 25
-    monkeypatch.setattr(sys, "stdin", io.StringIO("".join([PAIR, "\n\n", *bad])))
+    monkeypatch.setattr(sys, "stdin", piped("".join([PAIR, "\n\n", *bad]).encode()))
     done = run("send", "-")
     assert (done.code, json.loads(done.out)["durable"]) == (65, 1)
     assert "more bad lines" in done.err.splitlines()[-1]
+
+
+def piped(data: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(data))
+
+
+def test_what_is_no_text_is_no_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", piped(b"\n\xff\xfe{}\x00"))
+    done = run("send", "-")
+    assert (done.code, done.out) == (65, "")
+    assert "line 2: not JSON" in done.line()
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("send", "-").code == 65
 
 
 @pytest.mark.parametrize(
