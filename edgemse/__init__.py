@@ -28,6 +28,8 @@ PLACES = {
     "merge_all": "edgemse.stats.error_stats",
     "update_columns": "edgemse.stats.outputs",
 }
+ROOMS = ("errors", "fleet")
+"""What people write behind `edgemse.` without having imported it."""
 
 
 def __getattr__(name: str) -> object:
@@ -43,6 +45,10 @@ def __getattr__(name: str) -> object:
             raise ImportError(_not_compiled(error.name)) from error
         globals()[name] = found
         return found
+    if name in ROOMS:
+        from importlib import import_module
+
+        return import_module(f"edgemse.{name}")
     if name == "__version__":
         from importlib.metadata import version
 
@@ -51,7 +57,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__, *ROOMS, "__version__"})
 
 
 def _not_compiled(module: str | None) -> str:
