@@ -27,6 +27,7 @@
     │   ├── OtherStoreError                    another store has the topic prefix
     │   └── StoreTakenOverError                another store came while the collector ran
     ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── NoAgentError(ConnectionError)        no agent runs here, or answers there
     ├── OutputError                          what a command found cannot be written
     ├── AlarmError                           what was asked about is not as it should be
     └── DemoError                            the demo cannot go on
@@ -50,6 +51,7 @@ __all__ = [
     "LedgerLockedError",
     "LineError",
     "MergeError",
+    "NoAgentError",
     "NotEnoughDataError",
     "OtherStoreError",
     "OutputError",
@@ -241,6 +243,12 @@ class AlarmError(EdgemseError):
     """With --exit-code: devices are silent, or groups drift."""
 
     exit_code = 86
+
+
+class NoAgentError(EdgemseError, ConnectionError):
+    """No agent runs here, or none answers at its socket."""
+
+    exit_code = 85
 
 
 class OutputError(EdgemseError):

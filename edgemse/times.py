@@ -12,7 +12,19 @@ from datetime import UTC, datetime, timedelta
 
 from edgemse.errors import SettingsError
 
-__all__ = ["PLAUSIBLE_SECONDS", "UNITS", "ago", "duration", "instant", "seconds_of", "unit_of"]
+__all__ = [
+    "HOUR_SECONDS",
+    "PLAUSIBLE_SECONDS",
+    "UNITS",
+    "ago",
+    "duration",
+    "instant",
+    "seconds_of",
+    "unit_of",
+]
+
+HOUR_SECONDS = 3_600
+"""A change of an attribute counts from the next whole UTC hour: no rollup has two values."""
 
 PLAUSIBLE_SECONDS = (31_536_000, 2**33)
 """1971 to 2242. A cell's window ends there; and whatever is read in too small a unit (seconds for

@@ -30,9 +30,22 @@ COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "cells"}
-LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
+LINE = CELLS | {
+    "interrupts",
+    "printing",
+    "growing",
+    "logs",
+    "settings",
+    "topics",
+    "presence",
+    "wire",
+    "mqtt",
+    "broker",
+}
 MAY_IMPORT = {
     "errors": set(),
+    "interrupts": set(),
+    "printing": {"errors"},
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),
@@ -216,6 +229,28 @@ def test_a_monitor_needs_only_the_standard_library() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stderr.strip() == ""
+
+
+def test_names_of_the_package_are_loaded_when_asked_for() -> None:
+    code = """
+import sys
+import edgemse
+assert not [m for m in sys.modules if m.startswith("edgemse.")], "the first thing a command does"
+assert {*edgemse.__all__, "errors", "fleet", "__version__"} <= set(dir(edgemse))
+assert issubclass(edgemse.errors.SettingsError, ValueError)
+assert edgemse.fleet.ask
+from edgemse import *
+assert ErrorStats is edgemse.ErrorStats is edgemse.__dict__["ErrorStats"]
+assert Monitor and LossStats and Coverage and ResidualHistogram and merge_all and update_columns
+try:
+    edgemse.nothing
+except AttributeError as error:
+    assert "no attribute 'nothing'" in str(error)
+else:
+    raise SystemExit("an attribute that is not there")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_the_top_level_holds_what_it_may() -> None:

@@ -149,6 +149,7 @@ _KINDS: tuple[tuple[str, type], ...] = (
 _line_decoder = msgspec.json.Decoder(_Line)
 _NUMBERED = re.compile(rb'"n"[ \t]*:[ \t]*([0-9]{1,18})[ \t\r]*(?:[,}]|\Z)')
 _TYPES = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_BEYOND = re.compile(r"Number out of range(?: - at `\$\.?([^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 _WORDS = {
     "float": "a number",
@@ -197,8 +198,10 @@ def _other(line: bytes, error: Exception) -> Parsed:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
-        why = f"not JSON: {_in_our_words(error)}; wanted one object a line"
-        return Parsed(None, why, _number_in(line))
+        words = _in_our_words(error)
+        if not _BEYOND.search(str(error)):  # else JSON, of more digits than even Python reads
+            words = f"not JSON: {words}; wanted one object a line"
+        return Parsed(None, words, _number_in(line))
     if not isinstance(content, dict):
         got = _WORDS.get("array" if isinstance(content, list) else type(content).__name__, "null")
         return Parsed(None, f"got {got}, wanted one object a line", _number_in(line))
@@ -240,6 +243,9 @@ def _in_our_words(error: Exception) -> str:
     unknown = _UNKNOWN.search(text)
     if unknown is not None:
         return f"unknown key {unknown[1]!r}; docs/agent.md lists the keys"
+    beyond = _BEYOND.search(text)
+    if beyond is not None:
+        return f"{beyond[1] or 'a number'}: got more digits than a float64 holds (2^1024 and above)"
     types = _TYPES.search(text)
     if types is None:
         return text

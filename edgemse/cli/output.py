@@ -19,12 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from edgemse.cli.options import Format
-from edgemse.errors import OutputError
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.ordering import Order
 from edgemse.names import shown
+from edgemse.printing import say
 
-__all__ = ["as_json", "say", "show"]
+__all__ = ["as_json", "show"]
 
 BETWEEN_COLUMNS = 2
 """Blanks between two columns of a table."""
@@ -43,23 +43,6 @@ def _width() -> int | None:
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         return None
     return shutil.get_terminal_size().columns
-
-
-def say(text: str) -> None:
-    """Write to standard output, at once.
-
-    A reader that has gone is no error, and what the exit code says stays so.
-
-    Raises:
-        OutputError: it takes no more.
-    """
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # nor may the interpreter flush into the pipe at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"standard output: {error.strerror}") from None
 
 
 def as_json(document: object) -> str:

@@ -11,26 +11,22 @@ from typing import Annotated
 
 import typer
 
-from edgemse.broker import BrokerSettings
-from edgemse.cli.clearing import clear
-from edgemse.cli.options import (
+from edgemse.cli.broker_options import (
     CaFile,
     CertFile,
-    Format,
-    FormatOption,
     KeyFile,
-    Limit,
     PasswordFile,
     PlaintextPassword,
-    Sort,
     Username,
 )
-from edgemse.cli.output import say, show
+from edgemse.cli.options import Format, FormatOption, Limit, Sort
+from edgemse.cli.output import show
 from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.errors import SettingsError
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.upkeep import Upkeep, audit_from, carry_out
 from edgemse.names import shown, wrong_with
+from edgemse.printing import say
 from edgemse.topics import DEFAULT_PREFIX, Topics, checked_device
 
 __all__ = ["acting", "audit_command", "forget_command", "rename_command", "retire_command"]
@@ -84,11 +80,16 @@ def forget_command(
     What it still holds, or measures from now on, comes and counts: stop the device first. Cells
     that still grow go when they are final.
     """
-    certificates = (ca_file, cert_file, key_file)
-    exposed = allow_plaintext_password
-    place = broker and BrokerSettings(
-        broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
-    )
+    place = None
+    if broker:
+        from edgemse.broker import BrokerSettings  # paho: who evaluates a file need not have it
+        from edgemse.cli.clearing import clear
+
+        certificates = (ca_file, cert_file, key_file)
+        exposed = allow_plaintext_password
+        place = BrokerSettings(
+            broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
+        )
     upkeep = Upkeep("forget", device, *acting(), grown=grown)
     done = carry_out(source, upkeep, token=token_of(token_file))
     left = f"; {done['open']:,} open ones go when they are final" if done["open"] else ""

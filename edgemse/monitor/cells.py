@@ -15,7 +15,7 @@ from typing import Any
 from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
-from edgemse.monitor.checks import checked_names
+from edgemse.monitor.checks import as_double, checked_names
 from edgemse.monitor.session import FLUSH
 from edgemse.stats.measures import FollowedLoss
 
@@ -64,7 +64,10 @@ class CellConversation:
             cell = self._cell(output, segment, time_seconds)
             if cell is None:
                 return
-        cell.stats.update(y_true, y_pred, weight)
+        try:
+            cell.stats.update(y_true, y_pred, weight)
+        except OverflowError:  # a whole number that no float64 holds
+            cell.stats.update(as_double(y_true), as_double(y_pred), as_double(weight))
         cell.grown = True
 
     def follow(
@@ -78,7 +81,8 @@ class CellConversation:
     ) -> None:
         """Add one number of a measure."""
         series = self._series._replace(output=output, segment=segment, measure=measure)
-        self._growing.sample(series, self._possible(time_seconds), 0.0, value, weight)
+        at = self._possible(time_seconds)
+        self._growing.sample(series, at, 0.0, value, as_double(weight))
 
     def add_loss(
         self,
@@ -91,7 +95,7 @@ class CellConversation:
         weight: float = 1.0,
     ) -> None:
         """Add one sample's loss, in a measure of its own."""
-        value = loss.value(y_true, y_pred)
+        value = loss.value(as_double(y_true), as_double(y_pred))
         self.follow(loss.measure, value, output, segment, time_seconds, weight)
 
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:

@@ -82,6 +82,7 @@ cdef class ErrorStats:
 
         Raises:
             ValueError: the weight is negative.
+            TypeError: something is no number; OverflowError: an int that no float64 holds.
         """
         cdef double e = y_pred - y_true
         cdef int at = self.acc.waiting

@@ -101,6 +101,8 @@ def _has_buffer(table: Any) -> bool:
         memoryview(table)
     except TypeError:
         return False
+    except ValueError:  # of what it cannot show, which is told when it is to be read
+        return True
     return True
 
 

@@ -10,10 +10,13 @@ were made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgemse.presence import HOUR_SECONDS, Presence
 from edgemse.stores.tables import Row
+from edgemse.times import HOUR_SECONDS
+
+if TYPE_CHECKING:  # msgspec; who evaluates a file need not have it
+    from edgemse.presence import Presence
 
 __all__ = ["FOR_EVER_SECONDS", "History", "Span", "joined"]
 

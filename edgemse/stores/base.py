@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Identity, Series
-from edgemse.presence import Presence
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores.offered import Offered
 from edgemse.stores.tables import Row, Table
+
+if TYPE_CHECKING:  # msgspec; who evaluates a file need not have it
+    from edgemse.presence import Presence
 
 __all__ = [
     "Batch",

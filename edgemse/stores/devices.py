@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from edgemse.errors import SettingsError
 from edgemse.names import wrong_with
-from edgemse.presence import HOUR_SECONDS
 from edgemse.stores import statements
 from edgemse.stores.attributes import joined
 from edgemse.stores.base import Writing
 from edgemse.stores.tables import ALIASES, ATTRIBUTES, AUDIT
+from edgemse.times import HOUR_SECONDS
 
 __all__ = ["Actor", "forget", "rename", "retire", "unretire"]
 

@@ -158,8 +158,8 @@ REFUSED_HERE = {
     "dates": (
         (numpy.array(["2026-01-01"], "M8[s]"), numpy.array(["2026-01-01"], "M8[s]")),
         {},
-        ValueError,
-        "dtype",
+        TypeError,
+        "y_true holds no numbers",
     ),
 }
 

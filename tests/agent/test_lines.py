@@ -98,6 +98,8 @@ def test_a_cell_is_opened_and_checked() -> None:
     [
         ("", "not JSON"),
         ("[1]", "wanted one object a line"),
+        (f'{{"y_true": 1{"0" * 400}, "y_pred": 2}}', "y_true: got more digits than a float64"),
+        (f'{{"y_true": 1{"0" * 5000}, "y_pred": 2}}', "y_true: got more digits than a float64"),
         ("{}", "neither y_true and y_pred together"),
         ('{"y_true": 1}', "nor an id"),
         ('{"id": 1}', "neither y_pred nor y_true"),
