@@ -38,8 +38,14 @@ def take_out(writing: Writing, offered: Mapping[Identity, Offered]) -> dict[Iden
     """
     producers = [*{identity.producer for identity in offered}]
     ranges: dict[bytes, list[tuple[int, int]]] = {}
-    for producer, first, last in writing.rows(statements.ABSORBED_OF, (producers,)):
-        ranges.setdefault(producer, []).append((first, last))
+    leaving: set[Identity] = set()
+    for producer, first, last, gone_already in writing.rows(
+        statements.GONE_OR_LEAVING, (producers, producers)
+    ):
+        if gone_already:
+            ranges.setdefault(producer, []).append((first, last))
+        else:
+            leaving.add(Identity(producer, first))
     gone = [
         each
         for each in offered
@@ -47,7 +53,6 @@ def take_out(writing: Writing, offered: Mapping[Identity, Offered]) -> dict[Iden
     ]
     if gone:
         writing.execute(statements.COUNT_FORGOTTEN, (len(gone),))
-    leaving = {Identity(*row) for row in writing.rows(statements.LEAVING_OF, (producers,))}
     ended = [each for each in offered if each in leaving and offered[each].cell.final]
     for identity in ended:
         for sql in statements.DROP_CELL:

@@ -7,7 +7,6 @@ from edgemse.stores.tables import ALIASES, ATTRIBUTES, CELLS, PRESENCES, REPORTS
 
 __all__ = [
     "ABSORB",
-    "ABSORBED_OF",
     "ALIASES_OF",
     "ATTRIBUTES_OF",
     "AUDITED",
@@ -27,13 +26,13 @@ __all__ = [
     "FIRST_WINDOW",
     "FOLLOW_ALIASES",
     "FORGET",
+    "GONE_OR_LEAVING",
     "HAS_DEVICE",
     "HOLDS",
     "KEEP",
     "KEEP_HIGHEST",
     "LEAVE",
     "LEAVE_NO_MORE",
-    "LEAVING_OF",
     "LOCK_PRODUCERS",
     "LOSE_ALIAS",
     "NEW_STORE",
@@ -245,10 +244,11 @@ AUDITED = (
 )
 
 # Cells that come although they are gone, or only wait to go.
-ABSORBED_OF = (
-    "SELECT producer, first_sequence, last_sequence FROM absorbed WHERE producer = ANY(?::BYTEA[])"
+GONE_OR_LEAVING = (
+    "SELECT producer, first_sequence, last_sequence, TRUE FROM absorbed"
+    " WHERE producer = ANY(?::BYTEA[]) UNION ALL SELECT producer, sequence, sequence, FALSE"
+    " FROM leaving WHERE producer = ANY(?::BYTEA[])"
 )
-LEAVING_OF = "SELECT producer, sequence FROM leaving WHERE producer = ANY(?::BYTEA[])"
 DROP_CELL = (
     "DELETE FROM cells WHERE producer = ? AND sequence = ?",
     "DELETE FROM leaving WHERE producer = ? AND sequence = ?",
