@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml $(shell find edgemse/stats -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-arm test-sanitize fuzz lint bench clean
+.PHONY: demo test test-arm test-c test-sanitize fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/edgemse demo $(ARGS)
@@ -15,6 +15,10 @@ test: $(VENV)/dev.stamp
 
 test-arm: $(VENV)/dev.stamp
 	tests/arm/run.sh $(ARGS)
+
+test-c: $(VENV)/dev.stamp
+	sh tests/system_parts.sh
+	tests/c/run.sh $(ARGS)
 
 test-sanitize: $(VENV)/dev.stamp
 	tests/sanitize.sh $(ARGS)

@@ -19,7 +19,7 @@ SOURCES = sorted(
     for pattern in ("*.py", "*.pyx", "*.pxd", "*.h", "*.pyi", "*.sql")
     for path in (ROOT / folder).rglob(pattern)
     if "__pycache__" not in path.parts
-)
+) + [path for folder in ("agent/c", "tests/c") for path in sorted((ROOT / folder).glob("*.c"))]
 MODULES = {
     ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): path
     for base, folder in ((ROOT, "edgemse"), (ROOT / "agent", "edgemse_agent"))
