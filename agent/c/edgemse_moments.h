@@ -18,7 +18,8 @@
 #endif
 
 #ifndef EDGEMSE_SUM_33 /* doubles by libgcc's assembler: see edgemse_sum */
-#if defined(__arm__) && __ARM_ARCH_ISA_THUMB != 1 && !(defined(__ARM_FP) && __ARM_FP & 8)
+#if defined(__arm__) && !(defined(__ARM_FP) && __ARM_FP & 8) \
+    && (defined(__ARM_ARCH_ISA_ARM) || __ARM_ARCH_ISA_THUMB > 1) /* not ARMv6-M: that is C */
 #define EDGEMSE_SUM_33 1
 #else
 #define EDGEMSE_SUM_33 0

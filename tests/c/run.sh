@@ -5,10 +5,10 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-EDGEMSE_C_STREAMS=${EDGEMSE_C_STREAMS:-1000000} \
-    .venv/bin/python -m pytest -q tests/c/test_bytes.py "$@"
 command -v qemu-arm-static > /dev/null || {
     echo "test-c: no qemu-arm-static (Debian: apt-get install qemu-user-static)" >&2
     exit 1
 }
+EDGEMSE_C_STREAMS=${EDGEMSE_C_STREAMS:-1000000} \
+    .venv/bin/python -m pytest -q tests/c/test_bytes.py "$@"
 PYTHONPATH=tests .venv/bin/python tests/c/cortex.py
