@@ -29,7 +29,7 @@ MODULES = {
 COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
-CELLS = STATS | {"names", "times", "counters", "cells"}
+CELLS = STATS | {"names", "times", "counters", "measures", "cells"}
 LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
 MAY_IMPORT = {
     "errors": set(),
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "settings": {"errors", "times"},
     "topics": {"errors", "names"},
     "stats": {"errors"},
+    "measures": STATS | {"names"},
     "adapters": STATS,
     "cells": STATS | {"names"},
     "growing": CELLS,

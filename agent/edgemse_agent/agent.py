@@ -175,9 +175,12 @@ class Agent:
         if isinstance(line, LabelLine):
             self.pairing.label(line.id, Label(line.y_true, time, line.where), self.elapsed_seconds)
             return True
-        prediction = Prediction(line.y_pred, line.weight, time, line.loss)
+        prediction = Prediction(line.y_pred, line.weight, time, line.loss, line.interval)
         series = self._named(line.where)
-        return self.pairing.predict(line.id, series, prediction, self.elapsed_seconds)
+        if not self.pairing.predict(line.id, series, prediction, self.elapsed_seconds):
+            return False
+        self.growing.follow(series, time, line.beside, line.weight)
+        return True
 
     def _sample(self, line: SampleLine, time: float) -> None:
         series = self._named(line.where)
@@ -189,6 +192,7 @@ class Agent:
             loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
             series = series._replace(measure=line.loss)
             self.growing.sample(series, time, 0.0, loss, line.weight)
+        self.growing.follow(series, time, line.beside, line.weight)
 
     def take_cell(self, cell: SealedCell, tell: Tell) -> bool:
         """Take a Monitor's cell; `tell` hears when a revision of it is durable.

@@ -15,6 +15,7 @@ import msgspec
 from edgemse.cells import Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing
+from edgemse.measures import interval_numbers
 from edgemse.stats.measures import follow_loss
 
 __all__ = ["Entry", "Label", "Pairing", "Prediction"]
@@ -25,13 +26,15 @@ LABELS_PER_ID_MAX = 64
 class Prediction(NamedTuple):
     """What a model said; `time` is seconds since 1970-01-01 UTC and decides the window.
 
-    `loss` is the measure that its pair adds to beside the error, or empty.
+    `loss` is the measure that its pair adds to beside the error, or empty; `interval` the (lower,
+    upper) that it gave, if any.
     """
 
     y_pred: float
     weight: float
     time: float
     loss: str = ""
+    interval: tuple[float, float] | None = None
 
 
 class Label(NamedTuple):
@@ -196,12 +199,14 @@ class Pairing:
     def _join(self, entry: Entry, series: Series, prediction: Prediction, label: Label) -> None:
         coverage = self._growing.coverage(series, prediction.time)
         coverage.match(round((label.time - prediction.time) * 1000))
-        y_true, (y_pred, weight, time, loss) = label.y_true, prediction
+        y_true, (y_pred, weight, time, loss, interval) = label.y_true, prediction
         if self._growing.sample(series, time, y_true, y_pred, weight):
             self._counters.count("samples")
         if loss:
             value = follow_loss(loss).value(y_true, y_pred)
             self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)
+        if interval is not None:
+            self._growing.follow(series, time, interval_numbers(y_true, *interval), weight)
         entry.matched = [*entry.matched, (series, prediction.time, label)]
 
     def _answer_of(self, entry: Entry, series: Series) -> Label | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import index
 
+from edgemse.measures import Numbers, numbers_beside
 from edgemse.names import wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
-__all__ = ["checked_id", "checked_names", "checked_number", "checked_time", "line_time"]
+__all__ = [
+    "checked_beside",
+    "checked_id",
+    "checked_names",
+    "checked_number",
+    "checked_time",
+    "line_time",
+]
 
 SECONDS_MIN = 1_000_000_000.0
 """September 2001: a number below it could be a date (20260921), so a line writes it as a text."""
@@ -47,6 +56,20 @@ def checked_number(name: str, value: float, *, above: float = -math.inf) -> floa
     if above > -math.inf and not above < number < math.inf:
         raise ValueError(f"{name}: got {number!r}, wanted a number above {above:g}")
     return number
+
+
+def checked_beside(latency: float | None, features: Mapping[str, float] | None) -> Numbers:
+    """Return the measures of latency and features, or raise TypeError or ValueError."""
+    if latency is None and features is None:
+        return ()
+    if features is not None:
+        if not isinstance(features, Mapping):
+            raise TypeError(f"features: got {features!r:.80}, wanted numbers by name")
+        checked_names(**{f"features {name!r:.80}": name for name in features})
+        features = {name: checked_number(name, value) for name, value in features.items()}
+    if latency is not None:
+        latency = checked_number("latency", latency)
+    return numbers_beside(latency, features)
 
 
 def checked_time(ts: float) -> float:

@@ -20,8 +20,10 @@ from types import TracebackType
 from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
+from edgemse.measures import check_measure, checked_interval, interval_numbers
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.checks import (
+    checked_beside,
     checked_id,
     checked_names,
     checked_number,
@@ -31,6 +33,7 @@ from edgemse.monitor.checks import (
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
+from edgemse.stats.observer import Guard, Observer
 
 __all__ = ["DEFAULT_SOCKET", "MEANINGS", "Monitor"]
 
@@ -53,7 +56,7 @@ MEANINGS = {
 _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
-class Monitor:
+class Monitor(Observer):
     """Counts errors in the model's own process and hands cells to the agent.
 
     A sample costs a method call: it is merged here, and once a second the cells that grew go to
@@ -105,8 +108,8 @@ class Monitor:
 
     def _begin(self) -> None:
         """Start empty, as a new producer, with a thread of this process."""
-        self._lock = threading.Lock()
-        self._durable = threading.Condition(self._lock)
+        self.guard = self._lock = Guard()
+        self._durable = threading.Condition(self._lock)  # type: ignore[arg-type]  # as a Lock
         self._counters = Counters(MEANINGS)
         self._cells = CellConversation(
             self._model,
@@ -115,44 +118,45 @@ class Monitor:
             cells_max=self._cells_max,
             series_max=self._series_max,
         )
+        self.latest, self.closed = self._cells.latest, False
+        self.ticking = self._clock is time.time
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
-        self._closing = self._closed = False
+        self._closing = False
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="edgemse monitor", daemon=True)
         self._thread.start()
 
-    def observe(
+    def _observe(
         self,
         y_true: float,
         y_pred: float,
-        segment: str = "",
-        weight: float = 1.0,
-        ts: float | None = None,
-        *,
-        output: str = "",
-        loss: str = "",
+        segment: str,
+        weight: float,
+        ts: float | None,
+        output: str,
+        loss: str,
+        latency: float | None,
+        features: Mapping[str, float] | None,
+        lower: float | None,
+        upper: float | None,
     ) -> None:
-        """Count one sample, of the time `ts` (seconds since 1970; default: now).
-
-        `loss` (`huber(delta=1)`) is followed beside the error, as a measure of its own. NaN,
-        infinite and huge values are counted as refused, as by ErrorStats.update.
-
-        Raises:
-            TypeError: a name is no text, or a number no number.
-            ValueError: a name, a time, a weight or a loss that there cannot be; or after `close`.
-        """
+        """Count one sample the long way: `observe` has found that it needs it."""
         at = self._clock() if ts is None else checked_time(ts)
-        measured = follow_loss(loss) if loss else None
+        numbers = checked_beside(latency, features)
+        interval = checked_interval(lower, upper)
+        if interval is not None:
+            numbers += interval_numbers(float(y_true), *interval)
+        if loss:
+            followed = follow_loss(loss)
+            numbers += ((followed.measure, followed.value(y_true, y_pred)),)
         with self._lock:
-            if self._closed:  # as _check_open; a call costs what the rest does
-                self._check_open()
+            self._check_open()
             self._cells.add(output, segment, at, y_true, y_pred, weight)
-            if measured is not None:
-                self._cells.add_loss(measured, output, segment, at, y_true, y_pred, weight)
+            self._cells.follow(numbers, output, segment, at, weight)
 
     def follow(
         self,
@@ -169,12 +173,11 @@ class Monitor:
         Raises as `observe` does.
         """
         checked_names(measure=measure, output=output, segment=segment)
-        if not measure or measure.startswith("loss:"):
-            raise ValueError(f"measure {measure!r}: wanted a name; losses are observe's loss=")
+        check_measure(measure)
         at = self._clock() if ts is None else checked_time(ts)
         with self._lock:
             self._check_open()
-            self._cells.follow(measure, value, output, segment, at, weight)
+            self._cells.follow(((measure, value),), output, segment, at, weight)
 
     def predict(
         self,
@@ -186,13 +189,20 @@ class Monitor:
         *,
         output: str = "",
         loss: str = "",
+        latency: float | None = None,
+        features: Mapping[str, float] | None = None,
+        lower: float | None = None,
+        upper: float | None = None,
     ) -> None:
         """Tell the agent of a prediction whose label is still to come, perhaps after a restart.
 
-        Raises as `observe` does; also for an id that is neither text nor a whole number.
+        What else it takes is as with `observe`: latency and features count at once, a loss and an
+        interval with the label. Raises as `observe` does; also for an id that is neither text nor a
+        whole number.
         """
         checked_names(output=output, segment=segment)
-        line = {
+        checked_beside(latency, features)
+        line: dict[str, object] = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
             "ts": line_time(self._clock() if ts is None else checked_time(ts)),
@@ -202,7 +212,14 @@ class Monitor:
             "segment": segment,
             "weight": checked_number("weight", weight, above=0.0),
         }
-        self._add(line | {"loss": follow_loss(loss).measure} if loss else line)
+        if loss:
+            line["loss"] = follow_loss(loss).measure
+        more = {"latency": latency, "lower": lower, "upper": upper}
+        given = {name: checked_number(name, x) for name, x in more.items() if x is not None}
+        checked_interval(given.get("lower"), given.get("upper"))
+        if features:
+            line["features"] = {n: checked_number(n, x) for n, x in features.items()}
+        self._add(line | given)
 
     def label(
         self,
@@ -259,7 +276,7 @@ class Monitor:
         if self._closing:
             return
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._cells.close_ended(self._clock(), everything=True)
         try:
             self.flush(timeout_seconds)
@@ -302,7 +319,7 @@ class Monitor:
         return f"Monitor({str(self._path)!r}, {self._model!r}, {self._version!r}{shown}{error})"
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ValueError("this Monitor is closed; make another one")
 
     def _add(self, line: Mapping[str, object]) -> None:

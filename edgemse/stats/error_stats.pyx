@@ -82,11 +82,14 @@ cdef class ErrorStats:
         Raises:
             ValueError: the weight is negative.
         """
+        self.add(y_true, y_pred, weight)
+
+    cdef int add(self, double y_true, double y_pred, double weight) except -1:
+        """Fold one sample in, as `update`; the caller holds a lock."""
         cdef double e = y_pred - y_true
         cdef int at = self.acc.waiting
         if weight != 1.0 or self.acc.detour or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
-            self.add_one(y_true, y_pred, weight)
-            return
+            return self.add_one(y_true, y_pred, weight)
         if buckets_count(&self.acc.buckets, e):
             raise MemoryError
         self.acc.room[at] = y_true
@@ -94,6 +97,7 @@ cdef class ErrorStats:
         self.acc.waiting = at + 1
         if at + 1 == WAITING:
             acc_flush(&self.acc)
+        return 0
 
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1:
         """The long way: weighted, after a weighted one, without histogram, or to be refused."""
