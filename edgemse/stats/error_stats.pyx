@@ -2,9 +2,8 @@
 # cython: embedsignature=True, freethreading_compatible=True
 """`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
 
-Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
-(`_buckets.h`), all of them growing together (`_accumulator.pxd`), figures (`_figures.pxd`), bytes
-(`_codec.pxd`, `_histogram.pxd`, `_state.pxd`); this class checks input and holds them together.
+Layers: leaf maths (`_moments.pxd`), blocks (`_block.h`, `_fold.pxd`), counts (`_buckets.h`), all of
+them (`_accumulator.pxd`), figures (`_figures.pxd`), bytes (`_codec`, `_histogram`, `_state.pxd`).
 """
 cimport cython
 from libc.math cimport sqrt
