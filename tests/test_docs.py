@@ -19,6 +19,7 @@ import pytest
 import typer
 from edgemse_agent import counting
 from edgemse_agent.command import _parser
+from edgemse_agent.intake.rules import MqttRule
 from edgemse_agent.settings import AgentSettings
 
 import edgemse
@@ -105,10 +106,10 @@ def test_every_option_of_the_agent_is_documented() -> None:
     parser = _parser()
     given = {o for action in parser._actions for o in action.option_strings if o != "-h"}
     assert given - {"--help"} <= WORDS
-    assert {"status", "release"} <= WORDS
+    assert {"status", "release", "adopt", "map"} <= WORDS
 
 
-@pytest.mark.parametrize("kind", [AgentSettings, CollectorSettings])
+@pytest.mark.parametrize("kind", [AgentSettings, MqttRule, CollectorSettings])
 def test_every_setting_is_documented(kind: type) -> None:
     assert {key for key in keys(kind) if key not in WORDS} == set()
 

@@ -60,6 +60,8 @@ class Agent:
         self.run = new_run()
         self.broker: BrokerStatus | None = None
         """Whoever connects the agent to a broker says here how that stands."""
+        self.mqtt_broker: BrokerStatus | None = None
+        """The same of the local topics."""
         self._clock = clock
         self._series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
@@ -155,6 +157,7 @@ class Agent:
             store=self.ledger.store,
             last_error=self._last_error,
             health=self.counters.snapshot(),
+            mqtt_broker=self.mqtt_broker,
         )
 
     def _parked(self) -> list[ParkedCell]:

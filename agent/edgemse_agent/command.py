@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from edgemse.errors import EdgemseError, SettingsError
+from edgemse.errors import EdgemseError, LineError, SettingsError
+from edgemse_agent.intake.filters import cover
+from edgemse_agent.intake.mapping import Mapping
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.service import Service, hardware_serial
 from edgemse_agent.settings import AgentSettings, read
@@ -30,6 +32,8 @@ EXIT_WRONG_USE = 64
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; errors are one line on standard error."""
     options = _parser().parse_args(arguments)
+    if options.arguments and options.command != "map":
+        _parser().error(f"unrecognized arguments: {' '.join(options.arguments)}")
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -37,11 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(options)
         if options.check:
-            settings.broker.check()
-            print(f"ok: device {settings.device}, broker {settings.broker.address}")
+            _check(settings)
             return 0
         if options.command == "adopt":
             return _adopt(settings)
+        if options.command == "map":
+            return _map(settings, options.arguments)
         if options.command is not None:
             return _ask(settings, options.command)
         software = f"edgemse {version('edgemse')}"
@@ -77,10 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["status", "release", "adopt"],
+        choices=["status", "release", "adopt", "map"],
         help="ask the running agent: status as JSON, or release of the cells that it parked;"
-        " adopt, while none runs: deliver what can be read in the ledgers that were put away",
+        " adopt, while none runs: deliver what can be read in the ledgers that were put away;"
+        " map TOPIC PAYLOAD: what the [[mqtt]] rules make of a message",
     )
+    parser.add_argument("arguments", nargs="*", metavar="TOPIC PAYLOAD", help="of map")
     parser.add_argument("--config", type=Path, help=f"settings file (default: {CONFIG} if there)")
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
     parser.add_argument("--broker", metavar="HOST:PORT", help="the MQTT broker")
@@ -133,6 +140,34 @@ def _ask(settings: AgentSettings, request: str) -> int:
         raise SettingsError(f"no agent answers at {path}: {error}; is it running?") from None
     print(json.dumps(answer, indent=2))
     return 0
+
+
+def _check(settings: AgentSettings) -> None:
+    """Read what a run would read at its start, and say what it would do."""
+    settings.broker.check()
+    print(f"ok: device {settings.device}, broker {settings.broker.address}")
+    if settings.mqtt:
+        local = settings.read_local_broker()
+        if local.tls:
+            local.tls_context()
+        asked = ", ".join(cover(Mapping(settings.mqtt).filters))
+        print(f"ok: {len(settings.mqtt)} mqtt rules, subscribing to {asked} at {local}")
+
+
+def _map(settings: AgentSettings, arguments: list[str]) -> int:
+    """Print what each rule makes of a message; EX_DATAERR unless one makes a line."""
+    if len(arguments) != 2:
+        raise SettingsError(f"map: got {len(arguments)} arguments, wanted TOPIC PAYLOAD")
+    topic, payload = arguments
+    if set("+#") & set(topic):
+        raise SettingsError(f"map: {topic!r} is a filter; wanted a topic, as a message has it")
+    found = Mapping(settings.mqtt).apply(topic, payload.encode(errors="surrogateescape"))
+    for each in found:
+        print(json.dumps(each.to_json()))
+    if not found:
+        rules = len(settings.mqtt)
+        raise LineError(f"no [[mqtt]] rule ({rules} in all) has a topic that matches {topic!r}")
+    return 0 if any(each.line for each in found) else LineError.exit_code
 
 
 def _adopt(settings: AgentSettings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -36,6 +37,7 @@ __all__ = [
     "SessionHello",
     "Where",
     "parse",
+    "sample_of",
 ]
 
 LINE_BYTES_MAX = 65_536
@@ -187,6 +189,14 @@ def parse(line: bytes) -> Parsed:
         return Parsed(_sample(found), n=found.n)
     except LineError as error:
         return Parsed(None, str(error), found.n)
+
+
+def sample_of(content: Mapping[str, object]) -> SampleLine | PredictionLine | LabelLine:
+    """Return what a line of these keys says, or raise LineError."""
+    try:
+        return _sample(msgspec.convert(content, _Line))
+    except msgspec.ValidationError as error:
+        raise LineError(_in_our_words(error)) from None
 
 
 def _other(line: bytes, error: Exception) -> Parsed:

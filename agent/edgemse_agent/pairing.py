@@ -135,6 +135,23 @@ class Pairing:
                 self._orphan(entry.early.pop(0))
         self._file(key, entry)
 
+    def waiting(self, prefix: str) -> list[tuple[str, float]]:
+        """Return the ids that begin so and whose prediction waits, and that prediction's time."""
+        return [
+            (key, entry.pending[0][1].time)
+            for key, entry in self._waiting.items()
+            if key.startswith(prefix) and entry.pending
+        ]
+
+    def waits(self, key: str) -> bool:
+        """Tell whether a prediction of that id waits for its label."""
+        return key in self._waiting and bool(self._waiting[key].pending)
+
+    def give_up(self, key: str) -> None:
+        """Let go of what waits under that id: no label will come."""
+        if key in self._waiting:
+            self._let_go(key, self._waiting)
+
     def expire(self, now: float) -> None:
         """Let go of what is older than age_max_seconds."""
         for entries in (self._waiting, self._matched):
