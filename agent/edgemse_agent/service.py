@@ -52,6 +52,7 @@ class Service:
         self._topics = Topics(settings.broker.prefix)
         self._was_up = False
         self._failure: BrokerError | None = None
+        self._local: LocalTopics | None = None
 
     async def run(self) -> int:
         """Serve until stopped; return how many cells the collector has not committed."""
@@ -67,7 +68,6 @@ class Service:
         threading.excepthook = self._thread_failed
         sockets = await self._open_intake()
         self._connection = self._connect()
-        self._local: LocalTopics | None = None
         if self._settings.mqtt:
             self._local = LocalTopics(self._settings, self._agent, clock, self._soon)
             self._local.start()
