@@ -47,7 +47,8 @@ cdef class ErrorStats:
     or |y_true| above 2^200 in `out_of_range`; neither is folded in.
 
     Merging is commutative to the bit, and the empty state is its identity. Every figure of an empty
-    state is NaN: no data is not a perfect model. One object may be used by several threads.
+    state is NaN: no data is not a perfect model. So is a ratio to a spread of 0, or of one so small
+    that the ratio is no double. One object may be used by several threads.
 
     Examples:
         >>> s = ErrorStats()
@@ -83,8 +84,7 @@ cdef class ErrorStats:
         """
         self.add(y_true, y_pred, weight)
 
-    cdef int add(self, double y_true, double y_pred, double weight) except -1:
-        """Fold one sample in, as `update`; the caller holds a lock."""
+    cdef int add(self, double y_true, double y_pred, double weight) except -1:  # under a lock
         cdef double e = y_pred - y_true
         cdef int at = self.acc.waiting
         if weight != 1.0 or self.acc.detour or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
