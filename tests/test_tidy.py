@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
+    "labels": LINE | {"files", "edgemse_agent"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
     "__main__": {"cli"},
@@ -198,7 +199,7 @@ LIGHT = """
 import sys
 import edgemse_agent.service, edgemse_agent.command, edgemse.monitor
 heavy = {"numpy", "scipy", "duckdb", "fastapi", "typer", "rich", "pandas", "plotly"}
-rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay"}
+rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay", "labels"}
 loaded = heavy & sys.modules.keys() | {m for m in sys.modules if m.split(".")[1:2] and
     m.startswith("edgemse.") and m.split(".")[1] in rooms}
 sys.exit(f"the device would load {sorted(loaded)}" if loaded else 0)
