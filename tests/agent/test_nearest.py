@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -112,6 +113,44 @@ def test_a_label_serves_several_and_one_that_serves_none_is_counted(bench: Bench
     assert bench.unpaired == 2
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_it_pairs_as_a_search_through_everything_would(bench: Bench, seed: int) -> None:
+    """Both streams in the order of their times, which is what sensors and models send."""
+    rng = random.Random(seed)
+    now, predictions, labels = 0.0, [], []
+    for number in range(200):
+        step = rng.choice([0.0, 0.5, 3.0, 12.0, 30.0])
+        now += step
+        bench.after(step)
+        if rng.random() < 0.5:
+            predictions.append(now)
+            bench.predict(1000.0)
+        else:
+            labels.append((now, 2.0**-number))
+            bench.label(2.0**-number)
+    bench.after(10.1)
+    wanted = []
+    for at in predictions:
+        near = [(abs(time - at), time, y) for time, y in labels if abs(time - at) <= 10.0]
+        if near:
+            least = min(off for off, _, _ in near)
+            wanted.append({1000.0 - y for off, _, y in near if off == least})
+    covered = bench.coverage()
+    assert (covered.matched, covered.expired) == (len(wanted), len(predictions) - len(wanted))
+    count, total = bench.pairs()
+    assert count == len(wanted)
+    assert sum(map(min, wanted)) - 1e-6 <= total <= sum(map(max, wanted)) + 1e-6
+
+
+@pytest.mark.parametrize("y_true", [math.nan, math.inf])
+def test_a_label_that_is_no_number_decides_nothing(bench: Bench, y_true: float) -> None:
+    bench.predict(1.0, 0.0)
+    bench.label(y_true, 1.0)
+    assert bench.agent.counters["labels_nonfinite"] == 1
+    bench.label(0.5, 2.0)
+    assert bench.pairs() == (1, 0.5)
+
+
 def test_joins_are_apart(bench: Bench) -> None:
     bench.predict(1.0, 0.0, "a")
     bench.label(0.0, 0.0, "b")
@@ -148,6 +187,7 @@ def test_floods_are_bounded_and_every_prediction_is_counted_once(
     monkeypatch.setattr(nearest, "JOINS_MAX", 5)
     monkeypatch.setattr(nearest, "LABELS_MAX", 5)
     monkeypatch.setattr(nearest, "WAITING_MAX", 20)
+    monkeypatch.setattr(nearest, "HELD_MAX", 12)
     rng = random.Random(1)
     for _ in range(2_000):
         at, join = rng.uniform(-5, 5), str(rng.randrange(20))
@@ -158,6 +198,8 @@ def test_floods_are_bounded_and_every_prediction_is_counted_once(
         assert len(bench.join) <= 20
         assert len(bench.join._meetings) <= 5
         assert len(bench.join._due) <= 41
+        held = sum(len(meeting.labels) for meeting in bench.join._meetings.values())
+        assert held == bench.join._held <= 12
     bench.after(100.0)
     covered = bench.coverage()
     assert covered.predictions == covered.matched + covered.expired > 900

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable
+from math import isfinite
 from typing import NamedTuple
 
 from edgemse_agent.agent import Agent
@@ -23,6 +24,8 @@ JOINS_MAX = 1_000
 """Names of joins that are told apart; past that the one that was used longest ago is let go."""
 LABELS_MAX = 1_000
 """Labels that are held of one join."""
+HELD_MAX = 20_000
+"""Labels that are held in all; past that those of the join that was used longest ago go first."""
 WAITING_MAX = 20_000
 """Predictions that wait; past that the one that is due first is decided at once."""
 ANY = (None, None, None, None)
@@ -58,7 +61,7 @@ class NearestJoin:
     A prediction is decided as soon as a label of its own time or a later one is there, else
     `within_seconds` after its time. A label may serve several predictions (a sensor that reports
     each 5 minutes, a model that predicts each minute); one that served none is counted by
-    `count_unpaired`. Labels are held in memory only, for twice `keep_seconds`.
+    `count_unpaired`. Labels are held in memory only, for twice `keep_seconds`, and in number.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class NearestJoin:
         self._agent, self._clock = agent, clock
         self._keep_seconds, self._count_unpaired = 2 * keep_seconds, count_unpaired
         self._meetings: dict[str, _Meeting] = {}
+        """Those used longest ago come first."""
+        self._held = 0
         self._waiting: dict[str, _Due] = {}
         self._due: list[_Due] = []
         """A heap of those and of some that have been decided since."""
@@ -101,11 +106,18 @@ class NearestJoin:
             heapq.heapify(self._due)
 
     def label(self, join: str, line: LabelLine) -> None:
-        """Take a label; the predictions that waited for one of its time or later are decided."""
+        """Take a label; the predictions that waited for one of its time or later are decided.
+
+        One that is NaN or infinite is counted and decides nothing: the next may be a number.
+        """
+        if not isfinite(line.y_true):
+            self._agent.counters.count("labels_nonfinite")
+            return
         self._numbers += 1
         time = self._clock.wall() if line.time is None else line.time
         meeting = self._meeting(join)
         insort(meeting.labels, _Held(time, self._numbers, line.y_true))
+        self._held += 1
         for due in list(meeting.waiting.values()):
             self._decide(due)
         newest = meeting.labels[-1].time
@@ -113,6 +125,9 @@ class NearestJoin:
             meeting.labels[0].time < newest - self._keep_seconds
         ):
             self._let_go_label(meeting, meeting.labels.pop(0))
+        while self._held > HELD_MAX:
+            idle = next(each for each in self._meetings.values() if each.labels)
+            self._let_go_label(idle, idle.labels.pop(0))
 
     def tick(self) -> None:
         """Decide what has waited long enough."""
@@ -156,5 +171,6 @@ class NearestJoin:
             self._agent.pairing.give_up(due.key)
 
     def _let_go_label(self, meeting: _Meeting, label: _Held) -> None:
+        self._held -= 1
         self._count_unpaired(int(label.number not in meeting.used))
         meeting.used.discard(label.number)
