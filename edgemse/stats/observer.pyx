@@ -97,8 +97,22 @@ cdef class Observer:
     """
 
     cdef public Guard guard
-    cdef public dict latest
+    cdef dict open_stats
     cdef public bint closed, ticking
+    cdef OpenStats last  # of these two names, if not None: nearly always the next sample's too
+    cdef str last_output, last_segment
+
+    def __cinit__(self):
+        self.guard, self.open_stats = Guard(), {}
+
+    @property
+    def latest(self):
+        return self.open_stats
+
+    @latest.setter
+    def latest(self, dict latest not None):
+        self.open_stats = latest
+        self.last = None  # of a forked child's parent, say
 
     def observe(
         self, y_true, y_pred, segment="", weight=1.0, ts=None, *, output="", loss="",
@@ -152,18 +166,27 @@ cdef class Observer:
     cdef inline bint added_alone(
         self, str output, str segment, double at, double y, double p, double weight
     ) except -1:
-        cdef PyObject *found = PyDict_GetItemWithError(self.latest, output)
-        cdef OpenStats cell
-        if found is NULL:
-            return False
-        found = PyDict_GetItemWithError(<dict?> found, segment)
-        if found is NULL:
-            return False
-        cell = <OpenStats?> found
-        if cell.final:
-            return False
-        if not (wall_within(cell.start, cell.end) if at == NOW else cell.start <= at < cell.end):
+        cdef OpenStats cell = self.last
+        if cell is None or segment is not self.last_segment or output is not self.last_output:
+            cell = self.found(output, segment)
+            if cell is None:
+                return False
+        if cell.final or not (
+            wall_within(cell.start, cell.end) if at == NOW else cell.start <= at < cell.end
+        ):
+            self.last = None  # another one may stand there soon
             return False
         cell.stats.add(y, p, weight)
         cell.grown = True
         return True
+
+    cdef OpenStats found(self, str output, str segment):
+        """What the last sample of these names went to, kept for the next call; None if nothing."""
+        cdef PyObject *found = PyDict_GetItemWithError(self.open_stats, output)
+        if found is not NULL:
+            found = PyDict_GetItemWithError(<dict?> found, segment)
+        if found is NULL:
+            return None
+        self.last = <OpenStats?> found
+        self.last_output, self.last_segment = output, segment
+        return self.last

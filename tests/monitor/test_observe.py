@@ -6,8 +6,10 @@ import contextlib
 import enum
 import math
 import os
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +92,20 @@ def test_what_a_cell_took_after_it_was_sealed_is_a_further_revision(lonely: Moni
     assert cell.stats.count == 2
 
 
+def test_names_that_change_in_turn_go_each_to_its_own(lonely: Monitor) -> None:
+    rng = random.Random(1)
+    wanted: Counter[tuple[str, str, str]] = Counter()
+    for _ in range(3_000):
+        output, segment = rng.choice(["", "a", "b"]), rng.choice(["", "a", "b"])
+        ts = START + rng.choice([0.0, 59.0, 60.0, 7_200.0])
+        lonely.observe(1.0, 2.0, segment, ts=ts, output=output)
+        wanted[output, segment, ""] += 1
+    assert counted(lonely) == wanted
+    for cell in cells_of(lonely):
+        assert cell.stats.count > 0
+        assert (cell.start, cell.end) == (cell.window.start, cell.window.end)
+
+
 @pytest.mark.parametrize("ts", [START - 0.001, START + 60.0, START + 3_600.0])
 def test_a_sample_of_another_window_goes_there(lonely: Monitor, ts: float) -> None:
     lonely.observe(1.0, 2.0, ts=START)
@@ -112,7 +128,8 @@ def test_now_is_the_clock_s_window_however_near_its_end() -> None:
     taken = Observing()
     for _ in range(2_000):
         now = time.time()
-        taken.latest["o"]["s"] = cell = OpenStats(now - 5.0, now + 1e-4)
+        cell = OpenStats(now - 5.0, now + 1e-4)
+        taken.latest = {"o": {"s": cell}}
         taken.observe(1.0, 2.0, "s", output="o")
         after = time.time()
         inside, late = cell.stats.count, len(taken.long)
@@ -120,7 +137,7 @@ def test_now_is_the_clock_s_window_however_near_its_end() -> None:
         assert not late or after >= cell.end
         assert not inside or now < cell.end
         taken.long.clear()
-        taken.latest["o"]["s"] = OpenStats(after + 0.05, after + 60.0)
+        taken.latest = {"o": {"s": OpenStats(after + 0.05, after + 60.0)}}
         taken.observe(1.0, 2.0, "s", output="o")
         assert time.time() > after + 0.05 or len(taken.long) == 1
         taken.long.clear()
@@ -130,7 +147,7 @@ class Observing(Observer):
     """What the short way left to the long one."""
 
     def __init__(self) -> None:
-        self.guard, self.latest, self.closed, self.ticking = Guard(), {"o": {}, "": {}}, False, True
+        self.latest, self.ticking = {"": {}}, True
         self.long: list[tuple[object, ...]] = []
 
     def _observe(self, *sample: object) -> None:
@@ -220,7 +237,8 @@ def test_a_prediction_carries_them_in_its_line(lonely: Monitor) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_that_is_forked_while_the_lock_is_held_observes(lonely: Monitor) -> None:
-    lonely.observe(1.0, 2.0, "s")
+    for _ in range(3):
+        lonely.observe(1.0, 2.0, "s")
     with lonely._lock:
         child = os.fork()
         if child == 0:
@@ -228,5 +246,5 @@ def test_a_child_that_is_forked_while_the_lock_is_held_observes(lonely: Monitor)
             lonely.observe(1.0, 2.0, "s")
             os._exit(sum(counted(lonely).values()))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
-    assert counted(lonely) == {("", "s", ""): 1}
+    assert counted(lonely) == {("", "s", ""): 3}
     assert cells_of(lonely)[0].series == Series("m", segment="s")
