@@ -3,14 +3,17 @@
 No agent listens: what the Monitor's own thread does once a second is not in the figures.
 """
 
+import contextlib
 import random
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from measuring import Table, options, per_item_ns
 
 from edgemse import ErrorStats, Monitor
+from edgemse.errors import UnacknowledgedError
 
 N = 200_000
 Pairs = list[tuple[float, float]]
@@ -22,11 +25,11 @@ def updating(pairs: Pairs) -> None:
         update(t, p)
 
 
-def observing(monitor: Monitor, **more: object) -> Callable[[Pairs], None]:
+def observing(monitor: Monitor) -> Callable[[Pairs], None]:
     def loop(pairs: Pairs) -> None:
         observe = monitor.observe
         for t, p in pairs:
-            observe(t, p, **more)  # type: ignore[arg-type]
+            observe(t, p)
 
     return loop
 
@@ -36,6 +39,33 @@ def in_a_segment(monitor: Monitor) -> Callable[[Pairs], None]:
         observe = monitor.observe
         for t, p in pairs:
             observe(t, p, "hall 3")
+
+    return loop
+
+
+def timed(monitor: Monitor) -> Callable[[Pairs], None]:
+    def loop(pairs: Pairs) -> None:
+        observe, now = monitor.observe, time.time()
+        for t, p in pairs:
+            observe(t, p, ts=now)
+
+    return loop
+
+
+def of_an_output(monitor: Monitor) -> Callable[[Pairs], None]:
+    def loop(pairs: Pairs) -> None:
+        observe = monitor.observe
+        for t, p in pairs:
+            observe(t, p, output="1h")
+
+    return loop
+
+
+def with_a_loss(monitor: Monitor) -> Callable[[Pairs], None]:
+    def loop(pairs: Pairs) -> None:
+        observe = monitor.observe
+        for t, p in pairs:
+            observe(t, p, loss="huber(delta=1)")
 
     return loop
 
@@ -66,13 +96,15 @@ def main() -> None:
             "observe(t, p)": observing(monitor),
             'observe(t, p, "hall 3")': in_a_segment(monitor),
             "observe(t, p, name), ten names in turn": in_turn(monitor),
-            "observe(t, p, ts=...)": observing(monitor, ts=1_790_000_000.0),
-            'observe(t, p, output="1h")': observing(monitor, output="1h"),
-            'observe(t, p, loss="huber(delta=1)")': observing(monitor, loss="huber(delta=1)"),
+            "observe(t, p, ts=...)": timed(monitor),
+            'observe(t, p, output="1h")': of_an_output(monitor),
+            'observe(t, p, loss="huber(delta=1)")': with_a_loss(monitor),
         }
         for what, loop in work.items():
-            time = per_item_ns(lambda loop=loop: loop(pairs), len(pairs), args.rounds)
-            table.add(what, time, "ns")
+            ns = per_item_ns(lambda loop=loop: loop(pairs), len(pairs), args.rounds)
+            table.add(what, ns, "ns")
+        with contextlib.suppress(UnacknowledgedError):  # there is no agent
+            monitor.close(0.01)
     table.print(args.json)
 
 
