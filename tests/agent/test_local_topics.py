@@ -165,6 +165,29 @@ def test_the_local_broker_and_the_agent_may_restart(home: Home) -> None:
     home.counted(samples=1)  # the prediction waited in the ledger
 
 
+def test_a_local_broker_that_is_away_stops_no_report_and_may_want_a_password(
+    tmp_path: Path, start_broker: Callable[..., Mosquitto]
+) -> None:
+    uplink, local = start_broker(), start_broker({"sensors": "secret"})
+    local.stop()
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    broker = f'address = "{local.address}"\nusername = "sensors"\npassword_file = "{password}"\n'
+    rules = f"{RULES}\n[mqtt_broker]\n{broker}"
+    agent = AgentProcess(tmp_path, uplink.address, "5", rules, farewell_seconds=0.2)
+    try:
+        agent.start()
+        eventually(lambda: agent.status()["broker"]["connected"])
+        eventually(lambda: "no MQTT broker at" in agent.status()["mqtt_broker"]["last_error"])
+        assert not agent.status()["mqtt_broker"]["connected"]
+        local.start()
+        eventually(lambda: agent.status()["mqtt_broker"]["connected"], 30)
+        assert agent.status()["broker"]["connects"] == 1
+    finally:
+        agent.kill()
+
+
 def test_a_flood_is_bounded_and_counted() -> None:
     woken: list[bool] = []
     queue = Queue(lambda: woken.append(True))

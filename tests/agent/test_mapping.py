@@ -221,6 +221,12 @@ def test_halves_are_joined_by_id() -> None:
     assert mapped(label, 2.5, "l/7").said == LabelLine("7", none, 2.5, None)
 
 
+@pytest.mark.parametrize("way", [{"id": "{x}"}, {"join": "{x}"}])
+def test_nothing_is_joined_by_nothing(way: dict[str, str]) -> None:
+    found = mapped({"topic": "a/{x}", "y_true": "."} | way, 1, "a/")
+    assert "got an empty text" in found.wrong
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

@@ -78,6 +78,8 @@ class _Rule:
                 line["features"] = found
             for key, parts in self._names:
                 line[key] = _filled(key, parts, pieces, document)
+                if not line[key] and key in ("id", "join"):
+                    raise LineError(f"{key}: got an empty text, which would join all with all")
             if self.rule.loss:
                 line["loss"] = self.rule.loss
             if self._ts is not None:
