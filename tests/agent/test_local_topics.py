@@ -56,9 +56,10 @@ id = "{.id}"
 class Home:
     """An agent with the rules, and somebody who publishes to its local broker."""
 
-    def __init__(self, folder: Path, uplink: Mosquitto, local: Mosquitto) -> None:
+    def __init__(self, folder: Path, uplink: Mosquitto, local: Mosquitto, protocol: str) -> None:
         self.local = local
-        other = f'[mqtt_broker]\naddress = "{local.address}"\n' if local is not uplink else ""
+        place = f'[mqtt_broker]\naddress = "{local.address}"\nprotocol = "{protocol}"\n'
+        other = place if local is not uplink else ""
         rules = RULES + other
         self.agent = AgentProcess(folder, uplink.address, "5", rules, farewell_seconds=0.2)
         self.publisher = Connection(Broker.at(local.address), "publisher")
@@ -96,13 +97,13 @@ def found_more(found: dict[str, int], wanted: dict[str, int]) -> bool:
     return any(found[name] > wanted[name] for name in wanted)
 
 
-@pytest.fixture(params=["the same broker", "another broker"])
+@pytest.fixture(params=["the same broker", "another broker, 5", "another broker, 3.1.1"])
 def home(
     request: pytest.FixtureRequest, tmp_path: Path, start_broker: Callable[..., Mosquitto]
 ) -> Iterator[Home]:
     uplink = start_broker()
     local = uplink if request.param == "the same broker" else start_broker()
-    found = Home(tmp_path, uplink, local)
+    found = Home(tmp_path, uplink, local, request.param.split()[-1])
     yield found
     found.close()
 
