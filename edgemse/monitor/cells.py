@@ -80,9 +80,10 @@ class CellConversation:
         weight: float = 1.0,
     ) -> None:
         """Add numbers of other measures than the error."""
-        series = Series(self._series.model, self._series.version, output, segment)
-        at = self._possible(time_seconds)
-        self._growing.follow(series, at, numbers, as_double(weight))
+        model, version, at = *self._series[:2], self._possible(time_seconds)
+        for measure, value in numbers:
+            series = Series(model, version, output, segment, measure)
+            self._growing.sample(series, at, 0.0, value, as_double(weight))
 
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:
         checked_names(output=output, segment=segment)

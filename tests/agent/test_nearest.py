@@ -187,6 +187,7 @@ def test_floods_are_bounded_and_every_prediction_is_counted_once(
     monkeypatch.setattr(nearest, "JOINS_MAX", 5)
     monkeypatch.setattr(nearest, "LABELS_MAX", 5)
     monkeypatch.setattr(nearest, "WAITING_MAX", 20)
+    monkeypatch.setattr(nearest, "JOIN_WAITING_MAX", 8)
     monkeypatch.setattr(nearest, "HELD_MAX", 12)
     rng = random.Random(1)
     for _ in range(2_000):
@@ -198,6 +199,7 @@ def test_floods_are_bounded_and_every_prediction_is_counted_once(
         assert len(bench.join) <= 20
         assert len(bench.join._meetings) <= 5
         assert len(bench.join._due) <= 41
+        assert max(len(each.waiting) for each in bench.join._meetings.values()) <= 8
         held = sum(len(meeting.labels) for meeting in bench.join._meetings.values())
         assert held == bench.join._held <= 12
     bench.after(100.0)

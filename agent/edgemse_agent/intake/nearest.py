@@ -26,6 +26,9 @@ LABELS_MAX = 1_000
 """Labels that are held of one join."""
 HELD_MAX = 20_000
 """Labels that are held in all; past that those of the join that was used longest ago go first."""
+JOIN_WAITING_MAX = 2_000
+"""Predictions that wait of one join. Each of its labels is held against all of them, 2 ms on the
+machine that builds this. Past that the one that came first is decided at once."""
 WAITING_MAX = 20_000
 """Predictions that wait; past that the one that is due first is decided at once."""
 ANY = (None, None, None, None)
@@ -99,6 +102,9 @@ class NearestJoin:
         due = _Due(at, key, join, time, within_seconds)
         self._wait(due)
         self._decide(due)
+        waiting = self._meetings[join].waiting
+        if len(waiting) > JOIN_WAITING_MAX:
+            self._decide(next(iter(waiting.values())), at_last=True)
         while len(self._waiting) > WAITING_MAX:
             self._decide(heapq.heappop(self._due), at_last=True)
         if len(self._due) > 2 * WAITING_MAX:
