@@ -14,6 +14,7 @@ from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
 from edgemse.files import Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
+from edgemse.fleet.saved import save_states
 from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
 
@@ -33,6 +34,12 @@ def command(
     delimiter: Delimiter = "",
     decimal: Decimal = ".",
     na: Na = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the statistics there too: edgemse fleet baseline set."
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Measure the error of predictions in CSV or Parquet files.
@@ -51,7 +58,10 @@ def command(
                     stats = groups.setdefault(key, ErrorStats())
                     stats.update_many(*(_taken(chunk.numbers[each], rows) for each in numbers))
                 progress(number, chunk.done)
-    show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form)
+    groups = dict(sorted(groups.items()))
+    if save is not None:
+        save_states(save, tuple(by), groups)
+    show(of_states(Asked(by=tuple(by), where={}), groups), form)
 
 
 def _grouped(texts: Sequence[list[str]], rows: int) -> Iterator[tuple[Key, list[int] | None]]:

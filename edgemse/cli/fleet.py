@@ -12,20 +12,13 @@ import typer
 from edgemse.cli import gate
 from edgemse.cli.options import By, Format, FormatOption
 from edgemse.cli.output import show
+from edgemse.cli.registry import Source, set_baseline, token
 from edgemse.fleet.asked import SHORTHANDS, Option
 from edgemse.fleet.asking import answer_from
 from edgemse.fleet.questions import Question, questions
 
 __all__ = ["app", "command_of"]
 
-Source = Annotated[
-    str,
-    typer.Option(
-        "--from",
-        metavar="PATH|URL",
-        help="The store's file, or http://HOST:PORT of a running collector.",
-    ),
-]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,13 +30,25 @@ Where = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def command_of(question: Question) -> Callable[..., None]:
-    """Return a function with the question's options, for typer to make a command of."""
+def command_of(question: Question, *, above: bool = False) -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of.
 
-    def command(source: str, form: Format, **given: Any) -> None:
+    `above`: it stands above other commands, and answers if none of them is given.
+    """
+
+    def command(
+        source: str | None, form: Format, context: typer.Context | None = None, **given: Any
+    ) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
+        below = context.invoked_subcommand if context is not None else None
+        if below is not None and (source is not None or lists):
+            raise typer.BadParameter(f"options stand behind {below!r}")
+        if below is not None:
+            return
+        if source is None:
+            raise typer.BadParameter("--from is missing")
         asked = question.parse(lists, now=time.time())
-        answer = answer_from(source, question, asked)
+        answer = answer_from(source, question, asked, token())
         show(answer, form)
         gate.end(answer)
 
@@ -55,7 +60,8 @@ def command_of(question: Question) -> Callable[..., None]:
     options["until"] = _text("until", f"Windows that start before then ({TIME}).", "TIME")
     options |= {each.name: _option(each) for each in question.options}
     options["form"] = FormatOption
-    defaults = {"source": Parameter.empty, "form": Format.TABLE}
+    options |= {"context": typer.Context} if above else {}
+    defaults = {"source": None if above else Parameter.empty, "form": Format.TABLE}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
         for name, kind in options.items()
@@ -80,6 +86,19 @@ def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's wo
     return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
 
 
+def _group(question: Question, setting: Callable[..., None]) -> typer.Typer:
+    """Return the commands around a question whose answer people can set."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(command_of(question, above=True))
+    group.command("show")(command_of(question))
+    group.command("set")(setting)
+    return group
+
+
+SETTINGS = {"baseline": set_baseline}
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
 for _question in questions():
-    app.command(_question.name)(command_of(_question))
+    if _question.name in SETTINGS:
+        app.add_typer(_group(_question, SETTINGS[_question.name]), name=_question.name)
+    else:
+        app.command(_question.name)(command_of(_question))

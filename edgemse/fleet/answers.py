@@ -39,6 +39,8 @@ class Answer:
 
     ROWS: ClassVar[str]
     HEADINGS: ClassVar[Mapping[str, str]]
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset()
+    """Of HEADINGS: those that people see only if a row has something to say there."""
 
     asked: Asked
     """What was selected."""
@@ -84,7 +86,7 @@ class Answer:
         """Return the rows as people see them."""
         by = self._by()
         rows = [self._line(row, by) for row in getattr(self, self.ROWS)]
-        return Table([*by, *self.HEADINGS.values()], len(by) + self._words(), rows)
+        return Table([*by, *self._headings().values()], len(by) + self._words(), rows)
 
     def sentences(self) -> Iterator[str]:
         """Yield what the rows do not show, in words."""
@@ -105,6 +107,12 @@ class Answer:
     def _by(self) -> tuple[str, ...]:
         return self.asked.by
 
+    def _headings(self) -> Mapping[str, str]:
+        """Return the fields that people see, with their headings."""
+        rows = getattr(self, self.ROWS)
+        empty = {n for n in self.IF_KNOWN if all(text(getattr(row, n)) == "-" for row in rows)}
+        return {name: heading for name, heading in self.HEADINGS.items() if name not in empty}
+
     def _words(self) -> int:
         """How many of HEADINGS, the first ones, are words and not figures."""
         return 0
@@ -117,7 +125,7 @@ class Answer:
         return [*self._by(), *scalar]
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self.HEADINGS)]
+        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self._headings())]
 
 
 def text(value: Any) -> str:

@@ -12,14 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgemse import errors
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.questions import Question, answer, find
-from edgemse.stores import open_store
+from edgemse.fleet.registry import BaselineSetting, Done, VersionSetting
+from edgemse.stores import Store, open_store
 from edgemse.stores.base import Reading
 
-__all__ = ["answer_from", "ask"]
+__all__ = ["answer_from", "apply", "ask"]
 
 HTTP_SECONDS = 120.0
 
@@ -33,6 +36,7 @@ def ask(
     since: str | float | datetime | None = None,
     until: str | float | datetime | None = None,
     now: float | None = None,
+    token: str = "",
     **named: Any,
 ) -> Answer:
     """Ask the fleet a question, and return its typed answer.
@@ -46,6 +50,7 @@ def ask(
         since: windows that start then or later: ISO 8601, `7d` ago, UTC seconds or a datetime.
         until: windows that start before then.
         now: the UTC seconds that `7d` counts back from; None: this machine's clock.
+        token: what a collector that wants one is shown (docs/security.md).
         named: model, version, output, segment, measure, device, or an option of the question.
 
     Raises:
@@ -58,21 +63,65 @@ def ask(
     given |= {name: [_time(value)] for name, value in bounds.items() if value is not None}
     given |= {"by": [by] if isinstance(by, str) else [*by]} if by else {}
     given |= {"where": [f"{name}={value}" for name, value in where.items()]} if where else {}
-    return answer_from(source, wanted, wanted.parse(given, now=time.time() if now is None else now))
+    asked = wanted.parse(given, now=time.time() if now is None else now)
+    return answer_from(source, wanted, asked, token)
 
 
-def answer_from(source: str | Path | Reading, question: Question, asked: Asked) -> Answer:
+def answer_from(
+    source: str | Path | Reading, question: Question, asked: Asked, token: str = ""
+) -> Answer:
     """Answer from a path, a URL or a Reading what was already parsed; errors as of `ask`."""
     if not isinstance(source, str | Path):
         return answer(question, source, asked)
-    if str(source).startswith(("http://", "https://")):
-        return question.answer.from_json(_fetch(str(source), question.name, asked))
+    if _is_url(source):
+        parameters = urllib.parse.urlencode(asked.parameters())
+        path = f"/api/v1/{question.name}?{parameters}"
+        return question.answer.from_json(_json(str(source), path, token))
     store = open_store(source, read_only=True)
     try:
         with store.reading() as reading:
             return answer(question, reading, asked)
     finally:
         store.close()
+
+
+def apply(
+    source: str | Path | Store,
+    setting: BaselineSetting | VersionSetting,
+    *,
+    now: float | None = None,
+    token: str = "",
+) -> Done:
+    """Set what people say of a version, in one transaction; see edgemse.fleet.registry.
+
+    Args:
+        source: the path of a store that no collector holds just now, the `http://host:port` of a
+            collector, or an open Store. A store is never made.
+        setting: what is set. The last of two that set the same wins.
+        now: the UTC seconds to note; None: this machine's clock. A collector notes its own.
+        token: what a collector that wants one is shown; its role is admin.
+
+    Raises:
+        SettingsError, InputError: the setting is none. StoreError, or a child: it cannot be
+        written; then nothing is.
+    """
+    if isinstance(source, str | Path) and _is_url(source):
+        found = _json(str(source), f"/api/v1/{setting.PATH}", token, msgspec.json.encode(setting))
+        return Done(*(found[name] for name in Done._fields))
+    now_ms = int(1000 * (time.time() if now is None else now))
+    if not isinstance(source, str | Path):
+        with source.writing() as writing:
+            return setting.apply(writing, now_ms)
+    store = open_store(source, must_exist=True)
+    try:
+        with store.writing() as writing:
+            return setting.apply(writing, now_ms)
+    finally:
+        store.close()
+
+
+def _is_url(source: str | Path) -> bool:
+    return str(source).startswith(("http://", "https://"))
 
 
 def _text(value: Any) -> str:
@@ -85,12 +134,16 @@ def _time(value: str | float | datetime) -> str:
     return value if isinstance(value, str) else iso_time(value)
 
 
-def _fetch(source: str, question: str, asked: Asked) -> Mapping[str, Any]:
-    parameters = urllib.parse.urlencode(asked.parameters())
-    url = f"{source.rstrip('/')}/api/v1/{question}?{parameters}"
+def _json(source: str, path: str, token: str, body: bytes | None = None) -> Mapping[str, Any]:
+    """Return the JSON that a collector answers; with a body it is put there."""
+    url = f"{source.rstrip('/')}{path}"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {} if body is None else {"Content-Type": "application/json"}
+    method = "GET" if body is None else "PUT"
+    # The scheme is http or https: the caller has looked.
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310
     try:
-        # The scheme is http or https: the caller has looked.
-        with urllib.request.urlopen(url, timeout=HTTP_SECONDS) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=HTTP_SECONDS) as response:  # noqa: S310
             found = json.load(response)
     except urllib.error.HTTPError as error:
         raise _refused(source, error) from None

@@ -26,6 +26,7 @@ NAMES = (
     "compare",
     "drift",
     "gate",
+    "baseline",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgemse import times
 from edgemse.errors import SettingsError
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer, percent
+from edgemse.fleet.answers import Answer, percent, text
 from edgemse.fleet.asked import Asked, Option, iso_time
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.gaps import Gap, gap_at, gap_notes, gaps, part_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
+from edgemse.fleet.registry import Baseline
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -41,6 +43,9 @@ class Point(Figures):
         "low": "low",
         "high": "high",
         "rolling_rmse": "rolling",
+        "gap": "to offline",
+        "gap_low": "low",
+        "gap_high": "high",
         "bias": "bias",
         "abs_p95": "|e| p95",
         "coverage": "labelled",
@@ -59,6 +64,11 @@ class Point(Figures):
     """95 % of these labels came within so long; NaN where none was matched."""
     rolling_rmse: float
     """RMSE over the time asked for (`rolling`) that ends with this step; NaN unless asked."""
+    gap: float
+    """RMSE to that of the version's baseline; NaN if there is none, or cells of two versions."""
+    gap_low: float
+    """95 % interval, of the step's and the baseline's."""
+    gap_high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +99,7 @@ class TrendAnswer(Answer):
 
     ROWS: ClassVar[str] = "points"
     HEADINGS: ClassVar[Mapping[str, str]] = Point.HEADINGS
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset({"gap", "gap_low", "gap_high"})
 
     points: tuple[Point, ...]
     slope: Slope | None
@@ -98,9 +109,16 @@ class TrendAnswer(Answer):
     """What was taken out before looking for slope and changes: "daily", "weekly"."""
     design_effect: float
     """How many times more neighbouring steps differ than independent samples would make them."""
+    gaps: tuple[Gap, ...]
+    """Each version that has a baseline against it, over all steps."""
 
     def sentences(self) -> Iterator[str]:
-        """Yield slope and changes."""
+        """Yield gaps, slope and changes."""
+        for gap in self.gaps:
+            yield (
+                f"RMSE of {gap.model} {gap.version} to its baseline of {text(gap.baseline_rmse)}:"
+                f" {text(gap.ratio)} (95 %: {text(gap.low)} to {text(gap.high)})"
+            )
         slope = self.slope
         if slope is not None:
             yield (
@@ -126,12 +144,15 @@ class TrendAnswer(Answer):
         return 1
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by), strict=True))
+        line = dict(zip(self._headings(), super()._line(row, by), strict=True))
         return [*(line | {"coverage": percent(row.coverage)}).values()]
 
 
 def ask(reading: Reading, asked: Asked) -> TrendAnswer:
-    """Show the error step by step: intervals, labels, slope, and where it changed."""
+    """Show the error step by step: intervals, labels, slope, and where it changed.
+
+    Where the version has an offline baseline (`edgemse fleet baseline set`), the gap to it too.
+    """
     step = asked.options["step"] or _usual_step(reading, asked)
     groups = list(merged(reading, asked, by=(), step_seconds=step, lag_histograms=True))
     if len(groups) > STEPS_MAX:
@@ -142,16 +163,21 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
     rolling = _rolling(groups, asked.options["rolling"], step)
     effect = _neighbours([group.stats for group in groups])
     slope, changes, cycles = _course(groups, step)
+    found, sets = gaps(reading, asked)
+    part = part_of(asked)
+    base = next(iter(sets.values())).find(part) if len(sets) == 1 else None
     return TrendAnswer(
         asked=asked,
         points=tuple(
-            _point(group, step, effect, wide) for group, wide in zip(groups, rolling, strict=True)
+            _point(group, step, effect, wide, base)
+            for group, wide in zip(groups, rolling, strict=True)
         ),
         slope=slope,
         changes=changes,
         cycles=cycles,
         design_effect=effect,
-        notes=tuple(_notes(reading, asked, groups, step)),
+        gaps=tuple(found),
+        notes=(*_notes(reading, asked, groups, step), *gap_notes(found, sets, part)),
     )
 
 
@@ -192,13 +218,14 @@ def _neighbours(states: Sequence[ErrorStats]) -> float:
     return max(1.0, seen / expected) if expected > 0 else math.nan
 
 
-def _point(group: Group, step: int, effect: float, rolling: float) -> Point:
+def _point(group: Group, step: int, effect: float, rolling: float, base: Baseline | None) -> Point:
     assert group.start is not None
     stats, coverage = group.stats, group.coverage
     low, high = stats.rmse_interval()
     if low > 0 and effect > 1:
         low, high = (stats.rmse * (x / stats.rmse) ** math.sqrt(effect) for x in (low, high))
     made = coverage.predictions
+    gap = gap_at(stats, low, high, base)
     return Point(
         **Figures.values_of({}, stats),
         start=iso_time(group.start),
@@ -208,6 +235,9 @@ def _point(group: Group, step: int, effect: float, rolling: float) -> Point:
         coverage=coverage.matched / made if made else math.nan,
         lag_p95_seconds=coverage.lag_histogram.abs_quantile(0.95),
         rolling_rmse=rolling,
+        gap=gap.ratio,
+        gap_low=gap.low,
+        gap_high=gap.high,
     )
 
 

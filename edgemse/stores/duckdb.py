@@ -128,10 +128,6 @@ class _Cursor:
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    if read_only and not path.exists():
-        raise StoreUnreachableError(
-            f"store {path} does not exist; check the path, or run edgemse collector with it first"
-        )
     try:
         return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:

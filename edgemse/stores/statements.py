@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from edgemse.stores.base import Selection
-from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
+from edgemse.stores.tables import (
+    ATTRIBUTES,
+    BASELINES,
+    CELLS,
+    MODEL_VERSIONS,
+    PRESENCES,
+    REPORTS,
+    Table,
+)
 
 __all__ = [
+    "BASELINES_OF",
     "COUNT_DEVICES",
     "COUNT_DROPPED",
     "CREATE_VERSIONS",
+    "DROP_OTHER_PARTS",
     "KEEP",
     "KEEP_HIGHEST",
+    "MODEL_VERSION",
     "NEW_STORE",
     "NOTE_VERSION",
     "PRESENT_ATTRIBUTES",
     "REPLACE_ATTRIBUTES",
+    "REPLACE_BASELINE",
+    "REPLACE_MODEL_VERSION",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
     "REVISIONS",
@@ -77,6 +90,8 @@ KEEP_HIGHEST = (
 REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
 REPLACE_PRESENCE = f"DO UPDATE SET {_replaced(PRESENCES)}"
 REPLACE_ATTRIBUTES = f"DO UPDATE SET {_replaced(ATTRIBUTES)}"
+REPLACE_BASELINE = f"DO UPDATE SET {_replaced(BASELINES)}"
+REPLACE_MODEL_VERSION = f"DO UPDATE SET {_replaced(MODEL_VERSIONS)}"
 
 # Cells and devices.
 REVISIONS = (
@@ -89,6 +104,18 @@ RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
     " WHERE until_seconds = ? AND device = ANY(?::TEXT[])"
+)
+
+# What people say of the versions of their models.
+BASELINES_OF = (
+    "SELECT part, rmse, count, state, set_ms FROM baselines WHERE model = ? AND version = ?"
+)
+DROP_OTHER_PARTS = (
+    "DELETE FROM baselines WHERE model = ? AND version = ? AND NOT part = ANY(?::TEXT[])"
+)
+MODEL_VERSION = (
+    "SELECT owner, git, training_data, preprocessing_sha, set_ms FROM model_versions"
+    " WHERE model = ? AND version = ?"
 )
 
 # The quarantine: parameters are the bounds in rows, in rows of a device, and in bytes.

@@ -8,8 +8,10 @@ from edgemse.stats.moments import Moments
 
 __all__ = [
     "ATTRIBUTES",
+    "BASELINES",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "MODEL_VERSIONS",
     "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
@@ -112,4 +114,30 @@ QUARANTINE = Table(
         "size_bytes": "BIGINT",
         "head": "BYTEA",
     },
+)
+BASELINES = Table(
+    "baselines",
+    {
+        "model": "TEXT",
+        "version": "TEXT",
+        "part": "TEXT",
+        "rmse": "DOUBLE PRECISION",
+        "count": "BIGINT",
+        "state": "BYTEA",
+        "set_ms": "BIGINT",
+    },
+    ("model", "version", "part"),
+)
+MODEL_VERSIONS = Table(
+    "model_versions",
+    {
+        "model": "TEXT",
+        "version": "TEXT",
+        "owner": "TEXT",
+        "git": "TEXT",
+        "training_data": "TEXT",
+        "preprocessing_sha": "TEXT",
+        "set_ms": "BIGINT",
+    },
+    ("model", "version"),
 )

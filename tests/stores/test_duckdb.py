@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.cells import batch, cell
 
 from edgemse.errors import (
     StoreError,
@@ -74,7 +75,7 @@ def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, 0)")
     for read_only in (False, True):
-        with pytest.raises(StoreVersionError, match=r"version 99.*up to 1"):
+        with pytest.raises(StoreVersionError, match=r"version 99.*up to 2"):
             open_store(path, read_only=read_only)
 
 
@@ -93,3 +94,18 @@ def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
     for address in ("postgresql://host/db", "mysql://host/db"):
         with pytest.raises(StoreError):
             open_store(address)
+
+
+def test_a_store_of_an_older_version_is_brought_up_with_what_it_holds(path: Path) -> None:
+    store = open_store(path)
+    store.commit(batch(cell()))
+    store.close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DROP TABLE baselines; DROP TABLE model_versions")
+        connection.execute("DELETE FROM schema_versions WHERE version = 2")
+    with pytest.raises(StoreError, match="version 1, reading it needs 2; run this version's"):
+        open_store(path, read_only=True)
+    store = open_store(path)
+    found = rows(store, "SELECT (SELECT count(*) FROM cells), (SELECT count(*) FROM baselines)")
+    assert found == [(1, 0)]
+    store.close()

@@ -1,0 +1,51 @@
+"""Routes that set what people say of a version: `PUT /api/v1/baseline` and `/api/v1/versions`.
+
+PUT, because a page on the web cannot make a browser send one here: it asks first, and is not let.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from edgemse.errors import SettingsError
+from edgemse.fleet.asking import apply
+from edgemse.fleet.registry import BaselineSetting, VersionSetting, decode_setting
+from edgemse.stores import Store
+
+__all__ = ["BODY_BYTES_MAX", "router"]
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+"""A thousand states, base64, of some kilobytes each."""
+
+
+def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
+    """Return the routes over a store; each request is one transaction."""
+    routes = APIRouter(prefix="/api/v1")
+    for kind in (BaselineSetting, VersionSetting):
+        routes.add_api_route(
+            f"/{kind.PATH}", _route(kind, store, now), methods=["PUT"], summary=kind.__doc__
+        )
+    return routes
+
+
+def _route(
+    kind: type[BaselineSetting | VersionSetting], store: Store, now: Callable[[], float]
+) -> Callable[[Request], object]:
+    def put(body: bytes) -> JSONResponse:
+        done = apply(store, decode_setting(kind, body), now=now())
+        return JSONResponse(done._asdict())
+
+    async def route(request: Request) -> JSONResponse:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > BODY_BYTES_MAX:
+                raise SettingsError(f"a setting of over {BODY_BYTES_MAX:,} bytes; wanted less")
+        return await run_in_threadpool(put, bytes(body))
+
+    return route
