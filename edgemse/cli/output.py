@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -61,7 +62,12 @@ def as_json(document: object) -> str:
 
 def show(answer: Answer, form: Format) -> None:
     """Print an answer. That no cell was found stands on standard error too, in any form."""
-    texts = {Format.JSON: _json, Format.CSV: _csv, Format.TABLE: _table}
+    texts = {
+        Format.JSON: _json,
+        Format.CSV: _csv,
+        Format.TABLE: _table,
+        Format.MARKDOWN: _markdown,
+    }
     say(texts[form](answer))
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
@@ -80,6 +86,29 @@ def _csv(answer: Answer) -> str:
     for record in answer.records():
         writer.writerow([_plain(record[name]) for name in answer.columns()])
     return lines.getvalue().rstrip("\n")
+
+
+def _markdown(answer: Answer) -> str:
+    """Return what stands in the summary of a CI: sentences, the table, notes as a list."""
+    drawn = answer.table()
+    marks = ["---" if n < drawn.words else "--:" for n in range(len(drawn.headings))]
+    rows = [_marked(drawn.headings), marks, *map(_marked, drawn.rows)]
+    rows += [[f"**{each}**" if each else "" for each in _marked(row)] for row in drawn.below]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    sentences = [f"{each}\n" for each in _marked([*answer.sentences()])]
+    notes = answer.notes if answer.cells_found else answer.notes[1:]
+    below = ["", *(f"- {each}" for each in _marked(notes))] if notes else []
+    return "\n".join([*sentences, *table, *below])
+
+
+MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])|(?<=http)(:)|(?<=https)(:)|(?<=www)(\.)", re.IGNORECASE)
+"""What would be markup in GitHub's Markdown, links without brackets included."""
+
+
+def _marked(texts: Sequence[str]) -> list[str]:
+    """Return texts that stand in Markdown as they are: a device may be called @all or <img>."""
+    plain = (MARKUP.sub(lambda found: f"\\{found[0]}", shown(each)) for each in texts)
+    return [each.replace("&", "&amp;").replace("@", "&#64;").strip() for each in plain]
 
 
 def _plain(value: Any) -> Any:
