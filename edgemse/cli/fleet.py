@@ -12,7 +12,7 @@ import typer
 from edgemse.cli import gate
 from edgemse.cli.options import By, Format, FormatOption
 from edgemse.cli.output import show
-from edgemse.cli.registry import Source, set_baseline, token
+from edgemse.cli.registry import Source, set_baseline, set_version, token
 from edgemse.fleet.asked import SHORTHANDS, Option
 from edgemse.fleet.asking import answer_from
 from edgemse.fleet.questions import Question, questions
@@ -95,7 +95,7 @@ def _group(question: Question, setting: Callable[..., None]) -> typer.Typer:
     return group
 
 
-SETTINGS = {"baseline": set_baseline}
+SETTINGS: dict[str, Callable[..., None]] = {"baseline": set_baseline, "versions": set_version}
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
 for _question in questions():
     if _question.name in SETTINGS:

@@ -11,11 +11,11 @@ import typer
 from edgemse.cli.output import say
 from edgemse.errors import SettingsError
 from edgemse.fleet.asking import apply
-from edgemse.fleet.registry import BaselinePart, BaselineSetting, Done
+from edgemse.fleet.registry import BaselinePart, BaselineSetting, Done, VersionSetting
 from edgemse.fleet.saved import load_states
 from edgemse.names import shown
 
-__all__ = ["TOKEN_VARIABLE", "Source", "set_baseline", "token"]
+__all__ = ["TOKEN_VARIABLE", "Source", "set_baseline", "set_version", "token"]
 
 TOKEN_VARIABLE = "EDGEMSE_TOKEN"  # noqa: S105 - the name of a variable
 Source = Annotated[
@@ -76,6 +76,33 @@ def set_baseline(
     parts = "part" if done.set == 1 else "parts"
     dropped = f"; {done.dropped:,} earlier ones are gone" if done.dropped else ""
     _tell(model, version, f"baseline of {done.set:,} {parts} set{dropped}", done)
+
+
+def set_version(
+    model: Model,
+    version: Version,
+    source: Source,
+    owner: Annotated[str | None, typer.Option(metavar="TEXT", help="Who answers for it.")] = None,
+    git: Annotated[
+        str | None, typer.Option(metavar="HASH", help="The commit that it was made by.")
+    ] = None,
+    training_data: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What it was trained on: a snapshot's name.")
+    ] = None,
+    preprocessing_sha: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKSUM",
+            help="Of its preprocessing; devices report theirs as the attribute preprocessing.",
+        ),
+    ] = None,
+) -> None:
+    """Register what a version was made of.
+
+    What is not given stays as it was; an empty text takes it back.
+    """
+    setting = VersionSetting(model, version, owner, git, training_data, preprocessing_sha)
+    _tell(model, version, "registered", apply(source, setting, token=token()))
 
 
 def _part(where: list[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ NAMES = (
     "drift",
     "gate",
     "baseline",
+    "versions",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 
