@@ -74,6 +74,10 @@ class Estimate:
             return 0.0 if self.value > log_limit else 1.0
         return float(stdtr(self.freedom, (log_limit - self.value) / self.error))
 
+    def measured(self, error: float, freedom: float, method: str) -> Estimate:
+        """Return the same value with another standard error."""
+        return Estimate(self.value, error, freedom, self.devices, method)
+
     def two_sided(self) -> float:
         """Return the p-value of the hypothesis that the ratio is 1."""
         if self.error == 0:

@@ -12,10 +12,10 @@ from scipy.special import stdtrit
 
 from edgemse.fleet.arms import COUNT_MIN, DEVICES_MIN, Arm, Estimate, jackknifed, usable
 from edgemse.fleet.noise import WINDOWS_MIN, WORTH_MIN, freedom
-from edgemse.fleet.windows import Windows, ewc, following
+from edgemse.fleet.windows import Ewc, Windows, ewc, following
 from edgemse.stats.error_stats import ErrorStats
 
-__all__ = ["exactly", "gap", "of_devices", "of_state", "of_windows", "wider"]
+__all__ = ["exactly", "gap", "of_devices", "of_state", "of_windows", "relative", "wider"]
 
 NAN = math.nan
 
@@ -47,15 +47,23 @@ def of_windows(stats: ErrorStats, windows: Windows | None) -> Estimate:
     worth fewer than 7.5 independent ones (noise.WORTH_MIN).
     """
     single = of_state(stats, "windows")
-    if not single.method or windows is None or len(windows.mse) < WINDOWS_MIN:
+    found = relative(windows)
+    if not single.method or found is None:
         return _unknown(stats)
+    return wider(single, single.measured(math.sqrt(found.variance) / 2, found.freedom, "windows"))
+
+
+def relative(windows: Windows | None) -> Ewc | None:
+    """Return the variance of the mean of windows to its square; None: not enough data."""
+    if windows is None or len(windows.mse) < WINDOWS_MIN:
+        return None
     count = len(windows.mse)
     r = max(following([windows.mse]) - count**-0.5, 0.0)
-    if not count * (1 - r) / (1 + r) >= WORTH_MIN:
-        return _unknown(stats)
+    mean = windows.squares.sum() / windows.weight.sum()
+    if not (count * (1 - r) / (1 + r) >= WORTH_MIN and mean > 0):
+        return None
     found = ewc(windows.mse, windows.weight)
-    error = math.sqrt(found.variance) / stats.mse / 2
-    return wider(single, Estimate(single.value, error, found.freedom, 0, "windows"))
+    return Ewc(found.variance / mean**2, found.freedom)
 
 
 def of_devices(stats: ErrorStats, arm: Arm) -> Estimate:

@@ -13,6 +13,8 @@ from edgemse.errors import SettingsError
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, percent, text
 from edgemse.fleet.asked import Asked, Option, iso_time
+from edgemse.fleet.costs import OPTION as COST
+from edgemse.fleet.costs import Cost, Costed, cost_level, cost_of, costed, costs_of
 from edgemse.fleet.figures import Figures
 from edgemse.fleet.gaps import Gap, gap_at, gap_notes, gaps, part_of
 from edgemse.fleet.merging import Group, merged
@@ -50,6 +52,10 @@ class Point(Figures):
         "abs_p95": "|e| p95",
         "coverage": "labelled",
         "lag_p95_seconds": "lag p95 s",
+        "cost": "cost",
+        "cost_low": "low",
+        "cost_high": "high",
+        "cost_total": "total cost",
     }
 
     start: str
@@ -69,6 +75,13 @@ class Point(Figures):
     gap_low: float
     """95 % interval, of the step's and the baseline's."""
     gap_high: float
+    cost: float
+    """Mean cost of a sample; NaN unless asked for, like what follows."""
+    cost_low: float
+    """95 % interval of the mean."""
+    cost_high: float
+    cost_total: float
+    """Of all samples of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +112,9 @@ class TrendAnswer(Answer):
 
     ROWS: ClassVar[str] = "points"
     HEADINGS: ClassVar[Mapping[str, str]] = Point.HEADINGS
-    IF_KNOWN: ClassVar[frozenset[str]] = frozenset({"gap", "gap_low", "gap_high"})
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset(
+        {"gap", "gap_low", "gap_high", "cost", "cost_low", "cost_high", "cost_total"}
+    )
 
     points: tuple[Point, ...]
     slope: Slope | None
@@ -111,13 +126,20 @@ class TrendAnswer(Answer):
     """How many times more neighbouring steps differ than independent samples would make them."""
     gaps: tuple[Gap, ...]
     """Each version that has a baseline against it, over all steps."""
+    cost: Costed | None = None
+    """Of all steps; None unless asked for."""
 
     def sentences(self) -> Iterator[str]:
-        """Yield gaps, slope and changes."""
+        """Yield gaps, cost, slope and changes."""
         for gap in self.gaps:
             yield (
                 f"RMSE of {gap.model} {gap.version} to its baseline of {text(gap.baseline_rmse)}:"
                 f" {text(gap.ratio)} (95 %: {text(gap.low)} to {text(gap.high)})"
+            )
+        if self.cost is not None:
+            yield (
+                f"Cost: {text(self.cost.total)} in all, {text(self.cost.per_sample)} a sample"
+                f" (95 %: {text(self.cost.low)} to {text(self.cost.high)})"
             )
         slope = self.slope
         if slope is not None:
@@ -151,7 +173,8 @@ class TrendAnswer(Answer):
 def ask(reading: Reading, asked: Asked) -> TrendAnswer:
     """Show the error step by step: intervals, labels, slope, and where it changed.
 
-    Where the version has an offline baseline (`edgemse fleet baseline set`), the gap to it too.
+    Where the version has an offline baseline (`edgemse fleet baseline set`), the gap to it too;
+    with --cost what the errors cost.
     """
     step = asked.options["step"] or _usual_step(reading, asked)
     groups = list(merged(reading, asked, by=(), step_seconds=step, lag_histograms=True))
@@ -161,7 +184,9 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
             " step or a shorter time"
         )
     rolling = _rolling(groups, asked.options["rolling"], step)
-    effect = _neighbours([group.stats for group in groups])
+    price = cost_of(asked)
+    effect = _neighbours([_mse_level(group.stats) for group in groups])
+    costs = _step_costs(price, [group.stats for group in groups])
     slope, changes, cycles = _course(groups, step)
     found, sets = gaps(reading, asked)
     part = part_of(asked)
@@ -169,14 +194,15 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
     return TrendAnswer(
         asked=asked,
         points=tuple(
-            _point(group, step, effect, wide, base)
-            for group, wide in zip(groups, rolling, strict=True)
+            _point(group, step, effect, wide, base, cost)
+            for group, wide, cost in zip(groups, rolling, costs, strict=True)
         ),
         slope=slope,
         changes=changes,
         cycles=cycles,
         design_effect=effect,
         gaps=tuple(found),
+        cost=_whole_cost(reading, asked, price, groups),
         notes=(*_notes(reading, asked, groups, step), *gap_notes(found, sets, part)),
     )
 
@@ -200,25 +226,55 @@ def _rolling(groups: Sequence[Group], over: int | None, step: int) -> list[float
     return found
 
 
-def _neighbours(states: Sequence[ErrorStats]) -> float:
+def _mse_level(stats: ErrorStats) -> tuple[float, float]:
+    """Return log MSE and its standard error; NaN under ten samples or without an error."""
+    if stats.count < COUNT_MIN // 2 or not stats.mse > 0:
+        return math.nan, math.nan
+    return math.log(stats.mse), stats.mse_standard_error / stats.mse
+
+
+def _neighbours(levels: Sequence[tuple[float, float]]) -> float:
     """Return how many times more neighbouring steps differ than independent samples explain.
 
-    The sum of squared differences of log MSE over the sum of the variances that the states give
-    these; at least 1. Neighbours, because a slope or a change must not count as noise. NaN with
-    fewer than ten pairs.
+    `levels` are logs with their standard errors. The sum of squared differences of neighbours over
+    the sum of the variances that they are given; at least 1. Neighbours, because a slope or a
+    change must not count as noise. NaN with fewer than ten pairs.
     """
-    usable = [s for s in states if s.count >= COUNT_MIN // 2 and s.mse > 0]
-    pairs = list(pairwise(usable))
+    pairs = list(pairwise(level for level in levels if not math.isnan(level[1])))
     if len(pairs) < 10:
         return math.nan
-    expected = math.fsum(
-        (a.mse_standard_error / a.mse) ** 2 + (b.mse_standard_error / b.mse) ** 2 for a, b in pairs
-    )
-    seen = math.fsum(math.log(a.mse / b.mse) ** 2 for a, b in pairs)
+    expected = math.fsum(a[1] ** 2 + b[1] ** 2 for a, b in pairs)
+    seen = math.fsum((a[0] - b[0]) ** 2 for a, b in pairs)
     return max(1.0, seen / expected) if expected > 0 else math.nan
 
 
-def _point(group: Group, step: int, effect: float, rolling: float, base: Baseline | None) -> Point:
+def _step_costs(cost: Cost | None, states: Sequence[ErrorStats]) -> list[Costed]:
+    """Return the cost of each step, with how much neighbours differ taken as noise."""
+    if cost is None:
+        return [costed(None, stats, None) for stats in states]
+    levels = [cost_level(cost, stats) for stats in states]
+    effect = _neighbours([(level.value, level.error) for level in levels])
+    wide = math.sqrt(effect) if effect > 1 else 1.0
+    return [
+        costed(cost, stats, level.measured(wide * level.error, level.freedom, level.method))
+        for stats, level in zip(states, levels, strict=True)
+    ]
+
+
+def _whole_cost(
+    reading: Reading, asked: Asked, cost: Cost | None, groups: Sequence[Group]
+) -> Costed | None:
+    if cost is None:
+        return None
+    from edgemse.fleet.windows import windows_of
+
+    windows = windows_of(reading, asked, 1, summed=cost.sql())[1]
+    return costs_of(cost, {(): merge_all(group.stats for group in groups)}, windows)[()]
+
+
+def _point(
+    group: Group, step: int, effect: float, rolling: float, base: Baseline | None, cost: Costed
+) -> Point:
     assert group.start is not None
     stats, coverage = group.stats, group.coverage
     low, high = stats.rmse_interval()
@@ -238,6 +294,10 @@ def _point(group: Group, step: int, effect: float, rolling: float, base: Baselin
         gap=gap.ratio,
         gap_low=gap.low,
         gap_high=gap.high,
+        cost=cost.per_sample,
+        cost_low=cost.low,
+        cost_high=cost.high,
+        cost_total=cost.total,
     )
 
 
@@ -308,5 +368,6 @@ QUESTION = Question(
     options=(
         Option("step", "Width of a step [that of most windows].", _seconds, metavar="DURATION"),
         Option("rolling", "The RMSE over so long, too.", _seconds, metavar="DURATION"),
+        COST,
     ),
 )
