@@ -15,6 +15,7 @@ from edgemse.stores.base import Reading
 __all__ = ["Gap", "GapAt", "gap_at", "gap_notes", "gaps", "part_of"]
 
 VERSIONS = ("model", "version")
+ANY = "SELECT 1 FROM baselines LIMIT 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +57,17 @@ def part_of(asked: Asked, by: Mapping[str, str] | None = None) -> dict[str, str]
 def gaps(reading: Reading, asked: Asked) -> tuple[list[Gap], dict[tuple[str, str], Baselines]]:
     """Return the gap of each version that has a baseline, and the baselines of all versions.
 
-    Of a followed measure there is none: baselines are of the error.
+    Nothing at all where none of them has one, or of a followed measure: baselines are of the error.
     """
     from edgemse.fleet.levels import exactly, gap, of_state, of_windows
     from edgemse.fleet.windows import windows_of
 
-    if asked.where.get("measure"):
+    if asked.where.get("measure") or not len(reading.rows(ANY)):
         return [], {}
     states = merged(reading, asked, by=VERSIONS).stats()
     sets = {(who[0], who[1]): baselines_of(reading, *who) for who in states}
     if not any([*found] for found in sets.values()):
-        return [], sets
+        return [], {}
     windows = windows_of(reading, replace(asked, by=VERSIONS), len(states))[1]
     found = []
     for (model, version), stats in states.items():

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from edgemse.errors import InputError, SettingsError, StateError
+from edgemse.fleet.asked import BY_MAX
 from edgemse.fleet.saved import PARTS_MAX, SavedPart
 from edgemse.names import wrong_with
 from edgemse.stats.error_stats import ErrorStats
@@ -96,6 +97,8 @@ class BaselinePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises SettingsError for a figure that no RMSE can be held against, InputError for a state
         without any error in it.
         """
+        if len(self.by) > BY_MAX:
+            raise SettingsError(f"baseline: a part of {len(self.by)} columns; wanted {BY_MAX}")
         _check("baseline", {f"column {name}": name for name in self.by} | self.by)
         if (self.rmse is None) == (self.state is None):
             raise SettingsError("baseline: wanted the state of a validation run, or its RMSE")

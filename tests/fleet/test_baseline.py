@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import math
@@ -13,11 +14,13 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.fleet import START, Planted, follow, plant_hours, stats_of
 
 from edgemse.cells import Series
 from edgemse.cli import entry
-from edgemse.errors import InputError, SettingsError, StoreUnreachableError
+from edgemse.errors import EdgemseError, InputError, SettingsError, StoreUnreachableError
 from edgemse.fleet import ask
 from edgemse.fleet.asking import apply
 from edgemse.fleet.baseline import BaselineAnswer
@@ -29,6 +32,8 @@ from edgemse.fleet.windows import Windows
 from edgemse.stats.error_stats import ErrorStats
 
 Run = Callable[..., tuple[int, str, str]]
+FUZZED = Planted()
+"""One store for all examples: what one leaves the next one meets."""
 
 
 @pytest.fixture
@@ -275,6 +280,43 @@ def test_a_damaged_state_is_refused_and_nothing_is_written(planted: Planted) -> 
 def test_json_that_is_no_setting_is_refused(data: bytes) -> None:
     with pytest.raises(SettingsError, match="not a setting"):
         decode_setting(BaselineSetting, data)
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(["segment", "a\x1bb", "x" * 300])
+NUMBERS = st.none() | st.floats() | st.integers(-5, 2**70) | TEXTS
+STATES = st.none() | st.binary(max_size=60) | st.just(stats_of([1.0, -2.0]).to_bytes())
+PARTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "by": st.dictionaries(TEXTS, TEXTS, max_size=8),
+        "rmse": NUMBERS,
+        "count": NUMBERS,
+        "state": STATES.map(
+            lambda state: None if state is None else base64.b64encode(state).decode()
+        ),
+        "more": NUMBERS,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(model=TEXTS, parts=st.lists(PARTS, max_size=3), keep=st.booleans())
+def test_any_json_is_a_baseline_or_an_error_of_ours(
+    model: str, parts: list[dict[str, object]], keep: bool
+) -> None:
+    data = {"model": model, "version": "2", "parts": parts, "keep": keep}
+    try:
+        setting = decode_setting(BaselineSetting, json.dumps(data).encode())
+        with FUZZED.store.writing() as writing:
+            done = setting.apply(writing, 0)
+    except EdgemseError:
+        return
+    assert done.set == len(parts)
+    found = FUZZED.ask("baseline", model=model)
+    assert isinstance(found, BaselineAnswer)
+    assert len(found.baselines) >= len(parts)
+    assert all(row.rmse > 0 for row in found.baselines)
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_a_file_that_cannot_be_written_is_one_line(run: Run, validation: Path) -> None:
