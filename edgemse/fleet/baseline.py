@@ -101,7 +101,7 @@ def _row(model: str, version: str, found: Baseline) -> BaselineRow:
         high=high,
         count=found.count,
         bare=found.stats is None,
-        set_at=iso_time(found.set_ms / 1000),
+        set_at=iso_time(found.set_ms // 1000),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = ["FAIL", "NOT_ENOUGH", "PASS", "QUESTION", "Check", "GateAnswer", "ask
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough data"
 ALPHA = 0.05
 BASELINE = "baseline"
+UNITS = ("windows", "devices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,12 @@ def _most(given: str) -> float:
     return most
 
 
+def _unit(given: str) -> str:
+    if given not in UNITS:
+        raise SettingsError(f"unit {given!r:.40}: wanted {' or '.join(UNITS)}")
+    return given
+
+
 def _against(given: str) -> str:
     if given != BASELINE:
         raise SettingsError(f"against {given!r:.40}: wanted {BASELINE}, or --a V for a version")
@@ -229,5 +236,12 @@ QUESTION = Question(
         Option("against", "Hold it against its own baseline.", _against, metavar=BASELINE),
         Option("max_ratio", "How much worse it may be: RMSE to RMSE.", _limit, metavar="RATIO"),
         Option("max_rmse", "Hold it against a figure: the RMSE allowed.", _most, metavar="RMSE"),
+        Option(
+            "unit",
+            "Against a baseline or a figure: speak of these devices, or of others like them.",
+            _unit,
+            UNITS[0],
+            "windows|devices",
+        ),
     ),
 )

@@ -21,6 +21,7 @@ __all__ = ["Held", "against_figures"]
 
 Key = tuple[str, ...]
 BASELINE, LIMIT = "baseline", "limit"
+DEVICES = "devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class _Level:
 def against_figures(reading: Reading, asked: Asked) -> tuple[list[Held], list[str], list[str]]:
     """Return what is held against the baseline and against the limit, what is missing, and notes.
 
-    The ratio is of the RMSE over all samples. Its bounds are the wider of those by the windows of
-    these devices together and, from three devices on, by a jackknife over devices (levels.py): so
-    they hold for windows that follow each other, for what devices have in common at a time, and
-    for devices that differ, as a canary's may. Not enough data where neither is known.
+    The ratio is of the RMSE over all samples. Its bounds are by the windows of these devices
+    together (levels.py), so that they hold for windows that follow each other and for what devices
+    have in common at a time. With `unit` devices they are the wider of these and, from three
+    devices on, of a jackknife over devices: they hold for others like them too. The jackknife
+    stands in where there are too few windows. Not enough data where neither is known.
     """
     one = _side(asked)
     if asked.options["against"] and ({"model", "version"} & set(one.by)):
@@ -103,8 +105,9 @@ def _levels(reading: Reading, one: Asked) -> Iterator[_Level]:
         windows |= windows_of(reading, one, len(arms), step)[1] if one.by else {}
     for key in sorted(arms):
         stats = merge_all(arms[key].values())
-        by_windows = of_windows(stats, windows.get(key))
-        estimate = wider(by_windows, of_devices(stats, arms[key]))
+        estimate = of_windows(stats, windows.get(key))
+        if one.options["unit"] == DEVICES or not estimate.method:
+            estimate = wider(estimate, of_devices(stats, arms[key]))
         yield _Level(dict(zip(one.by, key, strict=bool(key))) if key else {}, stats, estimate)
 
 
@@ -161,4 +164,4 @@ def _level_notes(levels: list[_Level]) -> Iterator[str]:
             " windows that follow each other too closely: no bounds"
         )
     if any(level.estimate.method == "windows" for level in levels):
-        yield "bounds by windows speak of these devices only"
+        yield "bounds by windows speak of these devices only (unit devices: of others like them)"

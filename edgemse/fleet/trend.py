@@ -114,6 +114,7 @@ class TrendAnswer(Answer):
     HEADINGS: ClassVar[Mapping[str, str]] = Point.HEADINGS
     IF_KNOWN: ClassVar[frozenset[str]] = frozenset(
         {"gap", "gap_low", "gap_high", "cost", "cost_low", "cost_high", "cost_total"}
+        | {"rolling_rmse", "coverage", "lag_p95_seconds"}
     )
 
     points: tuple[Point, ...]
@@ -167,7 +168,8 @@ class TrendAnswer(Answer):
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
         line = dict(zip(self._headings(), super()._line(row, by), strict=True))
-        return [*(line | {"coverage": percent(row.coverage)}).values()]
+        line |= {"coverage": percent(row.coverage)} if "coverage" in line else {}
+        return [*line.values()]
 
 
 def ask(reading: Reading, asked: Asked) -> TrendAnswer:

@@ -127,14 +127,15 @@ def _mismatch(row: VersionRow) -> str:
     more = len(row.checksums) - NAMED_MAX
     said += f" and {more:,} more" if more > 0 else ""
     own = row.preprocessing_sha
-    wanted = f"registered with {own}" if own else "none is registered"
+    what = (
+        f"does not run with its own preprocessing: registered with {own}"
+        if own
+        else "runs with several preprocessings: none is registered"
+    )
     names = ", ".join(row.deviating[:NAMED_MAX])
     others = len(row.deviating) - NAMED_MAX
     names += f" and {others:,} more" if others > 0 else ""
-    return (
-        f"{row.model} {row.version} does not run with one preprocessing: {wanted}, reported are"
-        f" {said}; look at {names}"
-    )
+    return f"{row.model} {row.version} {what}, reported are {said}; look at {names}"
 
 
 def ask(reading: Reading, asked: Asked) -> VersionsAnswer:
@@ -216,7 +217,7 @@ def _row(
         rmse=stats.rmse,
         baseline_rmse=math.nan if base is None else base.rmse,
         **{name: facts.get(name, "") for name in FACTS},
-        set_at=iso_time(facts["set_ms"] / 1000) if facts else None,
+        set_at=iso_time(facts["set_ms"] // 1000) if facts else None,
         checksums={checksum: len(known[checksum]) for checksum in order},
         unreported=len(reported.get("", set()) - said),
         mismatch=bool(wrong) if known else None,
@@ -238,10 +239,11 @@ def _notes(found: tuple[VersionRow, ...]) -> Iterator[str]:
         )
     some = [row for row in found if row.checksums and row.unreported]
     if some:
-        yield (
-            f"{sum(row.unreported for row in some):,} devices do not report the attribute"
-            f" {ATTRIBUTE} that others of their version report"
+        few = ", ".join(
+            f"{row.unreported:,} of {row.model} {row.version}" for row in some[:NAMED_MAX]
         )
+        more = f" and of {len(some) - NAMED_MAX:,} more versions" if len(some) > NAMED_MAX else ""
+        yield f"devices that do not report the attribute {ATTRIBUTE}: {few}{more}"
 
 
 QUESTION = Question("versions", ask, VersionsAnswer, by=None)

@@ -94,7 +94,7 @@ def test_a_version_that_runs_with_two_preprocessings_is_named(planted: Planted) 
     assert row(planted, "1").deviating == ("b",)
     said = [*found.sentences()]
     assert said[0] == (
-        "pump 1 does not run with one preprocessing: none is registered, reported are aa on 2"
+        "pump 1 runs with several preprocessings: none is registered, reported are aa on 2"
         " devices, bb on 1 device; look at b"
     )
     assert "runs another" in found.table().headings
@@ -111,7 +111,7 @@ def test_a_version_that_does_not_run_with_its_own_is_named(planted: Planted) -> 
     assert (one.mismatch, two.mismatch, two.deviating) == (False, True, ("a", "b"))
     (said,) = versions(planted).sentences()
     assert said == (
-        "pump 2 does not run with one preprocessing: registered with aa, reported are bb on 2"
+        "pump 2 does not run with its own preprocessing: registered with aa, reported are bb on 2"
         " devices; look at a, b"
     )
 
@@ -140,7 +140,9 @@ def test_what_devices_do_not_say_is_not_known(planted: Planted) -> None:
     planted.say("a", preprocessing="aa")
     found = versions(planted)
     assert (found.versions[0].mismatch, found.versions[0].unreported) == (False, 2)
-    assert "3 devices do not report the attribute preprocessing" in found.notes[0]
+    assert found.notes == (
+        "devices that do not report the attribute preprocessing: 2 of pump 1, 1 of pump 2",
+    )
 
 
 def test_many_deviating_devices_are_counted(planted: Planted) -> None:
