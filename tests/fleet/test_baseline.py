@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fleet import START, Planted, follow, plant_hours, stats_of
+from support.processes import edgemse
 
 from edgemse.cells import Series
 from edgemse.cli import entry
@@ -30,6 +31,7 @@ from edgemse.fleet.registry import Baseline, BaselinePart, BaselineSetting, deco
 from edgemse.fleet.trend import TrendAnswer
 from edgemse.fleet.windows import Windows
 from edgemse.stats.error_stats import ErrorStats
+from edgemse.stores import open_store
 
 Run = Callable[..., tuple[int, str, str]]
 FUZZED = Planted()
@@ -179,6 +181,16 @@ def test_two_writers_end_with_one_of_both(planted: Planted) -> None:
     for thread in threads:
         thread.join()
     assert shown(planted) in ({"": 14.0, "who=a": 1.0}, {"": 14.0, "who=b": 1.0})
+
+
+def test_a_file_that_a_collector_holds_is_set_through_it(path: Path) -> None:
+    store = open_store(path)
+    set_it = ("fleet", "baseline", "set", "pump", "2", "--rmse", "1", "--from", path)
+    done = edgemse(*set_it)
+    store.close()
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (73, "", 1)
+    assert "go through it with --from http://" in done.stderr
+    assert edgemse(*set_it).returncode == 0
 
 
 def test_a_baseline_may_come_before_the_first_cell(run: Run, tmp_path: Path) -> None:
