@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -86,7 +87,7 @@ class Answer:
         """Return the rows as people see them."""
         by = self._by()
         rows = [self._line(row, by) for row in getattr(self, self.ROWS)]
-        return Table([*by, *self._headings().values()], len(by) + self._words(), rows)
+        return Table([*by, *self._headings.values()], len(by) + self._words(), rows)
 
     def sentences(self) -> Iterator[str]:
         """Yield what the rows do not show, in words."""
@@ -107,8 +108,9 @@ class Answer:
     def _by(self) -> tuple[str, ...]:
         return self.asked.by
 
+    @cached_property
     def _headings(self) -> Mapping[str, str]:
-        """Return the fields that people see, with their headings."""
+        """The fields that people see, with their headings; every line asks for them."""
         rows = getattr(self, self.ROWS)
         empty = {n for n in self.IF_KNOWN if all(text(getattr(row, n)) == "-" for row in rows)}
         return {name: heading for name, heading in self.HEADINGS.items() if name not in empty}
@@ -125,7 +127,7 @@ class Answer:
         return [*self._by(), *scalar]
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self._headings())]
+        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self._headings)]
 
 
 def text(value: Any) -> str:

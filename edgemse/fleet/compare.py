@@ -153,7 +153,7 @@ class CompareAnswer(Answer):
         total = ["all", *[""] * (words - 1)] if self.asked.by else []
         cells = [self.a.count, self.b.count, self.ratio, self.low, self.high, self.p_value]
         below = [*total, *map(text, cells), "", ""]
-        if "cost_ratio" in self._headings() and self.cost is not None:
+        if "cost_ratio" in self._headings and self.cost is not None:
             below += map(text, (self.cost.ratio, self.cost.low, self.cost.high))
         return super().table()._replace(below=[below])
 

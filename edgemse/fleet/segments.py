@@ -93,7 +93,7 @@ class SegmentsAnswer(Answer):
         if self.cost is not None:
             own |= {"cost": text(self.cost.per_sample), "cost_total": text(self.cost.total)}
             own |= {"cost_low": text(self.cost.low), "cost_high": text(self.cost.high)}
-        cells = [own.get(name, "") for name in self._headings()]
+        cells = [own.get(name, "") for name in self._headings]
         total = ["total", *[""] * (words - 1)] if self.asked.by else []
         return super().table()._replace(below=[[*total, *cells]])
 
@@ -109,7 +109,7 @@ class SegmentsAnswer(Answer):
         )
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip([*by, *self._headings()], super()._line(row, by), strict=True))
+        line = dict(zip([*by, *self._headings], super()._line(row, by), strict=True))
         line["share"] = percent(row.share)
         if "cost_share" in line:
             line["cost_share"] = percent(row.cost_share)

@@ -167,7 +167,7 @@ class TrendAnswer(Answer):
         return 1
 
     def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip(self._headings(), super()._line(row, by), strict=True))
+        line = dict(zip(self._headings, super()._line(row, by), strict=True))
         line |= {"coverage": percent(row.coverage)} if "coverage" in line else {}
         return [*line.values()]
 

@@ -116,7 +116,7 @@ class VersionsAnswer(Answer):
         )
 
     def _words(self) -> int:
-        return sum(name not in FIGURES for name in self._headings())
+        return sum(name not in FIGURES for name in self._headings)
 
 
 def _mismatch(row: VersionRow) -> str:
