@@ -252,6 +252,6 @@ class NoAgentError(EdgemseError, ConnectionError):
 
 
 class OutputError(EdgemseError):
-    """Standard output does not take the answer: a full disk."""
+    """Standard output, or the file that was asked for, does not take the answer: a full disk."""
 
     exit_code = 84

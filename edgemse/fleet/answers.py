@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -47,6 +48,8 @@ class Answer:
     ROWS: ClassVar[str]
     HEADINGS: ClassVar[Mapping[str, str]]
     WORDS: ClassVar[Collection[str]] = ()
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset()
+    """Of HEADINGS: those that people see only if a row has something to say there."""
 
     asked: Asked
     """What was selected."""
@@ -93,8 +96,8 @@ class Answer:
         by = self._by()
         rows = [self._line(row, by, now) for row in getattr(self, self.ROWS)]
         words = [*range(len(by))]
-        words += [place for place, name in enumerate(self.HEADINGS, len(by)) if name in self.WORDS]
-        return Table([*by, *self.HEADINGS.values()], words, max(1, len(by)), rows)
+        words += [place for place, name in enumerate(self._headings, len(by)) if name in self.WORDS]
+        return Table([*by, *self._headings.values()], words, max(1, len(by)), rows)
 
     def sentences(self) -> Iterator[str]:
         """Yield what the rows do not show, in words."""
@@ -119,6 +122,13 @@ class Answer:
     def _by(self) -> tuple[str, ...]:
         return self.asked.by
 
+    @cached_property
+    def _headings(self) -> Mapping[str, str]:
+        """The fields that people see, with their headings; every line asks for them."""
+        rows = getattr(self, self.ROWS)
+        empty = {n for n in self.IF_KNOWN if all(text(getattr(row, n)) == "-" for row in rows)}
+        return {name: heading for name, heading in self.HEADINGS.items() if name not in empty}
+
     def columns(self) -> list[str]:
         """Return the names in `records`, of an answer without a row too."""
         row = _row_type(type(self))
@@ -127,7 +137,7 @@ class Answer:
         return [*self._by(), *scalar]
 
     def _line(self, row: Any, by: Sequence[str], _now: float | None) -> list[str]:
-        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self.HEADINGS)]
+        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self._headings)]
 
 
 def text(value: Any) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "by_windows",
     "devices_needed",
     "holm",
+    "jackknifed",
     "paired",
     "pooled",
     "usable",
@@ -72,6 +73,10 @@ class Estimate:
         if self.error == 0:
             return 0.0 if self.value > log_limit else 1.0
         return float(stdtr(self.freedom, (log_limit - self.value) / self.error))
+
+    def measured(self, error: float, freedom: float, method: str) -> Estimate:
+        """Return the same value with another standard error."""
+        return Estimate(self.value, error, freedom, self.devices, method)
 
     def two_sided(self) -> float:
         """Return the p-value of the hypothesis that the ratio is 1."""
@@ -176,17 +181,25 @@ def pooled(a: Arm, b: Arm) -> Estimate:
     devices = len(one.keys() | two.keys())
     if min(len(one), len(two)) < DEVICES_MIN:
         return Estimate(math.nan, math.nan, math.nan, devices, "")
-    parts, degrees, values = [], [], []
-    for arm in (one, two):
-        sums = _sums(arm, sorted(arm))
-        values.append(_log_rmse(sums.sum(axis=1)))
-        parts.append(_jackknife(_without(sums), values[-1]))
-        share = sums[1] / sums[1].sum()
-        degrees.append(max(1.0, 1 / float((share**2).sum()) - 1))
+    first, second = jackknifed(one), jackknifed(two)
+    parts = first.error**2, second.error**2
     variance = sum(parts)
-    below = sum(part**2 / freedom for part, freedom in zip(parts, degrees, strict=True))
+    below = parts[0] ** 2 / first.freedom + parts[1] ** 2 / second.freedom
     freedom = variance**2 / below if below else math.nan
-    return Estimate(values[1] - values[0], math.sqrt(variance), freedom, devices, "unpaired")
+    difference = second.value - first.value
+    return Estimate(difference, math.sqrt(variance), freedom, devices, "unpaired")
+
+
+def jackknifed(arm: Arm) -> Estimate:
+    """Return the log RMSE over all samples of some devices, by a jackknife that leaves one out.
+
+    Degrees of freedom are G_eff - 1, G_eff = 1 / sum w_i^2, w_i the device's share of the samples.
+    """
+    sums = _sums(arm, sorted(arm))
+    value = _log_rmse(sums.sum(axis=1))
+    share = sums[1] / sums[1].sum()
+    freedom = max(1.0, 1 / float((share**2).sum()) - 1)
+    return Estimate(value, math.sqrt(_jackknife(_without(sums), value)), freedom, len(arm), "")
 
 
 def _sums(arm: Arm, names: Sequence[str]) -> Numbers:

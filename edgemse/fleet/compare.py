@@ -11,8 +11,11 @@ from edgemse.errors import SettingsError
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, Table, text
 from edgemse.fleet.asked import Asked, Option
+from edgemse.fleet.costs import OPTION as COST
+from edgemse.fleet.costs import cost_of
 from edgemse.fleet.figures import Figures
 from edgemse.fleet.merging import merged
+from edgemse.fleet.pricing import CostCompared, cost_notes, costs_compared, segment_cost
 from edgemse.fleet.questions import Question
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
@@ -51,6 +54,9 @@ class Segment:
         "low": "low",
         "high": "high",
         "worse": "worse",
+        "cost_ratio": "cost b to a",
+        "cost_low": "low",
+        "cost_high": "high",
         "p_adjusted": "p adjusted",
         "p_value": "p",
         "count_a": "samples a",
@@ -71,6 +77,11 @@ class Segment:
     """The same for all segments at once (Holm)."""
     worse: bool | None
     """p_adjusted under 5 %; None: not enough data."""
+    cost_ratio: float = math.nan
+    """Cost of a sample of b to one of a; NaN unless asked for."""
+    cost_low: float = math.nan
+    """95 % interval."""
+    cost_high: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +122,7 @@ class CompareAnswer(Answer):
 
     ROWS: ClassVar[str] = "segments"
     HEADINGS: ClassVar[Mapping[str, str]] = Segment.HEADINGS
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset({"cost_ratio", "cost_low", "cost_high"})
 
     a: Figures
     b: Figures
@@ -132,14 +144,20 @@ class CompareAnswer(Answer):
     tail_heavier: bool | None
     """b's 95 % or 99 % quantile is up by more than its RMSE is; None: not enough data."""
     needed: Needed
+    cost: CostCompared | None = None
+    """What the errors of both cost; None unless asked for."""
 
     def table(self, now: float | None = None) -> Table:
         """Return a line for each segment and one for all."""
         words = max(1, len(self.asked.by))
         total = ["all", *[""] * (words - 1)] if self.asked.by else []
-        ratio = [text(value) for value in (self.ratio, self.low, self.high)]
-        rest = [text(value) for value in (self.p_value, self.a.count, self.b.count)]
-        return super().table(now)._replace(below=[[*total, *ratio, "", "", *rest]])
+        own = {name: text(getattr(self, name)) for name in ("ratio", "low", "high", "p_value")}
+        own |= {"count_a": text(self.a.count), "count_b": text(self.b.count)}
+        if self.cost is not None:
+            own |= {"cost_ratio": text(self.cost.ratio)}
+            own |= {"cost_low": text(self.cost.low), "cost_high": text(self.cost.high)}
+        below = [*total, *(own.get(name, "") for name in self._headings)]
+        return super().table(now)._replace(below=[below])
 
     def sentences(self) -> Iterator[str]:
         """Yield what was found, in words."""
@@ -159,6 +177,8 @@ class CompareAnswer(Answer):
             far = [tail for tail in self.tails if tail.q >= 0.95 and tail.p_adjusted < ALPHA]
             found = ", ".join(f"{100 * tail.q:g} %: {text(tail.relative)}" for tail in far)
             yield f"the tail is heavier than the RMSE says ({found})"
+        if self.cost is not None:
+            yield from self.cost.sentences()
         if self.needed.devices is not None:
             yield (
                 f"{self.needed.devices} devices that run both show a ratio of"
@@ -195,6 +215,8 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
     tails = tuple(_tails(whole.a, whole.b))
     far = [tail.p_adjusted for tail in tails if tail.q >= 0.95 and not math.isnan(tail.p_adjusted)]
     smallest = asked.options["effect"]
+    price = cost_of(asked)
+    costs = costs_compared(reading, asked, price, found)
     return CompareAnswer(
         asked=asked,
         a=Figures.of({}, merge_all(whole.a.values())),
@@ -207,11 +229,12 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         method=whole.estimate.method,
         devices=whole.estimate.devices,
         pooled=Pooled(ratio=all_samples.ratio, low=pooled_low, high=pooled_high),
-        segments=tuple(_segments(asked, found)),
+        segments=tuple(replace(s, **segment_cost(costs, s.by)) for s in _segments(asked, found)),
         tails=tails,
         tail_heavier=any(p < ALPHA for p in far) if far else None,
         needed=Needed(ratio=smallest, devices=devices_needed(whole.estimate, smallest)),
-        notes=tuple(_notes(whole)),
+        cost=costs.get(()),
+        notes=(*_notes(whole), *cost_notes(price, (whole.a, whole.b))),
     )
 
 
@@ -396,5 +419,6 @@ QUESTION = Question(
     options=(
         *OPTIONS,
         Option("effect", "Smallest ratio worth seeing, for `needed`.", _ratio, 1.05, "RATIO"),
+        COST,
     ),
 )

@@ -189,7 +189,7 @@ class DevicesAnswer(Answer):
         return charts.dots("RMSE by device", names, rmse)
 
     def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
+        line = dict(zip(self._headings, super()._line(row, by, now), strict=True))
         said = {True: "yes", False: "no", None: "?"}[row.online]
         heard = row.last_report or "never"
         if row.last_report and now is not None:

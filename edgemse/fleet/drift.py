@@ -179,10 +179,10 @@ class DriftAnswer(Answer):
         )
 
     def _line(self, row: DriftGroup, by: Sequence[str], _now: float | None) -> list[str]:
-        own = {n: text(getattr(row, n)) for n in self.HEADINGS if n != "labelled"}
+        own = {n: text(getattr(row, n)) for n in self._headings if n != "labelled"}
         own["labelled"] = percent(row.audit_now.labelled)
         own["alarm"] = ", ".join(row.kinds) if row.alarm else own["alarm"]
-        return [*(row.by[name] for name in by), *(own[name] for name in self.HEADINGS)]
+        return [*(row.by[name] for name in by), *(own[name] for name in self._headings)]
 
 
 def ask(reading: Reading, asked: Asked) -> DriftAnswer:

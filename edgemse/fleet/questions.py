@@ -26,6 +26,8 @@ NAMES = (
     "compare",
     "drift",
     "gate",
+    "baseline",
+    "versions",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 
