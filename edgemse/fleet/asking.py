@@ -63,6 +63,10 @@ def ask(
 
 def answer_from(source: str | Path | Reading, question: Question, asked: Asked) -> Answer:
     """Answer from a path, a URL or a Reading what was already parsed; errors as of `ask`."""
+    if source == "":
+        raise errors.UsageError(
+            "from '': wanted the path of a store, or the http://HOST:PORT of a collector"
+        )
     if not isinstance(source, str | Path):
         return answer(question, source, asked)
     if str(source).startswith(("http://", "https://")):

@@ -140,6 +140,16 @@ class CompareAnswer(Answer):
         cells = [self.a.count, self.b.count, self.ratio, self.low, self.high, self.p_value]
         return super().table()._replace(below=[[*total, *map(text, cells), "", ""]])
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row for each segment, or, not asked by any, one of the whole."""
+        if self.asked.by:
+            return super().records()
+        whole = {name: getattr(self, name) for name in ("ratio", "low", "high", "p_value")}
+        return [
+            {"count_a": self.a.count, "count_b": self.b.count, **whole}
+            | {"p_adjusted": math.nan, "worse": None}
+        ]
+
     def sentences(self) -> Iterator[str]:
         """Yield what was found, in words."""
         a, b = self.asked.options["a"], self.asked.options["b"]
@@ -253,9 +263,12 @@ def estimates(reading: Reading, asked: Asked) -> dict[tuple[str, ...], Compared]
 def _sides(asked: Asked) -> tuple[Asked, Asked]:
     versions = [asked.options["a"], asked.options["b"]]
     if None in versions or versions[0] == versions[1]:
-        raise SettingsError("compare: wanted two versions, --a V and --b V")
+        raise SettingsError("wanted a and b, two different versions")
     if "version" in asked.where or {"version", "device"} & set(asked.by):
-        raise SettingsError("compare: versions are --a and --b, devices are the unit: not --by")
+        raise SettingsError(
+            "wanted no version in where or by, which a and b choose, and no device in by: devices"
+            " are the unit"
+        )
     a, b = (replace(asked, where={**asked.where, "version": version}) for version in versions)
     return a, b
 

@@ -239,14 +239,14 @@ def _generator(seed: bytes) -> Any:
 def _spans(asked: Asked) -> tuple[Asked, Asked]:
     reference = asked.options["reference"]
     if reference is None:
-        raise SettingsError("drift: wanted --reference START/END, such as 2026-09-01/2026-09-08")
+        raise SettingsError("drift: wanted reference, START/END, such as 2026-09-01/2026-09-08")
     first, last = (int(times.instant(part)) for part in reference.split("/"))
     since = last if asked.since is None else asked.since
     until = asked.until
     if until is not None and until <= since:
         raise SettingsError(
             f"drift: the reference ends at {iso_time(last)}, until {iso_time(until)}: nothing is"
-            " left to compare; wanted a later --until, or --since too"
+            " left to compare; wanted a later until, or since too"
         )
     if since < last and (until is None or until > first):
         raise SettingsError(

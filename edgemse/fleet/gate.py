@@ -93,7 +93,7 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
 
     limit = asked.options["max_ratio"]
     if limit is None:
-        raise SettingsError("gate: wanted --max-ratio R, such as 1.05")
+        raise SettingsError("gate: wanted max-ratio, such as 1.05")
     found = estimates(reading, asked)
     above = holm([each.estimate.above(math.log(limit)) for each in found.values()])
     checks = tuple(
