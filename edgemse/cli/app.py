@@ -24,6 +24,7 @@ app.command("demo")(demo.command)
 app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
 app.command("gate")(fleet.command_of(find("gate")))
+app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
 app.add_typer(fleet.app, name="fleet")
 
 

@@ -37,8 +37,11 @@ Where = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def command_of(question: Question) -> Callable[..., None]:
-    """Return a function with the question's options, for typer to make a command of."""
+def command_of(question: Question, argument: str = "") -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of.
+
+    `argument` names one of them that is given without its name.
+    """
 
     def command(source: str, form: Format, **given: Any) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
@@ -55,7 +58,9 @@ def command_of(question: Question) -> Callable[..., None]:
     options["until"] = _text("until", f"Windows that start before then ({TIME}).", "TIME")
     options |= {each.name: _option(each) for each in question.options}
     options["form"] = FormatOption
-    defaults = {"source": Parameter.empty, "form": Format.TABLE}
+    if argument:
+        options[argument] = Annotated[str, typer.Argument(help=f"The {argument}.")]
+    defaults = {"source": Parameter.empty, argument: Parameter.empty, "form": Format.TABLE}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
         for name, kind in options.items()

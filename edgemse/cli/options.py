@@ -33,11 +33,15 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    MARKDOWN = "markdown"
 
 
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", help="A table for people, JSON for programs, CSV for spreadsheets."),
+    typer.Option(
+        "--format",
+        help="A table for people, JSON for programs, CSV for spreadsheets, Markdown for tickets.",
+    ),
 ]
 Delimiter = Annotated[
     str, typer.Option(metavar="CHARACTER", help="Between the cells of a CSV file [its header's].")

@@ -61,7 +61,7 @@ def as_json(document: object) -> str:
 
 def show(answer: Answer, form: Format) -> None:
     """Print an answer. That no cell was found stands on standard error too, in any form."""
-    texts = {Format.JSON: _json, Format.CSV: _csv, Format.TABLE: _table}
+    texts = {Format.JSON: _json, Format.CSV: _csv, Format.TABLE: _table, Format.MARKDOWN: _markdown}
     say(texts[form](answer))
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
@@ -80,6 +80,11 @@ def _csv(answer: Answer) -> str:
     for record in answer.records():
         writer.writerow([_plain(record[name]) for name in answer.columns()])
     return lines.getvalue().rstrip("\n")
+
+
+def _markdown(answer: Answer) -> str:
+    """Return the table, what it says in words, and the notes, each line escaped by itself."""
+    return "\n".join(shown(line) for line in answer.to_markdown().splitlines())
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -101,6 +102,16 @@ class Answer:
         """Return a picture; needs Plotly."""
         raise NotImplementedError
 
+    def to_markdown(self) -> str:
+        """Return the table, what it says in words, and the notes, as Markdown."""
+        table = self.table()
+        marks = ["---"] * table.words + ["--:"] * (len(table.headings) - table.words)
+        lines = [_row(table.headings), f"| {' | '.join(marks)} |"]
+        lines += [_row(row) for row in (*table.rows, *table.below)]
+        lines += ["", *(f"- {_marked(line)}" for line in self.sentences())]
+        lines += [f"- Note: {_marked(note)}" for note in self.notes]
+        return "\n".join(lines).rstrip("\n")
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         table = self.table()
@@ -158,6 +169,15 @@ def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in percent: 0.256 is "25.6 %"."""
     known = share is not None and not math.isnan(share)
     return f"{100 * share:.{digits}f} %" if share is not None and known else "-"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_marked, cells))} |"
+
+
+def _marked(text: str) -> str:
+    """Return a text that Markdown shows as it is: no name of a device becomes a link or a cell."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~!])", r"\\\1", " ".join(text.split()))
 
 
 def _cells(row: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgemse.fleet.shifting import Draws, Side
 
-__all__ = ["QUESTION", "Audit", "DriftAnswer", "DriftGroup", "ask"]
+__all__ = ["QUESTION", "Audit", "DriftAnswer", "DriftGroup", "ask", "reference_span"]
 
 ALPHA = 0.01
 LABEL_SHIFT = 0.25
@@ -374,7 +374,8 @@ def _notes(groups: Sequence[DriftGroup], width: int | None, step: int) -> Iterat
         )
 
 
-def _reference(given: str) -> str:
+def reference_span(given: str) -> str:
+    """Read START/END, and return it in ISO 8601; SettingsError if it is no span."""
     first, slash, last = given.partition("/")
     if not slash:
         raise SettingsError(f"reference {given!r:.80}: wanted two times, START/END")
@@ -399,7 +400,7 @@ QUESTION = Question(
     ask,
     DriftAnswer,
     options=(
-        Option("reference", "The span to compare with: START/END.", _reference, metavar="T/T"),
+        Option("reference", "The span to compare with: START/END.", reference_span, metavar="T/T"),
         Option("threshold", "PSI beyond chance that alarms [0.05].", _threshold, 0.05, "PSI"),
     ),
 )

@@ -26,6 +26,7 @@ NAMES = (
     "trend",
     "compare",
     "drift",
+    "diagnose",
     "gate",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
