@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from edgemse.cells import Series
+from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.monitor.checks import checked_names
@@ -78,7 +78,7 @@ class CellConversation:
     ) -> None:
         """Add one number of a measure."""
         series = self._series._replace(output=output, segment=segment, measure=measure)
-        self._growing.sample(series, time_seconds, 0.0, value, weight)
+        self._growing.sample(series, self._possible(time_seconds), 0.0, value, weight)
 
     def add_loss(
         self,
@@ -97,10 +97,17 @@ class CellConversation:
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:
         checked_names(output=output, segment=segment)
         series = self._series._replace(output=output, segment=segment)
-        cell = self._growing.cell(series, time_seconds)
+        cell = self._growing.cell(series, self._possible(time_seconds))
         if cell is not None and cell.series == series:  # an overflow's key would never be let go
             self._latest[output, segment] = cell
         return cell
+
+    def _possible(self, time_seconds: float) -> float:
+        """Return the time, or the nearest that a window can have (counted): no clock is trusted."""
+        bounded = min(max(time_seconds, 0.0), START_SECONDS_MAX - 1.0)
+        if bounded != time_seconds:
+            self._counters.count("times_bounded")
+        return bounded
 
     def close_ended(self, now: float, *, everything: bool = False) -> None:
         """Make final what no later sample will reach; a late one opens another cell."""
@@ -121,7 +128,10 @@ class CellConversation:
         It says `again` when it has room for what it turned away.
         """
         self._again |= bool(reply.get("again"))
-        self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
+        width = reply.get("width_seconds", self.width_seconds)
+        if width not in LEVELS_SECONDS:  # a cell of such a window nobody would take
+            raise ValueError(f"width_seconds {width!r:.80}: wanted one of {LEVELS_SECONDS}")
+        self._growing.width_seconds = width
         for sequence, revision in reply.get("durable_cells", ()):
             self._take_durable(sequence, revision)
         if "refused_cell" in reply:
