@@ -24,8 +24,8 @@ COVERAGE = ("predictions", "matched", "expired", "orphan", "duplicate", "conflic
 COUNTS = ("count", "nonfinite", "out_of_range", *COVERAGE)
 COUNT_MAX = 2**53
 """Samples of one state, or of all that are asked for: a double holds every count up to there."""
-LAG_MAX = 2**63 - 1
-"""Milliseconds, a billion years and a third of one: what SQL gives for sums from there on."""
+MOST = {**dict.fromkeys(COUNTS, COUNT_MAX), "lag_ms_sum": 2**63 - 2}
+"""Of a group, and of all together; SQL gives 2^63 - 1 for every sum from there on."""
 NAMED_MAX = 5
 
 
@@ -170,18 +170,16 @@ def merged(
 
 def _beyond(found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """Return the keys of what cannot be counted, so that the rest can be merged in any way."""
-    out = [
-        key
-        for key, row in found.items()
-        if row["lag_ms_sum"] >= LAG_MAX or max(row[name] for name in COUNTS) > COUNT_MAX
-    ]
-    known = set(out)
-    left = {key: row for key, row in found.items() if key not in known}
-    while any(sum(row[name] for row in left.values()) > COUNT_MAX for name in COUNTS):
-        largest = max(left, key=lambda key: max(left[key][name] for name in COUNTS))
-        out.append(largest)
-        del left[largest]
-    return out
+    out = {key for key, row in found.items() if any(row[n] > most for n, most in MOST.items())}
+    left = {key: row for key, row in found.items() if key not in out}
+    for name, most in MOST.items():
+        total = sum(row[name] for row in left.values())
+        for key in sorted(left, key=lambda key: -left[key][name]) if total > most else ():
+            total -= left.pop(key)[name]
+            out.add(key)
+            if total <= most:
+                break
+    return sorted(out)
 
 
 def _without(selection: Selection, keys: Sequence[tuple[Any, ...]]) -> Selection:
