@@ -19,7 +19,7 @@ ENDS = (
     "SELECT min(window_start_seconds), max(window_start_seconds + window_width_seconds)"
     " FROM ({}) AS chosen"
 )
-DAY_SECONDS = 86_400
+HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
 TIMES_AS_LONG = 7
 """Then is a week where now is a day."""
 RATIO_MIN = 1.05
@@ -65,14 +65,16 @@ def spans_of(reading: Reading, asked: Asked) -> Spans | None:
     until = asked.until if asked.until is not None else _labelled_until(reading, whole, first, end)
     if since is None:
         since, began = _began(reading, replace(whole, until=until), first, until)
+    if until <= since:
+        until = since + HOUR_SECONDS  # nothing is there, and that will be said
     if then is not None and then[1] > since:
         raise UsageError(
             f"reference: it ends at {iso_time(then[1])}, now begins at {iso_time(since)}; wanted"
             " spans that do not overlap"
         )
     if then is None and first < since:
-        then = (max(first, since - TIMES_AS_LONG * max(until - since, 1)), since)
-    return Spans(since, max(until, since + 1), then, began)
+        then = (max(first, since - TIMES_AS_LONG * (until - since)), since)
+    return Spans(since, until, then, began)
 
 
 def _labelled_until(reading: Reading, asked: Asked, first: int, end: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,10 +34,13 @@ LABELLED_MIN = 0.8
 """The same where there is no then."""
 WRONG = 0.05
 """Share of labels or samples from which what is wrong with them is named, if it has doubled."""
+MOST = 0.5
+"""The same, doubled or not."""
 VERSIONS_MAX, NAMED_MAX, MEASURES_MAX = 5, 5, 50
 FEW = 3
 """Groups up to which flags cannot tell the bad one from the middle: each is held against itself."""
 ALPHA = 0.05
+BORN = "SELECT g1, min(window_start_seconds) FROM ({}) AS chosen GROUP BY g1"
 MEASURES = "SELECT DISTINCT g1 FROM ({}) AS chosen ORDER BY g1"
 
 
@@ -69,7 +73,6 @@ class Triage:
         self.by_version: dict[str, str] = {}
         self.drifted: list[str] = []
         self.rmse_then = self.rmse_now = math.nan
-        self._unknown: list[str] = []
         self.steps = (
             self._labels(),
             self._versions(),
@@ -122,7 +125,7 @@ class Triage:
         self.wrong_labels = tuple(
             kind
             for kind in ("orphan", "duplicate", "conflicting", "nonfinite", "out_of_range")
-            if getattr(now, kind) > max(WRONG, 2 * _or_zero(getattr(then, kind)))
+            if getattr(now, kind) > min(MOST, max(WRONG, 2 * _or_zero(getattr(then, kind))))
         )
         known = not math.isnan(then.labelled)
         least = then.labelled - LATE if known else LABELLED_MIN
@@ -131,9 +134,8 @@ class Triage:
         words = f"{percent(now.labelled)} of the predictions of now have their label"
         words += f" ({percent(then.labelled)} then)" if known else ""
         if covered.predictions and covered.predictions < COUNT_MIN:
-            self._unknown.append("labels")
             return _step(1, "labels", NOT_ENOUGH, "too few predictions of now", (), evidence)
-        if now.labelled < least:
+        if now.labelled <= max(least, 0.0):
             self.late = f"{words}; {percent(now.expired)} have expired without one"
             if lag > 0:
                 self.late += f"; 95 % came within {_short(lag)} s then"
@@ -145,7 +147,7 @@ class Triage:
         return _step(1, "labels", TROUBLE if named else FINE, finding, named, evidence)
 
     def _versions(self) -> Step:
-        """Is a version that runs now worse than the one that ran most then?"""
+        """Is a version that runs now worse than the oldest of those that ran most then?"""
         now: DevicesAnswer = self._ask("devices")
         self._heard = {each.device: each for each in now.devices}
         self.by_version = {each.device: each.version or "" for each in now.devices}
@@ -154,8 +156,10 @@ class Triage:
         if self.spans.then is not None:
             mixes = self._ask("devices", self.spans.then).versions
             before = {mix.version: mix.count for mix in mixes}
+        self._born = self._first_windows()
         ran = before or counts
-        main = max(ran, key=lambda version: ran[version], default="")
+        most = [version for version, n in ran.items() if 2 * n >= max(ran.values())]
+        main = min(most, key=self._age, default="")
         evidence = {
             f"samples of {version or chr(39) * 2} now": float(n) for version, n in counts.items()
         }
@@ -165,25 +169,46 @@ class Triage:
         if not others:
             words = f"one version, {main}" if counts else "no cell of now"
             return _step(2, "version", FINE if counts else NOT_ENOUGH, words, (), evidence)
-        spans = self.spans
         both = counts.get(main, 0) >= COUNT_MIN
-        span = (
-            (spans.since, spans.until) if both or not spans.then else (spans.then[0], spans.until)
-        )
-        return self._compared(main, others[:VERSIONS_MAX], span, both, evidence)
+        return self._compared(main, others[:VERSIONS_MAX], both, evidence)
+
+    def _first_windows(self) -> dict[str, int]:
+        """Return when the first window of each version started."""
+        asked = Asked(where=self._where, until=self.spans.until)
+        selection = select(self._reading, asked, by=("version",))
+        rows = self._reading.rows(BORN.format(selection.sql), selection.parameters)
+        return dict(iter(rows))
+
+    def _age(self, version: str) -> tuple[int, list[tuple[bool, int, str]]]:
+        """Return what sorts versions by age: their first window, or else 9 before 10."""
+        parts = re.findall(r"\d+|\D+", version)
+        numbers = [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
+        return self._born.get(version, 0), numbers
+
+    def _side_by_side(self, main: str, other: str, both: bool) -> tuple[int, int]:
+        """Return the span since both ran, or, where one replaced the other, all of then and now."""
+        then = self.spans.then[0] if self.spans.then else self.spans.since
+        born = max(self._born.get(main, then), self._born.get(other, then))
+        return (max(then, born) if both else then), self.spans.until
 
     def _compared(
         self,
         main: str,
         others: Sequence[str],
-        span: tuple[int, int],
         both: bool,
         evidence: dict[str, float],
     ) -> Step:
         from edgemse.fleet.arms import holm
 
         found: dict[str, CompareAnswer] = {
-            other: self._ask("compare", span, a=main, b=other, by=("segment",)) for other in others
+            other: self._ask(
+                "compare",
+                self._side_by_side(main, other, both),
+                a=main,
+                b=other,
+                by=("segment",),
+            )
+            for other in others
         }
         adjusted = dict(zip(found, holm([each.p_value for each in found.values()]), strict=True))
         said = []
@@ -198,14 +223,16 @@ class Triage:
             evidence |= {f"ratio {other}": each.ratio, f"low {other}": each.low}
             evidence |= {f"high {other}": each.high, f"p {other}": each.p_value}
             said.append(words)
-            if (adjusted[other] < ALPHA and each.ratio > 1) or (len(each.segments) > 1 and parts):
+            worse = (adjusted[other] < ALPHA and each.ratio > 1) or (
+                len(each.segments) > 1 and parts
+            )
+            # An old version that still runs somewhere is nothing to roll back.
+            if worse and self._age(other) > self._age(main):
                 self.worse[other] = words
         finding = "; ".join(said)
         if not both:
             finding += "; they ran one after the other, so that time may be the reason too"
         unknown = all(not each.method for each in found.values())
-        if unknown and not self.worse:
-            self._unknown.append("version")
         verdict = TROUBLE if self.worse else NOT_ENOUGH if unknown else FINE
         return _step(2, "version", verdict, finding, tuple(self.worse), evidence)
 
@@ -270,7 +297,6 @@ class Triage:
             )
             return _step(3, name, TROUBLE, words, named, evidence), suspects
         if not known:
-            self._unknown.append(name)
             words = f"{len(ratios)} {name}, with too few samples or windows to tell"
             return _step(3, name, NOT_ENOUGH, words, (), evidence), []
         return _step(3, name, FINE, f"none of {len(ratios)} stands out", (), evidence), []
@@ -322,7 +348,6 @@ class Triage:
         """Did labels, features or the scale drift, or the residuals alone?"""
         group = self._drift_of()
         if group is None:
-            self._unknown.append("drift")
             return _step(4, "drift", NOT_ENOUGH, "nothing before now to compare with", (), {})
         self.rmse_then, self.rmse_now = group.rmse_then, group.rmse_now
         moved = {name: self._drift_of(where={"measure": name}) for name in self._followed()}
@@ -340,7 +365,6 @@ class Triage:
         }
         evidence |= {f"psi {name}": each.psi for name, each in alarmed.items()}
         if group.alarm is None and not self.drifted:
-            self._unknown.append("drift")
             words = "too few windows or samples in one of the spans"
             return _step(4, "drift", NOT_ENOUGH, words, (), evidence)
         words = (
@@ -367,7 +391,7 @@ class Triage:
     @property
     def unknown(self) -> Sequence[str]:
         """Steps that had not enough data."""
-        return self._unknown
+        return [each.name for each in self.steps if each.verdict == NOT_ENOUGH]
 
     @property
     def risen(self) -> bool:

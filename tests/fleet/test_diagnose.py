@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fleet import START, Planted
+from support.fleet import PUMP, START, Planted
 
 from edgemse.cells import Series
 from edgemse.cli import entry
@@ -41,6 +42,15 @@ class Hour:
 Plan = Callable[[str, str, int], Hour]
 
 
+@cache
+def covered(predictions: int, came: int) -> Coverage:
+    coverage = Coverage()
+    coverage.predictions = predictions
+    for _ in range(came):
+        coverage.match(60_000)
+    return coverage
+
+
 def plant(planted: Planted, plan: Plan, *, seed: int = 1, hours: int = HOURS) -> None:
     rng = np.random.default_rng(seed)
     for device in DEVICES:
@@ -49,12 +59,9 @@ def plant(planted: Planted, plan: Plan, *, seed: int = 1, hours: int = HOURS) ->
                 each = plan(device, segment, hour)
                 y = rng.normal(each.mean, 5.0, each.count)
                 predicted = (y + rng.normal(0, each.scale, each.count)) * each.unit
-                stats, coverage = ErrorStats(), Coverage()
-                came = round(each.labelled * each.count)
+                stats, came = ErrorStats(), round(each.labelled * each.count)
                 stats.update_many(y[:came], predicted[:came])
-                coverage.predictions = each.count
-                for _ in range(came):
-                    coverage.match(60_000)
+                coverage = covered(each.count, came)
                 series = Series("pump", each.version, segment=segment)
                 at = START + hour * HOUR
                 planted.put(device, stats, start=at, width=HOUR, series=series, coverage=coverage)
@@ -104,6 +111,30 @@ def test_labels_that_are_late_make_it_wait(planted: Planted) -> None:
     assert "30.0 % of the predictions of now have their label (95.0 % then)" in step.finding
 
 
+def test_labels_that_never_come_make_it_wait(planted: Planted) -> None:
+    plant(planted, lambda _d, _s, _h: Hour(labelled=0.0), hours=24)
+    assert done(diagnose(planted))[0] == ("wait", "")
+
+
+def test_labels_that_are_refused_are_looked_at(planted: Planted) -> None:
+    refused = ErrorStats()
+    refused.update_many([float("nan")] * 5_000, [1.0] * 5_000)
+    planted.put("pi-0", refused, start=START + TROUBLE * HOUR, width=HOUR, series=PUMP)
+    plant(planted, lambda _d, _s, _h: Hour())
+    found = diagnose(planted, since="2026-01-04T12:00Z")
+    assert done(found) == [("look at labels", "")]
+    assert found.steps[0].named == ("nonfinite",)
+
+
+def test_a_time_without_cells_is_not_enough_data(planted: Planted) -> None:
+    plant(planted, lambda _d, _s, _h: Hour(), hours=24)
+    found = diagnose(planted, since="2026-01-20")
+    assert set(verdicts(found).values()) == {"fine", "not enough data"}
+    assert done(found) == [("wait", "")]
+    assert "version, devices, segments, drift" in found.actions[0].why
+    assert not found.cells_found
+
+
 def test_a_bad_version_is_rolled_back(planted: Planted) -> None:
     def plan(_device: str, _segment: str, hour: int) -> Hour:
         return Hour(version="2", scale=1.4) if hour >= TROUBLE else Hour()
@@ -127,6 +158,32 @@ def test_a_bad_canary_is_rolled_back_and_its_devices_are_not_blamed(planted: Pla
     found = diagnose(planted, since="2026-01-04T12:00Z")
     assert done(found) == [("roll back", "2")]
     assert set(found.steps[2].named) == set(DEVICES[:2])
+
+
+def test_a_version_that_is_worse_in_one_segment_is_rolled_back_though_better_in_all(
+    planted: Planted,
+) -> None:
+    plant(planted, lambda _d, _s, _h: Hour(version="9"))
+
+    def plan(_device: str, segment: str, _hour: int) -> Hour:
+        return Hour(version="10", scale=1.25 if segment == "roof" else 0.8)
+
+    plant(planted, plan, seed=2)
+    found = diagnose(planted)
+    assert done(found)[0] == ("roll back", "10")
+    assert "worse in segment roof" in found.actions[0].why
+    assert found.steps[1].evidence["ratio 10"] < 1
+
+
+def test_an_old_version_that_still_runs_is_nothing_to_roll_back(planted: Planted) -> None:
+    def plan(device: str, _segment: str, hour: int) -> Hour:
+        old = device in DEVICES[:3] or hour < 6
+        return Hour(version="1", scale=1.3) if old else Hour(version="2")
+
+    plant(planted, plan)
+    found = diagnose(planted)
+    assert "roll back" not in [action.do for action in found.actions]
+    assert verdicts(found)["version"] == "fine"
 
 
 def test_a_good_new_version_stays(planted: Planted) -> None:
