@@ -82,7 +82,7 @@ def ask(reading: Reading, asked: Asked) -> DiagnoseAnswer:
 
     Are labels fresh? Which version is worse? Which devices and segments? Did labels, features or
     the scale drift? Then: wait, roll back, look at a device, retrain, or nothing is wrong. "Now" is
-    from --since, or from the last change of the trend, or the latest day; it is compared with
+    from --since, or from the last change of the trend, or the latest two days; it is compared with
     --reference, or with seven times as long before it. Every verdict is that of a test of another
     question.
     """

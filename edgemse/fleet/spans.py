@@ -19,9 +19,11 @@ ENDS = (
     "SELECT min(window_start_seconds), max(window_start_seconds + window_width_seconds)"
     " FROM ({}) AS chosen"
 )
-HOUR_SECONDS, DAY_SECONDS = 3_600, 86_400
+HOUR_SECONDS = 3_600
+NOW_SECONDS = 2 * 86_400
+"""Two days, so that drift can tell a daily cycle from a change."""
 TIMES_AS_LONG = 7
-"""Then is a week where now is a day."""
+"""Then is two weeks where now is two days."""
 RATIO_MIN = 1.05
 """A last change of the trend by less is not where trouble began."""
 
@@ -47,7 +49,7 @@ def spans_of(reading: Reading, asked: Asked) -> Spans | None:
 
     Now ends with the last window, less the time that 95 % of labels take to come, so that what is
     only usual does not look late. It begins where the trend last went up, or else is the latest
-    day, or a quarter of what there is; then is seven times as long before it.
+    two days, or a quarter of what there is; then is seven times as long before it.
     """
     whole = replace(asked, since=None)
     selection = select(reading, whole, by=())
@@ -100,6 +102,6 @@ def _began(reading: Reading, asked: Asked, first: int, until: int) -> tuple[int,
     if course.changes and course.changes[-1].ratio > RATIO_MIN:
         return int(times.instant(course.changes[-1].at)), "change"
     lasting = until - first
-    now = DAY_SECONDS if lasting >= (TIMES_AS_LONG + 1) * DAY_SECONDS else lasting // 4
+    now = NOW_SECONDS if lasting >= 4 * NOW_SECONDS else lasting // 4
     step = usual_step(reading, asked) or 1
     return max(first, (until - max(now, step)) // step * step), "recent"
