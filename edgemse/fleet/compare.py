@@ -192,7 +192,9 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
     all_samples = pooled(whole.a, whole.b)
     pooled_low, pooled_high = all_samples.interval()
     delta = by_devices(whole.a, whole.b, lambda stats: stats.rmse)
-    quantiles = tuple(tails(whole.a, whole.b, math.nan if held.open else held.one_sided))
+    # Looks at too few devices are by windows; quantiles have none, and nothing is claimed of them.
+    by_windows = held is not ONE_LOOK and whole.estimate.method == "windows"
+    quantiles = tuple(tails(whole.a, whole.b, math.nan if by_windows else held.one_sided))
     far = [tail.heavier for tail in quantiles if tail.q >= FAR and tail.heavier is not None]
     smallest = asked.options["effect"]
     return CompareAnswer(

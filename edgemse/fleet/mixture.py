@@ -23,6 +23,9 @@ __all__ = ["Mix", "Part", "mix_of"]
 UNLIKE = 0.1
 """Share of the samples elsewhere from which a sentence says that a mix is unlike the fleet's."""
 
+APART_MIN = 3
+"""Devices that ran both versions, as `edgemse.fleet.arms.DEVICES_MIN`."""
+
 Key: TypeAlias = tuple[str, ...]
 Place: TypeAlias = tuple[Key, str]
 Cells: TypeAlias = Mapping[Place, ErrorStats]
@@ -65,14 +68,26 @@ class Mix:
 
     def sentences(self, pooled: float) -> Iterator[str]:
         """Yield what is unlike the fleet, and what that does to the ratio over all samples."""
-        unlike = {" and ".join(self.by): self.segments_unlike, "device": self.devices_unlike}
-        said = [f"{percent(share)} by {name}" for name, share in unlike.items() if share > UNLIKE]
-        if said and not math.isnan(self.ratio):
-            yield (
-                f"b's samples are not mixed like the fleet's ({', '.join(said)} elsewhere): with"
-                f" the fleet's mix the ratio is {text(self.ratio)} ({text(self.low)} to"
-                f" {text(self.high)}), instead of {text(pooled)} over all samples"
-            )
+        elsewhere = []
+        if self.segments_unlike > UNLIKE:
+            elsewhere.append(f"{percent(self.segments_unlike)} in other {' and '.join(self.by)}")
+        if self.devices_unlike > UNLIKE:
+            elsewhere.append(f"{percent(self.devices_unlike)} on other devices")
+        if not elsewhere:
+            return
+        words = f"b's samples are not mixed like the fleet's ({', '.join(elsewhere)})"
+        if math.isnan(self.ratio) or (self.apart and not self.segments_unlike > UNLIKE):
+            yield f"{words}; these cells cannot take that out: run both versions side by side"
+            return
+        yield (
+            f"{words}: with the fleet's mix the ratio is {text(self.ratio)} ({text(self.low)} to"
+            f" {text(self.high)}), instead of {text(pooled)} over all samples"
+        )
+
+    @property
+    def apart(self) -> bool:
+        """Too few devices ran both versions to take their mix out, too."""
+        return self.devices_both < APART_MIN
 
 
 def mix_of(reading: Reading, asked: Asked) -> Mix:

@@ -147,6 +147,7 @@ def test_planned_looks_at_few_devices_are_by_windows(planted: Planted) -> None:
     found = compare(planted, looks=2, look=1)
     assert found.looks is not None
     assert (found.method, found.looks.windows, found.looks.differs) == ("windows", 48, True)
+    assert [tail.worse for tail in found.tails] == [None] * 4
     assert compare(planted).method == "paired"
 
 

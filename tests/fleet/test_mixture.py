@@ -57,7 +57,7 @@ def test_a_canary_on_easy_segments_looks_better_and_is_worse(planted: Planted) -
     assert mix.devices_unlike == pytest.approx(3_000 / 13_000)
     assert mix.covered == 1.0
     said = " ".join(found.sentences())
-    assert "b's samples are not mixed like the fleet's (24.6 % by segment, 23.1 % by device" in said
+    assert "not mixed like the fleet's (24.6 % in other segment, 23.1 % on other devices)" in said
     assert CompareAnswer.from_json(found.to_json()).to_json() == found.to_json()
 
 
@@ -71,6 +71,16 @@ def test_other_devices_are_reweighted_by_segment(planted: Planted) -> None:
     assert found.ratio < 0.8
     assert found.mix.low < 1.2 < found.mix.high
     assert found.mix.devices_both == 0
+    assert "with the fleet's mix the ratio is" in " ".join(found.sentences())
+
+
+def test_a_mix_of_devices_that_cannot_be_taken_out_is_said_so(planted: Planted) -> None:
+    rng = np.random.default_rng(9)
+    for number in range(6):
+        put(planted, rng, f"a{number}", "1", FLEET)
+        put(planted, rng, f"b{number}", "2", FLEET)
+    said = " ".join(compare(planted).sentences())
+    assert "(50.0 % on other devices); these cells cannot take that out" in said
 
 
 def test_an_attribute_may_be_the_mix(planted: Planted) -> None:
