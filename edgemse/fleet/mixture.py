@@ -167,12 +167,15 @@ def _reweighted(a: Cells, b: Cells, fleet: Mapping[Place, float]) -> tuple[Estim
     a, b = ({place: stats for place, stats in arm.items() if stats.mse} for arm in (a, b))
     both = {p for p in a.keys() & b.keys() if min(a[p].count, b[p].count) >= COUNT_MIN}
     devices = len({device for arm in (a, b) for _, device in arm})
+    total: dict[Key, float] = {}
+    for (segment, _), weight in fleet.items():
+        total[segment] = total.get(segment, 0.0) + weight
     for least, same in ((DEVICES_MIN, True), (DEVICES_MIN, False), (1, False)):
         segments = sorted(_with(least, both) if same else _with(least, a) & _with(least, b))
         if not segments:
             continue
         tables = [_table(arm, segments, fleet, both if same else arm.keys()) for arm in (a, b)]
-        weights = np.array([math.fsum(w for p, w in fleet.items() if p[0] == s) for s in segments])
+        weights = np.array([total[segment] for segment in segments])
         if same:
             found = together(tables[0], tables[1], weights)
         elif least > 1:
