@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTION", "DiagnoseAnswer", "ask"]
 
-MODELS = "SELECT DISTINCT g1 FROM ({}) AS chosen ORDER BY g1"
+NAMES = "SELECT DISTINCT g1 FROM ({}) AS chosen ORDER BY g1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,15 +116,26 @@ def ask(reading: Reading, asked: Asked) -> DiagnoseAnswer:
         rmse_now=found.rmse_now,
         steps=found.steps,
         actions=tuple(actions_of(found)),
-        notes=tuple(found.notes()),
+        notes=(*found.notes(), *_outputs(reading, asked)),
     )
 
 
 def _one_model(reading: Reading, asked: Asked) -> None:
-    selection = select(reading, asked, by=("model",))
-    names = [name for (name,) in reading.rows(MODELS.format(selection.sql), selection.parameters)]
+    names = _names(reading, asked, "model")
     if len(names) > 1:
         raise UsageError(f"diagnose: wanted one model, one of {', '.join(names)}")
+
+
+def _outputs(reading: Reading, asked: Asked) -> Iterator[str]:
+    names = _names(reading, asked, "output")
+    if len(names) > 1:
+        yield f"{len(names)} outputs are taken together; ask for one, of {', '.join(names)}"
+
+
+def _names(reading: Reading, asked: Asked, column: str) -> list[str]:
+    selection = select(reading, asked, by=(column,))
+    rows = reading.rows(NAMES.format(selection.sql), selection.parameters)
+    return [name or chr(39) * 2 for (name,) in rows]
 
 
 QUESTION = Question(

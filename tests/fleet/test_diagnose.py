@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fleet import PUMP, START, Planted
+from support.fleet import PUMP, START, Planted, stats_of
 
 from edgemse.cells import Series
 from edgemse.cli import entry
@@ -331,6 +331,15 @@ def test_one_model_at_a_time(planted: Planted) -> None:
     with pytest.raises(UsageError, match="wanted one model, one of fan, pump"):
         planted.ask("diagnose")
     assert diagnose(planted).steps
+
+
+def test_outputs_that_are_mixed_are_noted(planted: Planted) -> None:
+    for output in ("", "1h"):
+        planted.put("pi", stats_of([1.0, 2.0]), series=Series("pump", "1", output))
+    planted.commit()
+    mixed = "2 outputs are taken together; ask for one, of '', 1h"
+    assert mixed in diagnose(planted).notes
+    assert mixed not in diagnose(planted, output="1h").notes
 
 
 def test_spans_that_overlap_are_refused(planted: Planted) -> None:
