@@ -42,10 +42,13 @@ ExitCode = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def command_of(question: Question, *, above: bool = False) -> Callable[..., None]:
+def command_of(
+    question: Question, argument: str = "", *, above: bool = False
+) -> Callable[..., None]:
     """Return a function with the question's options, for typer to make a command of.
 
-    `above`: it stands above other commands, and answers if none of them is given.
+    `argument` names one of them that is given without its name. `above`: it stands above other
+    commands, and answers if none of them is given.
     """
 
     def command(
@@ -85,7 +88,9 @@ def command_of(question: Question, *, above: bool = False) -> Callable[..., None
     options |= {"exit_code": ExitCode} if question.answer.alarm is not Answer.alarm else {}
     options |= {"token_file": TokenFile, "form": FormatOption}
     options |= {"context": typer.Context} if above else {}
-    defaults = {"form": Format.TABLE, "exit_code": False}
+    if argument:
+        options[argument] = Annotated[str, typer.Argument(help=f"The {argument}.")]
+    defaults = {argument: Parameter.empty, "form": Format.TABLE, "exit_code": False}
     defaults |= {} if above else {"source": Parameter.empty}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)

@@ -31,7 +31,9 @@ class Format(StrEnum):
 
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", help="For people, programs, spreadsheets, or a summary in a CI."),
+    typer.Option(
+        "--format", help="For people, programs, spreadsheets, or tickets and a CI's summary."
+    ),
 ]
 Delimiter = Annotated[
     str, typer.Option(metavar="CHARACTER", help="Between the cells of a CSV file [its header's].")

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from edgemse.errors import UsageError
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.http import call, is_url
@@ -69,6 +70,10 @@ def answer_from(
     source: str | Path | Reading, question: Question, asked: Asked, token: str = ""
 ) -> Answer:
     """Answer from a path, a URL or a Reading what was already parsed; errors as of `ask`."""
+    if source == "":
+        raise UsageError(
+            "from '': wanted the path of a store, or the http://HOST:PORT of a collector"
+        )
     if not isinstance(source, str | Path):
         return answer(question, source, asked)
     if is_url(source):

@@ -126,11 +126,10 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
     ratio, most = given["max_ratio"], given["max_rmse"]
     relative = given["a"] is not None or given["against"] is not None
     if relative and ratio is None:
-        raise SettingsError("gate: wanted --max-ratio R, such as 1.05")
+        raise SettingsError("gate: wanted max-ratio, such as 1.05")
     if not relative and (most is None or ratio is not None):
         raise SettingsError(
-            "gate: wanted what to hold the version against: --a V --b V, --against baseline, or"
-            " --max-rmse X"
+            "gate: wanted what to hold the version against: a and b, against baseline, or max-rmse"
         )
     held: list[Held] = []
     missing: list[str] = []

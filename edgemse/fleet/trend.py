@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgemse import times
-from edgemse.errors import SettingsError
+from edgemse.errors import SettingsError, UsageError
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, percent, text
 from edgemse.fleet.asked import Asked, Option, iso_time
@@ -178,12 +178,17 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
     """
     step = asked.options["step"] or _usual_step(reading, asked)
     groups = list(merged(reading, asked, by=(), step_seconds=step, lag_histograms=True))
+    over = asked.options["rolling"]
+    if over and over < step and (asked.options["step"] or groups):
+        raise UsageError(
+            f"rolling: {over} s is narrower than a step of {step} s; wanted at least a step"
+        )
     if len(groups) > STEPS_MAX:
         raise SettingsError(
             f"step {step} s: {len(groups):,} steps, wanted at most {STEPS_MAX:,}; ask for a wider"
             " step or a shorter time"
         )
-    rolling = _rolling(groups, asked.options["rolling"], step)
+    rolling = _rolling(groups, over, step)
     price = cost_of(asked)
     effect = _neighbours([_mse_level(group.stats) for group in groups])
     costs = _step_costs(price, [group.stats for group in groups])

@@ -38,14 +38,16 @@ ROWS_MAX = 1_000_000
 """What comes back from the store at once: about a second."""
 MOST = 0.9
 """A step is as wide as the windows of this share of the samples."""
+# A count stops at 2^53, above which merging leaves the group out.
 WIDTHS = (
-    "SELECT window_width_seconds, CAST(sum(count) AS BIGINT), min(window_start_seconds),"
-    " max(window_start_seconds), count(*) FROM ({}) AS chosen GROUP BY window_width_seconds"
-    " ORDER BY window_width_seconds"
+    "SELECT window_width_seconds, CAST(least(sum(count), 9007199254740992) AS BIGINT),"
+    " min(window_start_seconds), max(window_start_seconds), count(*)"
+    " FROM ({}) AS chosen GROUP BY window_width_seconds ORDER BY window_width_seconds"
 )
 SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (
-    "SELECT {0}, CAST(sum(count) AS BIGINT), sum(weight), sum({2}), sum(weight * (mean + mean_lo))"
+    "SELECT {0}, CAST(least(sum(count), 9007199254740992) AS BIGINT), sum(weight), sum({2}),"
+    " sum(weight * (mean + mean_lo))"
     " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
 )
 

@@ -187,6 +187,9 @@ def test_versions_with_one_rmse_may_cost_differently(planted: Planted) -> None:
     without = planted.ask("compare", a="1", b="2", by=["segment"])
     assert isinstance(without, CompareAnswer)
     assert "cost b to a" not in without.table().headings
+    (whole,) = planted.ask("compare", a="1", b="2", cost=ASKED, sort="ratio").records()
+    figures = [whole[f"cost_{name}"] for name in ("ratio", "low", "high")]
+    assert figures == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_device_is_compared_by_windows(planted: Planted) -> None:

@@ -180,7 +180,7 @@ def test_little_or_nothing_is_not_enough_data(planted: Planted) -> None:
         ({"b": "2"}, "wanted what to hold the version against"),
         ({"max_ratio": "1.1"}, "wanted what to hold the version against"),
         ({"max_ratio": "1.1", "max_rmse": "1"}, "wanted what to hold the version against"),
-        ({"against": "baseline", "b": "2"}, "wanted --max-ratio R"),
+        ({"against": "baseline", "b": "2"}, "wanted max-ratio, such as"),
         ({"against": "baseline", "max_ratio": "1.1"}, "2 versions .pump 1, pump 2.; wanted one"),
         ({"against": "2", "max_ratio": "1.1"}, "wanted baseline, or --a V"),
         ({"max_rmse": "0"}, "max-rmse '0': wanted a number above 0"),
