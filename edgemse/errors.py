@@ -10,6 +10,7 @@
     ├── WireError(ValueError)                a report, an ack, a presence
     ├── LineError(ValueError)                a line that a client wrote to the agent
     ├── SettingsError(ValueError)            a settings file or an option
+    │   └── UsageError                         options that do not fit each other
     ├── InputError(ValueError)               a file of samples
     │   ├── FileUnreadableError                missing, no permission, not CSV or Parquet
     │   ├── ColumnError                        a column that is not there
@@ -67,6 +68,7 @@ __all__ = [
     "UnacknowledgedError",
     "UnsupportedError",
     "UnsupportedVersionError",
+    "UsageError",
     "WireError",
 ]
 
@@ -129,6 +131,12 @@ class SettingsError(EdgemseError, ValueError):
     """A settings file or an option that cannot be used."""
 
     exit_code = 78
+
+
+class UsageError(SettingsError):
+    """Options that are right by themselves do not fit each other, or one says nothing."""
+
+    exit_code = 64
 
 
 class InputError(EdgemseError, ValueError):
@@ -252,6 +260,6 @@ class NoAgentError(EdgemseError, ConnectionError):
 
 
 class OutputError(EdgemseError):
-    """Standard output does not take the answer: a full disk."""
+    """Standard output, or the file that was asked for, does not take the answer: a full disk."""
 
     exit_code = 84

@@ -50,6 +50,7 @@ for _name in ("collector", "demo", "evaluate", "labels", "replay"):
     _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
 app.command("audit")(upkeep.audit_command)
+app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
 app.add_typer(fleet.app, name="fleet")
 
 

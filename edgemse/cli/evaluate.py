@@ -15,6 +15,7 @@ from edgemse.cli.progress import progress_over
 from edgemse.files import Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.ordering import Order
+from edgemse.fleet.saved import save_states
 from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
 
@@ -36,6 +37,12 @@ def command(
     na: Na = None,
     sort: Sort = None,
     limit: Limit = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the statistics there too: edgemse fleet baseline set."
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Measure the error of predictions in CSV or Parquet files.
@@ -56,7 +63,10 @@ def command(
                     stats = groups.setdefault(key, ErrorStats())
                     stats.update_many(*(_taken(chunk.numbers[each], rows) for each in numbers))
                 progress(number, chunk.done)
-    show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form, order)
+    groups = dict(sorted(groups.items()))
+    if save is not None:
+        save_states(save, tuple(by), groups)
+    show(of_states(Asked(by=tuple(by), where={}), groups), form, order)
 
 
 def _grouped(texts: Sequence[list[str]], rows: int) -> Iterator[tuple[Key, list[int] | None]]:

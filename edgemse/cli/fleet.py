@@ -13,6 +13,7 @@ import typer
 from edgemse.cli import gate, upkeep
 from edgemse.cli.options import By, Format, FormatOption, Limit, Sort
 from edgemse.cli.output import show
+from edgemse.cli.registry import set_baseline, set_version
 from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.errors import AlarmError
 from edgemse.fleet.answers import Answer
@@ -41,13 +42,32 @@ ExitCode = Annotated[
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
-def command_of(question: Question) -> Callable[..., None]:
-    """Return a function with the question's options, for typer to make a command of."""
+def command_of(
+    question: Question, argument: str = "", *, above: bool = False
+) -> Callable[..., None]:
+    """Return a function with the question's options, for typer to make a command of.
+
+    `argument` names one of them that is given without its name. `above`: it stands above other
+    commands, and answers if none of them is given.
+    """
 
     def command(
-        source: str, token_file: Path | None, form: Format, *, exit_code: bool = False, **given: Any
+        source: str | None,
+        token_file: Path | None,
+        form: Format,
+        context: typer.Context | None = None,
+        *,
+        exit_code: bool = False,
+        **given: Any,
     ) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
+        below = context.invoked_subcommand if context is not None else None
+        if below is not None and (source is not None or token_file is not None or lists):
+            raise typer.BadParameter(f"options stand behind {below!r}")
+        if below is not None:
+            return
+        if source is None:
+            raise typer.BadParameter("--from is missing")
         order = Order.parse({n: lists.pop(n) for n in ("sort", "limit") if n in lists})
         now = time.time()
         answer = answer_from(source, question, question.parse(lists, now=now), token_of(token_file))
@@ -67,7 +87,11 @@ def command_of(question: Question) -> Callable[..., None]:
     options |= {"sort": Sort, "limit": Limit}
     options |= {"exit_code": ExitCode} if question.answer.alarm is not Answer.alarm else {}
     options |= {"token_file": TokenFile, "form": FormatOption}
-    defaults = {"source": Parameter.empty, "form": Format.TABLE, "exit_code": False}
+    options |= {"context": typer.Context} if above else {}
+    if argument:
+        options[argument] = Annotated[str, typer.Argument(help=f"The {argument}.")]
+    defaults = {argument: Parameter.empty, "form": Format.TABLE, "exit_code": False}
+    defaults |= {} if above else {"source": Parameter.empty}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
         for name, kind in options.items()
@@ -92,9 +116,22 @@ def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's wo
     return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
 
 
+def _group(question: Question, setting: Callable[..., None]) -> typer.Typer:
+    """Return the commands around a question whose answer people can set."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(command_of(question, above=True))
+    group.command("show")(command_of(question))
+    group.command("set")(setting)
+    return group
+
+
+SETTINGS: dict[str, Callable[..., None]] = {"baseline": set_baseline, "versions": set_version}
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
 for _question in questions():
-    app.command(_question.name)(command_of(_question))
+    if _question.name in SETTINGS:
+        app.add_typer(_group(_question, SETTINGS[_question.name]), name=_question.name)
+    else:
+        app.command(_question.name)(command_of(_question))
 app.command("forget")(upkeep.forget_command)
 app.command("retire")(upkeep.retire_command)
 app.command("rename")(upkeep.rename_command)

@@ -26,11 +26,14 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    MARKDOWN = "markdown"
 
 
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", help="A table for people, JSON for programs, CSV for spreadsheets."),
+    typer.Option(
+        "--format", help="For people, programs, spreadsheets, or tickets and a CI's summary."
+    ),
 ]
 Delimiter = Annotated[
     str, typer.Option(metavar="CHARACTER", help="Between the cells of a CSV file [its header's].")

@@ -1,4 +1,4 @@
-"""Answers as JSON, as CSV, and as tables for people."""
+"""Answers as JSON, as CSV, as Markdown, and as tables for people."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TextIO
 
 from rich import box
@@ -58,10 +59,13 @@ def show(answer: Answer, form: Format, order: Order = AS_IT_IS, now: float | Non
     """
     sentences = [*answer.sentences()]
     answer = order.of(answer)
-    if form is Format.TABLE:
-        say(_page(answer, sentences, now))
-    else:
-        say(_json(answer) if form is Format.JSON else _csv(answer))
+    texts: dict[Format, Callable[[], str]] = {
+        Format.TABLE: lambda: _page(answer, sentences, now),
+        Format.JSON: lambda: _json(answer),
+        Format.CSV: lambda: _csv(answer),
+        Format.MARKDOWN: lambda: _markdown(answer, sentences),
+    }
+    say(texts[form]())
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
         print(f"edgemse: {shown(note)}", file=sys.stderr)
@@ -79,6 +83,29 @@ def _csv(answer: Answer) -> str:
     for record in answer.records():
         writer.writerow([_plain(record[name]) for name in answer.columns()])
     return lines.getvalue().rstrip("\n")
+
+
+def _markdown(answer: Answer, sentences: Sequence[str]) -> str:
+    """Return what stands in the summary of a CI: sentences, the table, notes as a list."""
+    drawn = answer.table()
+    marks = ["---" if n in drawn.words else "--:" for n in range(len(drawn.headings))]
+    rows = [_marked(drawn.headings), marks, *map(_marked, drawn.rows)]
+    rows += [[f"**{each}**" if each else "" for each in _marked(row)] for row in drawn.below]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    above = [f"{each}\n" for each in _marked(sentences)]
+    notes = answer.notes if answer.cells_found else answer.notes[1:]
+    below = ["", *(f"- {each}" for each in _marked(notes))] if notes else []
+    return "\n".join([*above, *table, *below])
+
+
+MARKUP = re.compile(r"([\\`*_\[\]<>|~#!])|(?<=http)(:)|(?<=https)(:)|(?<=www)(\.)", re.IGNORECASE)
+"""What would be markup in GitHub's Markdown, links without brackets included."""
+
+
+def _marked(texts: Sequence[str]) -> list[str]:
+    """Return texts that stand in Markdown as they are: a device may be called @all or <img>."""
+    plain = (MARKUP.sub(lambda found: f"\\{found[0]}", shown(each)) for each in texts)
+    return [each.replace("&", "&amp;").replace("@", "&#64;").strip() for each in plain]
 
 
 def _plain(value: Any) -> Any:

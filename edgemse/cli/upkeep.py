@@ -140,7 +140,7 @@ def audit_command(
     limit: Limit = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Say who forgot, retired or renamed which device, and when."""
+    """Say who did what to devices and versions, and when."""
     if device is not None and not device:
         raise SettingsError("--device '': wanted a device's name")
     wanted = {"sort": sort, "limit": limit}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -47,6 +48,8 @@ class Answer:
     ROWS: ClassVar[str]
     HEADINGS: ClassVar[Mapping[str, str]]
     WORDS: ClassVar[Collection[str]] = ()
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset()
+    """Of HEADINGS: those that people see only if a row has something to say there."""
 
     asked: Asked
     """What was selected."""
@@ -67,12 +70,19 @@ class Answer:
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as flat dicts: group columns first, then every field that is no object.
 
+        A group column that is called like a field has `by_` before its name.
+
         >>> from edgemse.fleet.devices import DevicesAnswer
         >>> DevicesAnswer(asked=Asked(), devices=()).records()
         []
         """
-        nothing = dict.fromkeys(self._by(), "")  # a row of all groups has no value of its own
-        return [nothing | dict(_flat(row)) for row in getattr(self, self.ROWS)]
+        by, fields = self._named_by(), self._fields()
+        return [
+            # A row of all groups has no value of its own.
+            {name: getattr(row, "by", {}).get(column, "") for name, column in by.items()}
+            | {name: getattr(row, name) for name in fields}
+            for row in getattr(self, self.ROWS)
+        ]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the rows as a pandas DataFrame; needs pandas."""
@@ -93,8 +103,8 @@ class Answer:
         by = self._by()
         rows = [self._line(row, by, now) for row in getattr(self, self.ROWS)]
         words = [*range(len(by))]
-        words += [place for place, name in enumerate(self.HEADINGS, len(by)) if name in self.WORDS]
-        return Table([*by, *self.HEADINGS.values()], words, max(1, len(by)), rows)
+        words += [place for place, name in enumerate(self._headings, len(by)) if name in self.WORDS]
+        return Table([*by, *self._headings.values()], words, max(1, len(by)), rows)
 
     def sentences(self) -> Iterator[str]:
         """Yield what the rows do not show, in words."""
@@ -119,15 +129,34 @@ class Answer:
     def _by(self) -> tuple[str, ...]:
         return self.asked.by
 
+    @cached_property
+    def _headings(self) -> Mapping[str, str]:
+        """The fields that people see, with their headings; every line asks for them."""
+        rows = getattr(self, self.ROWS)
+        empty = {n for n in self.IF_KNOWN if all(text(getattr(row, n)) == "-" for row in rows)}
+        return {name: heading for name, heading in self.HEADINGS.items() if name not in empty}
+
     def columns(self) -> list[str]:
         """Return the names in `records`, of an answer without a row too."""
+        return [*self._named_by(), *self._fields()]
+
+    def _fields(self) -> list[str]:
         row = _row_type(type(self))
         names = [each.name for each in dataclasses.fields(row) if each.name != "by"]
-        scalar = [name for name in names if _is_scalar(row, name)]
-        return [*self._by(), *scalar]
+        return [name for name in names if _is_scalar(row, name)]
+
+    def _named_by(self) -> dict[str, str]:
+        """Return the group columns by the names that they have beside the fields."""
+        taken, found = set(self._fields()), {}
+        for column in self._by():
+            name = column
+            while name in taken or (name in self._by() and name != column):
+                name = f"by_{name}"
+            found[name] = column
+        return found
 
     def _line(self, row: Any, by: Sequence[str], _now: float | None) -> list[str]:
-        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self.HEADINGS)]
+        return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self._headings)]
 
 
 def text(value: Any) -> str:
@@ -163,14 +192,6 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def _cells(row: Sequence[str]) -> str:
     return "".join(f"<td>{escape(each)}</td>" for each in row)
-
-
-def _flat(row: Any) -> Iterator[tuple[str, Any]]:
-    if hasattr(row, "by"):
-        yield from row.by.items()
-    for each in dataclasses.fields(row):
-        if each.name != "by" and _is_scalar(type(row), each.name):
-            yield each.name, getattr(row, each.name)
 
 
 SCALARS = ("str", "int", "float", "bool")

@@ -19,12 +19,16 @@ __all__ = [
     "DEVICES_MIN",
     "Arm",
     "Estimate",
+    "apart",
     "by_devices",
     "by_windows",
     "devices_needed",
     "holm",
+    "jackknifed",
     "paired",
     "pooled",
+    "ratio_of",
+    "together",
     "usable",
 ]
 
@@ -54,24 +58,30 @@ class Estimate:
     """Devices that it rests on."""
     method: str
     """ "paired", "unpaired", "windows", or "" where there is not enough data."""
+    windows: int = 0
+    """Windows that it rests on, by `by_windows`."""
 
     @property
     def ratio(self) -> float:
         """exp(value)."""
-        return _exp(self.value)
+        return ratio_of(self.value)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided interval of the ratio: exp(value -+ t error); inf beyond floats."""
         if self.error == 0:  # all differences are equal: a point
             return self.ratio, self.ratio
         reach = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * self.error
-        return _exp(self.value - reach), _exp(self.value + reach)
+        return ratio_of(self.value - reach), ratio_of(self.value + reach)
 
     def above(self, log_limit: float = 0.0) -> float:
         """Return the one-sided p-value of the hypothesis that the log ratio is at most that."""
         if self.error == 0:
             return 0.0 if self.value > log_limit else 1.0
         return float(stdtr(self.freedom, (log_limit - self.value) / self.error))
+
+    def measured(self, error: float, freedom: float, method: str) -> Estimate:
+        """Return the same value with another standard error."""
+        return Estimate(self.value, error, freedom, self.devices, method)
 
     def two_sided(self) -> float:
         """Return the p-value of the hypothesis that the ratio is 1."""
@@ -80,7 +90,8 @@ class Estimate:
         return 2 * float(stdtr(self.freedom, -abs(self.value / self.error)))
 
 
-def _exp(value: float) -> float:
+def ratio_of(value: float) -> float:
+    """Return exp(value); inf beyond floats."""
     return math.exp(value) if value < EXP_MAX or math.isnan(value) else math.inf
 
 
@@ -128,14 +139,17 @@ def paired(differences: Numbers) -> Estimate:
     return Estimate(float(differences.mean()), error, count - 1.0, count, "paired")
 
 
-def by_windows(a: Windows | None, b: Windows | None, devices: int) -> Estimate:
+def by_windows(
+    a: Windows | None, b: Windows | None, devices: int, following_max: float = 1.0
+) -> Estimate:
     """Compare two versions of too few devices by windows: it speaks of these devices only.
 
     With the sums of squared errors S and weights W of each version, the ratio is
     log(S_b / W_b / (S_a / W_a)) / 2. Each of K steps moves it by half of (s_bk / S_b - w_bk / W_b)
     - (s_ak / S_a - w_ak / W_a); the variance of their sum is by equal-weighted cosines
     (edgemse.fleet.windows.ewc), which hold for errors that follow each other. NaN under ten steps,
-    or where they follow each other too closely.
+    or where they follow each other too closely. Neighbouring steps are taken together as long as
+    their lag-1 autocorrelation is above `following_max`.
     """
     if a is None or b is None or not (a.squares.sum() > 0 and b.squares.sum() > 0):
         return Estimate(math.nan, math.nan, math.nan, devices, "")
@@ -145,12 +159,15 @@ def by_windows(a: Windows | None, b: Windows | None, devices: int) -> Estimate:
         share = arm.squares / arm.squares.sum() - arm.weight / arm.weight.sum()
         moves[np.searchsorted(starts, arm.start)] += sign * share / 2
     value = math.log((b.squares.sum() / b.weight.sum()) / (a.squares.sum() / a.weight.sum())) / 2
-    count = len(starts)
-    r = max(following([moves]), 0.0) if count >= WINDOWS_MIN else 0.0
+    r = max(following([moves]), 0.0) if len(moves) >= WINDOWS_MIN else 0.0
+    while r > following_max and len(moves) >= 2 * WINDOWS_MIN:
+        moves = np.add.reduceat(moves, np.arange(0, len(moves) - 1, 2))
+        r = max(following([moves]), 0.0)
+    count = len(moves)
     if count < WINDOWS_MIN or not count * (1 - r) / (1 + r) >= WORTH_MIN:
         return Estimate(value, math.nan, math.nan, devices, "")
     found = ewc(count * moves, np.ones(count))
-    return Estimate(value, math.sqrt(found.variance), found.freedom, devices, "windows")
+    return Estimate(value, math.sqrt(found.variance), found.freedom, devices, "windows", count)
 
 
 def pooled(a: Arm, b: Arm) -> Estimate:
@@ -166,27 +183,54 @@ def pooled(a: Arm, b: Arm) -> Estimate:
     one, two = usable(a), usable(b)
     both = sorted(one.keys() & two.keys())
     if len(both) >= DEVICES_MIN:
-        x, y = _sums(one, both), _sums(two, both)
-        thetas = _without(y) - _without(x)
-        shares = (x[0] + y[0]) / (x[0] + y[0]).sum()
-        value = _log_rmse(y.sum(axis=1)) - _log_rmse(x.sum(axis=1))
-        freedom = max(1.0, 1 / float((shares**2).sum()) - 1)
-        error = math.sqrt(_jackknife(thetas, value))
-        return Estimate(value, error, freedom, len(both), "paired")
+        return together(_sums(one, both)[None], _sums(two, both)[None], np.ones(1))
     devices = len(one.keys() | two.keys())
     if min(len(one), len(two)) < DEVICES_MIN:
         return Estimate(math.nan, math.nan, math.nan, devices, "")
-    parts, degrees, values = [], [], []
-    for arm in (one, two):
-        sums = _sums(arm, sorted(arm))
-        values.append(_log_rmse(sums.sum(axis=1)))
-        parts.append(_jackknife(_without(sums), values[-1]))
-        share = sums[1] / sums[1].sum()
-        degrees.append(max(1.0, 1 / float((share**2).sum()) - 1))
+    one_sums, two_sums = (_sums(arm, sorted(arm))[None] for arm in (one, two))
+    return apart(one_sums, two_sums, np.ones(1), devices)
+
+
+def apart(x: Numbers, y: Numbers, weights: Numbers, devices: int) -> Estimate:
+    """Compare versions on different devices, each segment with its weight; see `pooled`.
+
+    For each version a table by segment, sum (squared errors, weights) and device; no device is
+    all of a segment. log(sum f_s mse_b,s / sum f_s mse_a,s) / 2 for weights f_s.
+    """
+    first, second = (_left_out(sums, weights) for sums in (x, y))
+    parts = first.error**2, second.error**2
     variance = sum(parts)
-    below = sum(part**2 / freedom for part, freedom in zip(parts, degrees, strict=True))
+    below = parts[0] ** 2 / first.freedom + parts[1] ** 2 / second.freedom
     freedom = variance**2 / below if below else math.nan
-    return Estimate(values[1] - values[0], math.sqrt(variance), freedom, devices, "unpaired")
+    difference = second.value - first.value
+    return Estimate(difference, math.sqrt(variance), freedom, devices, "unpaired")
+
+
+def jackknifed(arm: Arm) -> Estimate:
+    """Return the log RMSE over all samples of some devices, by a jackknife that leaves one out.
+
+    Degrees of freedom are G_eff - 1, G_eff = 1 / sum w_i^2, w_i the device's share of the samples.
+    """
+    return _left_out(_sums(arm, sorted(arm))[None], np.ones(1))
+
+
+def _left_out(sums: Numbers, weights: Numbers) -> Estimate:
+    """Return the log RMSE of one version as `apart` has it: segments with their weights."""
+    value = float(_log_standard(sums.sum(axis=2)[..., None], weights)[0])
+    share = weights @ (sums[:, 1] / sums[:, 1].sum(axis=1, keepdims=True)) / weights.sum()
+    freedom = max(1.0, 1 / float((share**2).sum()) - 1)
+    error = math.sqrt(_jackknife(_log_standard(_without(sums), weights), value))
+    return Estimate(value, error, freedom, sums.shape[2], "")
+
+
+def together(x: Numbers, y: Numbers, weights: Numbers) -> Estimate:
+    """Compare versions on the same devices, each segment with its weight; see `apart`, `pooled`."""
+    one, two = (_log_standard(_without(each), weights) for each in (x, y))
+    whole = [float(_log_standard(s.sum(axis=2)[..., None], weights)[0]) for s in (x, y)]
+    value = whole[1] - whole[0]
+    squares = weights @ sum(s[:, 0] / s[:, 1].sum(axis=1, keepdims=True) for s in (x, y))
+    freedom = max(1.0, 1 / float(((squares / squares.sum()) ** 2).sum()) - 1)
+    return Estimate(value, math.sqrt(_jackknife(two - one, value)), freedom, x.shape[2], "paired")
 
 
 def _sums(arm: Arm, names: Sequence[str]) -> Numbers:
@@ -194,21 +238,23 @@ def _sums(arm: Arm, names: Sequence[str]) -> Numbers:
     return np.array([[arm[n].mse * arm[n].weight for n in names], [arm[n].weight for n in names]])
 
 
-def _log_rmse(sums: Numbers) -> float:
-    return 0.5 * math.log(sums[0] / sums[1])
+def _log_standard(sums: Numbers, weights: Numbers) -> Numbers:
+    """Return log RMSE, each segment with its weight, of sums by segment, sum and what is left."""
+    found: Numbers = 0.5 * np.log(weights @ (sums[:, 0] / sums[:, 1]) / weights.sum())
+    return found
 
 
 def _without(sums: Numbers) -> Numbers:
-    """Return the log RMSE of all devices but each one.
+    """Return the sums of all devices (the last axis) but each one.
 
     By the sums before and after it: taken off the whole, a device that has nearly all of the
     squared error would leave rounding errors, or less than nothing.
     """
     before = np.zeros_like(sums)
-    before[:, 1:] = np.cumsum(sums, axis=1)[:, :-1]
+    before[..., 1:] = np.cumsum(sums, axis=-1)[..., :-1]
     after = np.zeros_like(sums)
-    after[:, :-1] = np.cumsum(sums[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    left: Numbers = 0.5 * np.log((before[0] + after[0]) / (before[1] + after[1]))
+    after[..., :-1] = np.cumsum(sums[..., ::-1], axis=-1)[..., ::-1][..., 1:]
+    left: Numbers = before + after
     return left
 
 

@@ -9,15 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from edgemse.errors import UsageError
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.http import call, is_url
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, find
-from edgemse.stores import open_store
+from edgemse.fleet.registry import BaselineSetting, Done, VersionSetting
+from edgemse.stores import Store, open_store
 from edgemse.stores.base import Reading
 
-__all__ = ["answer_from", "ask"]
+__all__ = ["answer_from", "apply", "ask"]
 
 
 def ask(
@@ -66,6 +70,10 @@ def answer_from(
     source: str | Path | Reading, question: Question, asked: Asked, token: str = ""
 ) -> Answer:
     """Answer from a path, a URL or a Reading what was already parsed; errors as of `ask`."""
+    if source == "":
+        raise UsageError(
+            "from '': wanted the path of a store, or the http://HOST:PORT of a collector"
+        )
     if not isinstance(source, str | Path):
         return answer(question, source, asked)
     if is_url(source):
@@ -75,6 +83,42 @@ def answer_from(
     try:
         with store.reading() as reading:
             return answer(question, reading, asked)
+    finally:
+        store.close()
+
+
+def apply(
+    source: str | Path | Store,
+    setting: BaselineSetting | VersionSetting,
+    *,
+    now: float | None = None,
+    token: str = "",
+) -> Done:
+    """Set what people say of a version, in one transaction; see edgemse.fleet.registry.
+
+    Args:
+        source: the path of a store that no collector holds just now, the `http://host:port` of a
+            collector, or an open Store. A store is never made.
+        setting: what is set. The last of two that set the same wins.
+        now: the UTC seconds to note; None: this machine's clock. A collector notes its own.
+        token: what the collector is shown; its role must be admin.
+
+    Raises:
+        SettingsError, InputError: the setting is none. StoreError, or a child: it cannot be
+        written; then nothing is.
+    """
+    if isinstance(source, str | Path) and is_url(source):
+        body = msgspec.to_builtins(setting)
+        found = call(str(source), f"/api/v1/{setting.PATH}", token, body)
+        return Done(*(found[name] for name in Done._fields))
+    now_ms = int(1000 * (time.time() if now is None else now))
+    if not isinstance(source, str | Path):
+        with source.writing() as writing:
+            return setting.apply(writing, now_ms)
+    store = open_store(source, must_exist=True)
+    try:
+        with store.writing() as writing:
+            return setting.apply(writing, now_ms)
     finally:
         store.close()
 

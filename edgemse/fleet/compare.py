@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgemse.errors import SettingsError
-from edgemse.fleet import charts
+from edgemse.fleet import charts, looks
 from edgemse.fleet.answers import Answer, Table, text
 from edgemse.fleet.asked import Asked, Option
+from edgemse.fleet.costs import OPTION as COST
+from edgemse.fleet.costs import cost_of
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.looks import ONE_LOOK, Look, Rules, rules
 from edgemse.fleet.merging import merged
+from edgemse.fleet.mixture import Mix, mix_of
+from edgemse.fleet.pricing import CostCompared, cost_notes, costs_compared, segment_cost
 from edgemse.fleet.questions import Question
+from edgemse.fleet.tails import FAR, Tail, tails
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -31,15 +37,9 @@ __all__ = [
     "Needed",
     "Pooled",
     "Segment",
-    "Tail",
     "ask",
     "estimates",
 ]
-
-ALPHA = 0.05
-TAILS = (0.5, 0.9, 0.95, 0.99)
-BEYOND_MIN = 10
-"""Samples of a device above a quantile from which its ratio holds (simulated)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,9 @@ class Segment:
         "low": "low",
         "high": "high",
         "worse": "worse",
+        "cost_ratio": "cost b to a",
+        "cost_low": "low",
+        "cost_high": "high",
         "p_adjusted": "p adjusted",
         "p_value": "p",
         "count_a": "samples a",
@@ -70,21 +73,12 @@ class Segment:
     p_adjusted: float
     """The same for all segments at once (Holm)."""
     worse: bool | None
-    """p_adjusted under 5 %; None: not enough data."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tail:
-    """One quantile of the absolute error: b to a, and to what the RMSE alone would make of it."""
-
-    q: float
-    ratio: float
-    low: float
-    high: float
-    relative: float
-    """`ratio` over the ratio of the RMSE: above 1 b's errors lie further out than its RMSE says."""
-    p_adjusted: float
-    """Of the hypothesis that `relative` is not above 1, for all quantiles at once (Holm)."""
+    """p_adjusted under 5 %, or what the look allows; None: not enough data."""
+    cost_ratio: float = math.nan
+    """Cost of a sample of b to one of a; NaN unless asked for."""
+    cost_low: float = math.nan
+    """95 % interval."""
+    cost_high: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +105,7 @@ class CompareAnswer(Answer):
 
     ROWS: ClassVar[str] = "segments"
     HEADINGS: ClassVar[Mapping[str, str]] = Segment.HEADINGS
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset({"cost_ratio", "cost_low", "cost_high"})
 
     a: Figures
     b: Figures
@@ -131,15 +126,36 @@ class CompareAnswer(Answer):
     tails: tuple[Tail, ...]
     tail_heavier: bool | None
     """b's 95 % or 99 % quantile is up by more than its RMSE is; None: not enough data."""
+    mix: Mix
     needed: Needed
+    looks: Look | None = None
+    """What may be claimed if this is one look of several; None: it is the only one."""
+    cost: CostCompared | None = None
+    """What the errors of both cost; None unless asked for."""
 
     def table(self, now: float | None = None) -> Table:
         """Return a line for each segment and one for all."""
         words = max(1, len(self.asked.by))
         total = ["all", *[""] * (words - 1)] if self.asked.by else []
-        ratio = [text(value) for value in (self.ratio, self.low, self.high)]
-        rest = [text(value) for value in (self.p_value, self.a.count, self.b.count)]
-        return super().table(now)._replace(below=[[*total, *ratio, "", "", *rest]])
+        own = {name: text(getattr(self, name)) for name in ("ratio", "low", "high", "p_value")}
+        own |= {"count_a": text(self.a.count), "count_b": text(self.b.count)}
+        if self.cost is not None:
+            own |= {"cost_ratio": text(self.cost.ratio)}
+            own |= {"cost_low": text(self.cost.low), "cost_high": text(self.cost.high)}
+        below = [*total, *(own.get(name, "") for name in self._headings)]
+        return super().table(now)._replace(below=[below])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row for each segment, or, not asked by any, one of the whole."""
+        if self.asked.by:
+            return super().records()
+        whole = {name: getattr(self, name) for name in ("ratio", "low", "high", "p_value")}
+        of_cost = ("ratio", "low", "high")
+        return [
+            {"count_a": self.a.count, "count_b": self.b.count, **whole}
+            | {"p_adjusted": math.nan, "worse": None}
+            | {f"cost_{name}": getattr(self.cost, name, math.nan) for name in of_cost}
+        ]
 
     def sentences(self) -> Iterator[str]:
         """Yield what was found, in words."""
@@ -155,10 +171,16 @@ class CompareAnswer(Answer):
         for segment in self.segments:
             if segment.worse:
                 yield f"worse in {', '.join(segment.by.values())}: {text(segment.ratio)}"
+        yield from self.looks.sentences() if self.looks else ()
+        up = [f"{100 * t.q:g} %: {text(t.ratio)}" for t in self.tails if t.worse]
+        if up:
+            yield f"worse at these quantiles of the absolute error: {', '.join(up)}"
         if self.tail_heavier:
-            far = [tail for tail in self.tails if tail.q >= 0.95 and tail.p_adjusted < ALPHA]
-            found = ", ".join(f"{100 * tail.q:g} %: {text(tail.relative)}" for tail in far)
-            yield f"the tail is heavier than the RMSE says ({found})"
+            far = ", ".join(f"{100 * t.q:g} %: {text(t.relative)}" for t in self.tails if t.heavier)
+            yield f"the tail is heavier than the RMSE says ({far})"
+        yield from self.mix.sentences(self.pooled.ratio)
+        if self.cost is not None:
+            yield from self.cost.sentences()
         if self.needed.devices is not None:
             yield (
                 f"{self.needed.devices} devices that run both show a ratio of"
@@ -186,15 +208,20 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
     """
     from edgemse.fleet.arms import by_devices, devices_needed, pooled
 
-    found = estimates(reading, asked)
+    held = rules(asked)
+    found = estimates(reading, asked, held)
     whole = found[()]
     low, high = whole.interval
     all_samples = pooled(whole.a, whole.b)
     pooled_low, pooled_high = all_samples.interval()
     delta = by_devices(whole.a, whole.b, lambda stats: stats.rmse)
-    tails = tuple(_tails(whole.a, whole.b))
-    far = [tail.p_adjusted for tail in tails if tail.q >= 0.95 and not math.isnan(tail.p_adjusted)]
+    # Looks at too few devices are by windows; quantiles have none, and nothing is claimed of them.
+    by_windows = held is not ONE_LOOK and whole.estimate.method == "windows"
+    quantiles = tuple(tails(whole.a, whole.b, math.nan if by_windows else held.one_sided))
+    far = [tail.heavier for tail in quantiles if tail.q >= FAR and tail.heavier is not None]
     smallest = asked.options["effect"]
+    price = cost_of(asked)
+    costs = costs_compared(reading, asked, price, found)
     return CompareAnswer(
         asked=asked,
         a=Figures.of({}, merge_all(whole.a.values())),
@@ -207,11 +234,16 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         method=whole.estimate.method,
         devices=whole.estimate.devices,
         pooled=Pooled(ratio=all_samples.ratio, low=pooled_low, high=pooled_high),
-        segments=tuple(_segments(asked, found)),
-        tails=tails,
-        tail_heavier=any(p < ALPHA for p in far) if far else None,
+        segments=tuple(
+            replace(each, **segment_cost(costs, each.by)) for each in _segments(asked, found, held)
+        ),
+        tails=quantiles,
+        tail_heavier=any(far) if far else None,
+        mix=mix_of(reading, asked),
         needed=Needed(ratio=smallest, devices=devices_needed(whole.estimate, smallest)),
-        notes=tuple(_notes(whole)),
+        looks=held.looked(whole.estimate),
+        cost=costs.get(()),
+        notes=(*_notes(whole, held), *cost_notes(price, (whole.a, whole.b))),
     )
 
 
@@ -229,12 +261,14 @@ class Compared:
         return self.estimate.interval()
 
 
-def estimates(reading: Reading, asked: Asked) -> dict[tuple[str, ...], Compared]:
+def estimates(
+    reading: Reading, asked: Asked, held: Rules = ONE_LOOK
+) -> dict[tuple[str, ...], Compared]:
     """Return the comparison of all cells, by the key (), and of each segment by its key.
 
     Devices are the unit; where there are too few of them, windows are.
     """
-    from edgemse.fleet.arms import by_devices, by_windows
+    from edgemse.fleet.arms import by_devices, by_windows, usable
     from edgemse.fleet.windows import WINDOWS_MAX, usual_step
 
     sides = _sides(asked)
@@ -245,8 +279,11 @@ def estimates(reading: Reading, asked: Asked) -> dict[tuple[str, ...], Compared]
     for key in [(), *sorted((arms[0].keys() | arms[1].keys()) - {()})]:
         a, b = (arm.get(key, {}) for arm in arms)
         estimate = by_devices(a, b)
-        if not estimate.method:
-            estimate = by_windows(windows[0].get(key), windows[1].get(key), estimate.devices)
+        paired = estimate.method == "paired"
+        least = estimate.devices if paired else min(len(usable(a)), len(usable(b)))
+        if not estimate.method or least < held.devices_min:
+            pair = (windows[0].get(key), windows[1].get(key))
+            estimate = by_windows(*pair, estimate.devices, held.following_max)
         found[key] = Compared(a, b, estimate)
     return found
 
@@ -254,9 +291,12 @@ def estimates(reading: Reading, asked: Asked) -> dict[tuple[str, ...], Compared]
 def _sides(asked: Asked) -> tuple[Asked, Asked]:
     versions = [asked.options["a"], asked.options["b"]]
     if None in versions or versions[0] == versions[1]:
-        raise SettingsError("compare: wanted two versions, --a V and --b V")
+        raise SettingsError("wanted a and b, two different versions")
     if "version" in asked.where or {"version", "device"} & set(asked.by):
-        raise SettingsError("compare: versions are --a and --b, devices are the unit: not --by")
+        raise SettingsError(
+            "wanted no version in where or by, which a and b choose, and no device in by: devices"
+            " are the unit"
+        )
     a, b = (replace(asked, where={**asked.where, "version": version}) for version in versions)
     return a, b
 
@@ -284,11 +324,13 @@ def _windows(reading: Reading, side: Asked, step: int) -> Mapping[tuple[str, ...
     return {**segments, **whole}
 
 
-def _segments(asked: Asked, found: Mapping[tuple[str, ...], Compared]) -> Iterator[Segment]:
+def _segments(
+    asked: Asked, found: Mapping[tuple[str, ...], Compared], held: Rules
+) -> Iterator[Segment]:
     from edgemse.fleet.arms import holm
 
     keys = [key for key in found if key]
-    p_values = [found[key].estimate.above() for key in keys]
+    p_values = [held.above(found[key].estimate) for key in keys]
     for key, p, adjusted in zip(keys, p_values, holm(p_values), strict=True):
         each = found[key]
         low, high = each.interval
@@ -301,51 +343,18 @@ def _segments(asked: Asked, found: Mapping[tuple[str, ...], Compared]) -> Iterat
             high=high,
             p_value=p,
             p_adjusted=adjusted,
-            worse=None if math.isnan(adjusted) else adjusted < ALPHA,
+            worse=None if math.isnan(adjusted) else adjusted < held.one_sided,
         )
 
 
-def _tails(a: Arm, b: Arm) -> Iterator[Tail]:
-    """Compare quantiles of |e| by device, and then the same in units of each device's RMSE.
-
-    Paired t on log(quantile) and on log(quantile / RMSE) over the devices with ten samples above
-    the quantile in both versions; the second, one-sided, with Holm over the quantiles.
-    """
-    from edgemse.fleet.arms import by_devices, holm
-
-    def enough(arm: Arm, q: float) -> dict[str, ErrorStats]:
-        return {n: stats for n, stats in arm.items() if stats.count * (1 - q) >= BEYOND_MIN}
-
-    def of(q: float, relative: bool) -> Estimate:
-        def value(stats: ErrorStats) -> float:
-            quantile = stats.abs_quantile(q) / (stats.rmse if relative else 1.0)
-            return math.log(quantile) if quantile > 0 else math.nan
-
-        found = by_devices(enough(a, q), enough(b, q), value)
-        nan = math.nan
-        return found if found.method == "paired" else replace(found, value=nan, error=nan)
-
-    relative = [of(q, relative=True) for q in TAILS]
-    adjusted = holm([each.above() for each in relative])
-    for q, beyond, p in zip(TAILS, relative, adjusted, strict=True):
-        estimate = of(q, relative=False)
-        low, high = estimate.interval()
-        yield Tail(
-            q=q,
-            ratio=estimate.ratio,
-            low=low,
-            high=high,
-            relative=beyond.ratio,
-            p_adjusted=p,
-        )
-
-
-def _notes(whole: Compared) -> Iterator[str]:
+def _notes(whole: Compared, held: Rules) -> Iterator[str]:
     from edgemse.fleet.arms import COUNT_MIN, usable
 
     method = whole.estimate.method
     if not method:
         yield "not enough data: too few devices, and too few windows of them, to compare by"
+    elif method == "windows" and held.open:
+        yield "open looks are by windows: they speak of these devices only"
     elif method == "windows":
         yield "too few devices to speak of others than these: compared by windows"
     elif method == "unpaired":
@@ -353,6 +362,8 @@ def _notes(whole: Compared) -> Iterator[str]:
             "too few devices ran both versions: devices of one are compared with devices of the"
             " other, so that differences between devices count as noise"
         )
+    if held is not ONE_LOOK:
+        yield "low, high and p_value hold for one look only; what may be claimed stands under looks"
     arms = (whole.a, whole.b)
     few = {n for arm in arms for n, stats in arm.items() if stats.count < COUNT_MIN}
     perfect = {
@@ -396,5 +407,7 @@ QUESTION = Question(
     options=(
         *OPTIONS,
         Option("effect", "Smallest ratio worth seeing, for `needed`.", _ratio, 1.05, "RATIO"),
+        *looks.OPTIONS,
+        COST,
     ),
 )

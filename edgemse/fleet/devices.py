@@ -31,8 +31,8 @@ WINDOWS = (
     " FROM ({}) AS chosen GROUP BY g1"
 )
 VERSIONS = (
-    "SELECT g1, g2, CAST(sum(count) AS BIGINT), max(window_start_seconds) FROM ({}) AS chosen"
-    " GROUP BY g1, g2"
+    "SELECT g1, g2, CAST(sum(count) AS DECIMAL(38, 0)), max(window_start_seconds)"
+    " FROM ({}) AS chosen GROUP BY g1, g2"
 )
 NOT_HEARD = Heard()
 SILENT_WIDTHS = 3
@@ -148,8 +148,10 @@ class DevicesAnswer(Answer):
             yield silent
         yield from self._oddities()
         if len(self.versions) > 1:
-            mix = (f"{each.version or chr(39) * 2} on {each.devices:,}" for each in self.versions)
-            yield f"Versions: {', '.join(mix)} devices"
+            named = [(each.version or chr(39) * 2, each.devices) for each in self.versions]
+            mix = ", ".join(f"{version} on {number:,}" for version, number in named if number)
+            gone = ", ".join(version for version, number in named if not number)
+            yield f"Versions: {mix} devices" + (f"; no device runs {gone} any more" if gone else "")
         single = [each.device for each in self.devices if each.worst_share > WORST_SHARE]
         if single:
             yield (
@@ -189,7 +191,7 @@ class DevicesAnswer(Answer):
         return charts.dots("RMSE by device", names, rmse)
 
     def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
+        line = dict(zip(self._headings, super()._line(row, by, now), strict=True))
         said = {True: "yes", False: "no", None: "?"}[row.online]
         heard = row.last_report or "never"
         if row.last_report and now is not None:
@@ -203,15 +205,11 @@ class DevicesAnswer(Answer):
 
 def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     """List the devices: last report, clock, windows, samples, error, labels, who is silent."""
-    found = merged(reading, asked, by=["device"], histograms=False)
+    found = merged(reading, asked, by=["device"], histograms=False, lag_histograms=True)
     groups = {group.by["device"]: group for group in found}
     selection = select(reading, asked, by=["device"])
     rows = reading.rows(WINDOWS.format(selection.sql), selection.parameters)
     windows = {device: _Windows(*rest) for device, *rest in rows}
-    if any(group.coverage.matched for group in found):
-        for (device,), lag in reading.histograms(selection, "lag_histogram").items():
-            if lag is not None:
-                groups[device].coverage.lag_histogram = lag
     heard = heard_of(reading, asked)
     versions = _versions(reading, asked)
     last = _last(windows, heard)
@@ -244,7 +242,7 @@ def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, int]]:
     rows = reading.rows(VERSIONS.format(selection.sql), selection.parameters)
     found: dict[str, dict[str, int]] = {}
     for device, version, count, _ in sorted(rows, key=lambda row: (-row[3], -row[2], row[1])):
-        found.setdefault(device, {})[version] = count
+        found.setdefault(device, {})[version] = int(count)
     return found
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgemse.fleet.shifting import Draws, Side
 
-__all__ = ["QUESTION", "Audit", "DriftAnswer", "DriftGroup", "ask"]
+__all__ = ["QUESTION", "Audit", "DriftAnswer", "DriftGroup", "ask", "reference_span"]
 
 ALPHA = 0.01
 LABEL_SHIFT = 0.25
@@ -179,10 +179,10 @@ class DriftAnswer(Answer):
         )
 
     def _line(self, row: DriftGroup, by: Sequence[str], _now: float | None) -> list[str]:
-        own = {n: text(getattr(row, n)) for n in self.HEADINGS if n != "labelled"}
+        own = {n: text(getattr(row, n)) for n in self._headings if n != "labelled"}
         own["labelled"] = percent(row.audit_now.labelled)
         own["alarm"] = ", ".join(row.kinds) if row.alarm else own["alarm"]
-        return [*(row.by[name] for name in by), *(own[name] for name in self.HEADINGS)]
+        return [*(row.by[name] for name in by), *(own[name] for name in self._headings)]
 
 
 def ask(reading: Reading, asked: Asked) -> DriftAnswer:
@@ -245,14 +245,14 @@ def _generator(seed: bytes) -> Any:
 def _spans(asked: Asked) -> tuple[Asked, Asked]:
     reference = asked.options["reference"]
     if reference is None:
-        raise SettingsError("drift: wanted --reference START/END, such as 2026-09-01/2026-09-08")
+        raise SettingsError("drift: wanted reference, START/END, such as 2026-09-01/2026-09-08")
     first, last = (int(times.instant(part)) for part in reference.split("/"))
     since = last if asked.since is None else asked.since
     until = asked.until
     if until is not None and until <= since:
         raise SettingsError(
             f"drift: the reference ends at {iso_time(last)}, until {iso_time(until)}: nothing is"
-            " left to compare; wanted a later --until, or --since too"
+            " left to compare; wanted a later until, or since too"
         )
     if since < last and (until is None or until > first):
         raise SettingsError(
@@ -380,7 +380,8 @@ def _notes(groups: Sequence[DriftGroup], width: int | None, step: int) -> Iterat
         )
 
 
-def _reference(given: str) -> str:
+def reference_span(given: str) -> str:
+    """Read START/END, and return it in ISO 8601; SettingsError if it is no span."""
     first, slash, last = given.partition("/")
     if not slash:
         raise SettingsError(f"reference {given!r:.80}: wanted two times, START/END")
@@ -405,7 +406,7 @@ QUESTION = Question(
     ask,
     DriftAnswer,
     options=(
-        Option("reference", "The span to compare with: START/END.", _reference, metavar="T/T"),
+        Option("reference", "The span to compare with: START/END.", reference_span, metavar="T/T"),
         Option("threshold", "PSI beyond chance that alarms [0.05].", _threshold, 0.05, "PSI"),
     ),
 )

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTION", "Explained", "explained"]
 
-COUNTS = "SELECT {0}, CAST(sum(count) AS BIGINT) FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
+COUNTS = (
+    "SELECT {0}, CAST(sum(count) AS DECIMAL(38, 0)) FROM ({1}) AS chosen WHERE count > 0"
+    " GROUP BY {0}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ def _values(
     counts: dict[tuple[str, ...], dict[str, int]] = {}
     for *key, count in reading.rows(COUNTS.format(keys, selection.sql), selection.parameters):
         *group, value = (text(each) for text, each in zip(texts, key, strict=True))
-        counts.setdefault(tuple(group), {})[value] = count
+        counts.setdefault(tuple(group), {})[value] = int(count)
     most = {key: max(sorted(each), key=lambda v: each[v]) for key, each in counts.items()}
     return most, {key for key, each in counts.items() if len(each) > 1}
 

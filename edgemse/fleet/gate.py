@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgemse.errors import SettingsError
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer
+from edgemse.fleet.answers import Answer, text
 from edgemse.fleet.asked import Asked, Option
 from edgemse.fleet.compare import OPTIONS, estimates
 from edgemse.fleet.questions import Question
@@ -18,12 +18,14 @@ from edgemse.stores.base import Reading
 if TYPE_CHECKING:
     import plotly.graph_objects as plotly
 
-    from edgemse.fleet.compare import Compared
+    from edgemse.fleet.holding import Held
 
 __all__ = ["FAIL", "NOT_ENOUGH", "PASS", "QUESTION", "Check", "GateAnswer", "ask"]
 
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough data"
 ALPHA = 0.05
+BASELINE = "baseline"
+UNITS = ("windows", "devices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,47 +33,68 @@ class Check:
     """One ratio held to the limit."""
 
     HEADINGS: ClassVar[Mapping[str, str]] = {
+        "against": "against",
         "verdict": "verdict",
-        "ratio": "RMSE b to a",
+        "ratio": "ratio",
         "limit": "limit",
         "low": "low",
         "high": "high",
+        "rmse": "RMSE",
+        "reference_rmse": "its RMSE",
     }
 
     by: Mapping[str, str]
     """The segment; empty for all."""
+    against: str
+    """ "version V", "baseline" or "limit"."""
+    rmse: float
+    """Of the version, over all samples; NaN against another version."""
+    reference_rmse: float
+    """Of the baseline, or the limit itself; NaN against another version."""
     ratio: float
+    """RMSE to RMSE. Against another version each device counts the same."""
     low: float
     """One-sided 95 % lower bound of the ratio."""
     high: float
     """One-sided 95 % upper bound of the ratio."""
     limit: float
+    """Of the ratio: 1 against a limit of the RMSE."""
     verdict: str
     """ "pass": high is at most the limit; "fail": surely above it, with Holm over the checks;
     "not enough data": neither."""
+    method: str
+    """How the bounds were made: "paired", "unpaired", "windows" (these devices only), "devices",
+    or "" where there is not enough data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateAnswer(Answer):
-    """A verdict on version b, and what it rests on."""
+    """A verdict on a version, and what it rests on."""
 
     ROWS: ClassVar[str] = "checks"
     HEADINGS: ClassVar[Mapping[str, str]] = Check.HEADINGS
-    WORDS: ClassVar[Collection[str]] = ("verdict",)
+    WORDS: ClassVar[Collection[str]] = ("against", "verdict")
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset({"rmse", "reference_rmse"})
 
     verdict: str
     """ "fail" if any check fails, "pass" if all pass, else "not enough data"."""
     checks: tuple[Check, ...]
 
     def sentences(self) -> Iterator[str]:
-        """Yield the verdict."""
+        """Yield the verdict, and the checks that fail."""
         yield f"verdict: {self.verdict}"
+        for check in self.checks:
+            if check.verdict == FAIL:
+                yield (
+                    f"fails in {_name(check)}: {text(check.ratio)} times the RMSE of"
+                    f" {check.against}, at least {text(check.low)}; {text(check.limit)} is allowed"
+                )
 
     def plot(self) -> plotly.Figure:
         """Return the ratios with their bounds; checks that fail are red."""
         return charts.dots(
-            f"RMSE, b to a: {self.verdict}",
-            [", ".join(check.by.values()) or "all" for check in self.checks],
+            f"RMSE, to what it is held against: {self.verdict}",
+            [f"{_name(check)}, {check.against}" for check in self.checks],
             [check.ratio for check in self.checks],
             low=[check.low for check in self.checks],
             high=[check.high for check in self.checks],
@@ -85,46 +108,81 @@ class GateAnswer(Answer):
         return [*names.values(), *cells]
 
 
+def _name(check: Check) -> str:
+    return ", ".join(check.by.values()) or "all"
+
+
 def ask(reading: Reading, asked: Asked) -> GateAnswer:
-    """Hold the RMSE of version b against that of version a, in all and, with --by, each segment.
+    """Hold the RMSE of a version to a limit, in all and, with --by, in each segment.
+
+    Version b against version a (--a, --b, --max-ratio), against its own offline baseline (--against
+    baseline, --max-ratio), or against a figure (--max-rmse); several at once are one verdict.
 
     Passes only what is surely below the limit: an interval that holds the limit is not enough data.
     """
     from edgemse.fleet.arms import holm
 
-    limit = asked.options["max_ratio"]
-    if limit is None:
-        raise SettingsError("gate: wanted --max-ratio R, such as 1.05")
-    found = estimates(reading, asked)
-    above = holm([each.estimate.above(math.log(limit)) for each in found.values()])
-    checks = tuple(
-        _check(dict(zip(asked.by, key, strict=bool(key))) if key else {}, each, limit, p)
-        for (key, each), p in zip(found.items(), above, strict=True)
-    )
+    given = asked.options
+    ratio, most = given["max_ratio"], given["max_rmse"]
+    relative = given["a"] is not None or given["against"] is not None
+    if relative and ratio is None:
+        raise SettingsError("gate: wanted max-ratio, such as 1.05")
+    if not relative and (most is None or ratio is not None):
+        raise SettingsError(
+            "gate: wanted what to hold the version against: a and b, against baseline, or max-rmse"
+        )
+    held: list[Held] = []
+    missing: list[str] = []
+    notes: list[str] = []
+    if given["a"] is not None:
+        held += _against_version(reading, asked)
+    if given["against"] is not None or most is not None:
+        from edgemse.fleet.holding import against_figures
+
+        found, missing, notes = against_figures(reading, asked)
+        held += found
+    above = holm([each.estimate.above(math.log(each.limit)) for each in held])
+    checks = tuple(_check(each, p) for each, p in zip(held, above, strict=True))
     verdicts = {check.verdict for check in checks}
     verdict = FAIL if FAIL in verdicts else NOT_ENOUGH if NOT_ENOUGH in verdicts else PASS
-    return GateAnswer(asked=asked, verdict=verdict, checks=checks, notes=tuple(_notes(checks)))
+    return GateAnswer(
+        asked=asked, verdict=verdict, checks=checks, notes=(*missing, *_notes(checks), *notes)
+    )
 
 
-def _check(by: Mapping[str, str], found: Compared, limit: float, p: float) -> Check:
-    low, high = found.estimate.interval(1 - 2 * ALPHA)
+def _against_version(reading: Reading, asked: Asked) -> Iterator[Held]:
+    from edgemse.fleet.holding import Held
+
+    found = estimates(reading, asked)
+    for key, each in found.items():
+        by = dict(zip(asked.by, key, strict=bool(key))) if key else {}
+        name = f"version {asked.options['a']}"
+        yield Held(by, name, each.estimate, asked.options["max_ratio"])
+
+
+def _check(held: Held, p: float) -> Check:
+    low, high = held.estimate.interval(1 - 2 * ALPHA)
     if p < ALPHA:
         verdict = FAIL
-    elif high <= limit:
+    elif high <= held.limit:
         verdict = PASS
     else:
         verdict = NOT_ENOUGH
     return Check(
-        by=by,
-        ratio=found.estimate.ratio,
+        by=held.by,
+        against=held.against,
+        rmse=held.rmse,
+        reference_rmse=held.reference,
+        ratio=held.estimate.ratio,
         low=low,
         high=high,
-        limit=limit,
+        limit=held.limit,
         verdict=verdict,
+        method=held.estimate.method,
     )
 
 
-def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
+def _notes(checks: Sequence[Check]) -> Iterator[str]:
     open_checks = [check for check in checks if check.verdict == NOT_ENOUGH]
     if open_checks:
         yield (
@@ -143,6 +201,28 @@ def _limit(given: str) -> float:
     return limit
 
 
+def _most(given: str) -> float:
+    try:
+        most = float(given)
+    except ValueError:
+        most = math.nan
+    if not 1e-150 <= most <= 1e150:
+        raise SettingsError(f"max-rmse {given!r:.40}: wanted a number above 0, such as 0.5")
+    return most
+
+
+def _unit(given: str) -> str:
+    if given not in UNITS:
+        raise SettingsError(f"unit {given!r:.40}: wanted {' or '.join(UNITS)}")
+    return given
+
+
+def _against(given: str) -> str:
+    if given != BASELINE:
+        raise SettingsError(f"against {given!r:.40}: wanted {BASELINE}, or --a V for a version")
+    return given
+
+
 QUESTION = Question(
     "gate",
     ask,
@@ -150,6 +230,15 @@ QUESTION = Question(
     by=(),
     options=(
         *OPTIONS,
-        Option("max_ratio", "How much worse b may be: RMSE to RMSE.", _limit, metavar="RATIO"),
+        Option("against", "Hold it against its own baseline.", _against, metavar=BASELINE),
+        Option("max_ratio", "How much worse it may be: RMSE to RMSE.", _limit, metavar="RATIO"),
+        Option("max_rmse", "Hold it against a figure: the RMSE allowed.", _most, metavar="RMSE"),
+        Option(
+            "unit",
+            "Against a baseline or a figure: speak of these devices, or of others like them.",
+            _unit,
+            UNITS[0],
+            "windows|devices",
+        ),
     ),
 )

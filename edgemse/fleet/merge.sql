@@ -19,6 +19,9 @@
 -- Hence W s^2 / m2 is at most (N u M)^2 / variance, and never more than 4 W / w_min: the relative
 -- error of m2 is N u times 1 + that. Errors with a mean of 1e9 standard deviations in a million
 -- cells still come out to 1e-10. A cell without samples has weight 0 and adds nothing.
+--
+-- A sum of counts that no integer of the engine holds comes out as the largest, 2^63 - 1; who reads
+-- the row leaves such a group out (merging.py).
 WITH origins AS (
     SELECT {keys},
         coalesce(greatest(least(sum(weight * mean) / nullif(sum(weight), 0),
@@ -39,7 +42,7 @@ centred AS (
 ),
 sums AS (
     SELECT {keys}, k, y_k,
-        CAST(sum(count) AS BIGINT) AS count,
+        CAST(least(sum(count), 9223372036854775807) AS BIGINT) AS count,
         sum(weight) AS weight,
         sum(weight_lo) AS weight_lo,
         sum(weight2) AS weight2,
@@ -56,15 +59,15 @@ sums AS (
         sum(y_m2_lo) AS y_m2_lo,
         sum(y_e + weight * y_d * d) AS y_e,
         sum(y_e_lo) AS y_e_lo,
-        CAST(sum(nonfinite) AS BIGINT) AS nonfinite,
-        CAST(sum(out_of_range) AS BIGINT) AS out_of_range,
-        CAST(sum(predictions) AS BIGINT) AS predictions,
-        CAST(sum(matched) AS BIGINT) AS matched,
-        CAST(sum(expired) AS BIGINT) AS expired,
-        CAST(sum(orphan) AS BIGINT) AS orphan,
-        CAST(sum(duplicate) AS BIGINT) AS duplicate,
-        CAST(sum(conflicting) AS BIGINT) AS conflicting,
-        CAST(sum(lag_ms_sum) AS BIGINT) AS lag_ms_sum,
+        CAST(least(sum(nonfinite), 9223372036854775807) AS BIGINT) AS nonfinite,
+        CAST(least(sum(out_of_range), 9223372036854775807) AS BIGINT) AS out_of_range,
+        CAST(least(sum(predictions), 9223372036854775807) AS BIGINT) AS predictions,
+        CAST(least(sum(matched), 9223372036854775807) AS BIGINT) AS matched,
+        CAST(least(sum(expired), 9223372036854775807) AS BIGINT) AS expired,
+        CAST(least(sum(orphan), 9223372036854775807) AS BIGINT) AS orphan,
+        CAST(least(sum(duplicate), 9223372036854775807) AS BIGINT) AS duplicate,
+        CAST(least(sum(conflicting), 9223372036854775807) AS BIGINT) AS conflicting,
+        CAST(least(sum(lag_ms_sum), 9223372036854775807) AS BIGINT) AS lag_ms_sum,
         max(lag_ms_max) AS lag_ms_max
     FROM centred
     GROUP BY {keys}, k, y_k

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
-from edgemse.fleet.asked import Asked
+from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.selection import key_text, select
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats, merge_all
+from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stats.moments import Moments
-from edgemse.stores.base import Reading, Selection
+from edgemse.stores.base import Reading, Rows, Selection
 
-__all__ = ["Group", "Merged", "merge_sql", "merged"]
+__all__ = ["Group", "Merged", "Noting", "merge_sql", "merged"]
 
 TEMPLATE = files("edgemse.fleet").joinpath("merge.sql").read_text(encoding="utf-8")
 PAIRS = ("mean", "y_mean", "weight", "m2", "y_m2", "y_e")
 COVERAGE = ("predictions", "matched", "expired", "orphan", "duplicate", "conflicting")
+COUNTS = ("count", "nonfinite", "out_of_range", *COVERAGE)
+COUNT_MAX = 2**53
+"""Samples of one state, or of all that are asked for: a double holds every count up to there."""
+MOST = {**dict.fromkeys(COUNTS, COUNT_MAX), "lag_ms_sum": 2**63 - 2}
+"""Of a group, and of all together; SQL gives 2^63 - 1 for every sum from there on."""
+NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class Merged:
 
     columns: tuple[str, ...]
     groups: tuple[Group, ...]
+    left_out: tuple[str, ...] = ()
+    """Names of groups with more samples, predictions or lag than can be counted."""
 
     def __iter__(self) -> Iterator[Group]:
         return iter(self.groups)
@@ -56,6 +66,35 @@ class Merged:
     def total(self) -> ErrorStats:
         """Return the statistics of all groups; empty if there is none."""
         return merge_all(group.stats for group in self.groups)
+
+
+@dataclass(slots=True)
+class Noting:
+    """A view of the store for one answer: it remembers what merging had to leave out of it."""
+
+    reading: Reading
+    left_out: set[str] = field(default_factory=set)
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Run one SELECT; see Reading.rows."""
+        return self.reading.rows(sql, parameters)
+
+    def histograms(
+        self, selection: Selection, column: str = "histogram"
+    ) -> Mapping[tuple[Any, ...], ResidualHistogram | None]:
+        """Merge a histogram column by group; see Reading.histograms."""
+        return self.reading.histograms(selection, column)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what was left out, in words; nothing where all is in the answer."""
+        names = sorted(self.left_out)
+        if names:
+            more = f" and {len(names) - NAMED_MAX:,} more" if len(names) > NAMED_MAX else ""
+            yield (
+                f"left out, because their counts add up to more than 2^53, or their label lags to"
+                f" more than 2^63 ms: {'; '.join(names[:NAMED_MAX])}{more}. No device has so many"
+                " samples; find the cells that claim it"
+            )
 
 
 def merge_sql(selection: Selection) -> tuple[str, tuple[object, ...]]:
@@ -80,6 +119,10 @@ def merged(
 ) -> Merged:
     """Return the statistics of each group that has a cell; none at all if no cell is chosen.
 
+    What cannot be counted is left out: groups of more than 2^53 samples, the largest ones if all
+    together have more, and sums of lags above 2^63 ms. `left_out` names them, and a Noting
+    remembers them for the answer.
+
     Args:
         reading: the view of the store.
         asked: which cells, and what they are grouped by.
@@ -93,16 +136,23 @@ def merged(
     """
     columns = tuple(asked.by if by is None else by)
     selection = select(reading, asked, by=columns, step_seconds=step_seconds)
-    errors = reading.histograms(selection) if histograms else {}
-    lags = reading.histograms(selection, "lag_histogram") if lag_histograms else {}
     texts = [key_text(column) for column in columns]
-    groups = []
     rows = reading.rows(*merge_sql(selection))
     assert rows.names[: selection.keys] == tuple(f"g{n}" for n in range(1, selection.keys + 1))
     # Sorted here: engines order texts by rules of their own.
-    for values in sorted(rows, key=lambda row: row[: selection.keys]):
-        row = dict(zip(rows.names, values, strict=True))
-        key = values[: selection.keys]
+    ordered = sorted(rows, key=lambda row: row[: selection.keys])
+    found = {row[: selection.keys]: dict(zip(rows.names, row, strict=True)) for row in ordered}
+    beyond = _beyond(found)
+    names = tuple(_name(columns, texts, key, step_seconds) for key in beyond)
+    if isinstance(reading, Noting):
+        reading.left_out.update(names)
+    rest = _without(selection, beyond)
+    kept = {key: row for key, row in found.items() if key not in beyond}
+    errors = reading.histograms(rest) if histograms else {}
+    lagging = lag_histograms and any(row["matched"] for row in kept.values())
+    lags = reading.histograms(rest, "lag_histogram") if lagging else {}
+    groups = []
+    for key, row in kept.items():
         coverage = _coverage(row)
         lag = lags.get(key)
         if lag is not None:
@@ -115,7 +165,41 @@ def merged(
                 coverage,
             )
         )
-    return Merged(columns, tuple(groups))
+    return Merged(columns, tuple(groups), names)
+
+
+def _beyond(found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return the keys of what cannot be counted, so that the rest can be merged in any way."""
+    out = {key for key, row in found.items() if any(row[n] > most for n, most in MOST.items())}
+    left = {key: row for key, row in found.items() if key not in out}
+    for name, most in MOST.items():
+        total = sum(row[name] for row in left.values())
+        for key in sorted(left, key=lambda key: -left[key][name]) if total > most else ():
+            total -= left.pop(key)[name]
+            out.add(key)
+            if total <= most:
+                break
+    return sorted(out)
+
+
+def _without(selection: Selection, keys: Sequence[tuple[Any, ...]]) -> Selection:
+    """Return the same cells but for those of some groups."""
+    if not keys:
+        return selection
+    each = " AND ".join(f"g{place} = ?" for place in range(1, selection.keys + 1))
+    sql = f"SELECT * FROM ({selection.sql}) AS counted WHERE NOT ("  # noqa: S608 - our own
+    sql += " OR ".join([f"({each})"] * len(keys)) + ")"
+    return Selection(sql, (*selection.parameters, *chain(*keys)), selection.keys)
+
+
+def _name(
+    columns: Sequence[str], texts: Sequence[Any], key: tuple[Any, ...], step: int | None
+) -> str:
+    """Return what a note calls a group."""
+    words = [f"{c} {text(v)!r}" for c, text, v in zip(columns, texts, key, strict=False)]
+    if step is not None:
+        words.append(f"the {step} s from {iso_time(key[-1])}")
+    return ", ".join(words) or "all"
 
 
 def _coverage(row: Mapping[str, Any]) -> Coverage:

@@ -66,6 +66,8 @@ class Order:
             raise ColumnError(
                 f"sort {column!r:.80}: no such column; wanted one of {', '.join(answer.columns())}"
             )
+        if not rows:  # compare without groups has a record of the whole, and no row
+            return rows
         values = [record[column] for record in answer.records()]
         places = [place for place, value in enumerate(values) if _known(value)]
         figures = any(isinstance(values[place], int | float) for place in places)

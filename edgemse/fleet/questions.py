@@ -13,6 +13,7 @@ from importlib import import_module
 from edgemse.errors import SettingsError
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, Option, iso_time
+from edgemse.fleet.merging import Noting
 from edgemse.fleet.selection import select
 from edgemse.stores.base import Reading
 
@@ -25,7 +26,10 @@ NAMES = (
     "trend",
     "compare",
     "drift",
+    "diagnose",
     "gate",
+    "baseline",
+    "versions",
 )
 ANY = "SELECT 1 FROM ({}) AS chosen LIMIT 1"
 
@@ -67,7 +71,9 @@ def answer(question: Question, reading: Reading, asked: Asked) -> Answer:
 
     Raises ColumnError if the fleet has no such column or attribute.
     """
-    found = question.ask(reading, asked)
+    noting = Noting(reading)
+    found = question.ask(noting, asked)
+    found = replace(found, notes=(*found.notes, *noting.notes()))
     selection = select(reading, asked, by=())
     if len(reading.rows(ANY.format(selection.sql), selection.parameters)):
         return found

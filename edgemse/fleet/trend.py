@@ -9,13 +9,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgemse import times
-from edgemse.errors import SettingsError
+from edgemse.errors import SettingsError, UsageError
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer, percent
+from edgemse.fleet.answers import Answer, percent, text
 from edgemse.fleet.asked import Asked, Option, iso_time
+from edgemse.fleet.costs import OPTION as COST
+from edgemse.fleet.costs import Cost, Costed, cost_level, cost_of, costed, costs_of
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.gaps import Gap, gap_at, gap_notes, gaps, part_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
+from edgemse.fleet.registry import Baseline
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -41,6 +45,13 @@ class Point(Figures):
         "low": "low",
         "high": "high",
         "rolling_rmse": "rolling",
+        "gap": "to offline",
+        "gap_low": "low",
+        "gap_high": "high",
+        "cost": "cost",
+        "cost_low": "low",
+        "cost_high": "high",
+        "cost_total": "total cost",
         "bias": "bias",
         "abs_p95": "|e| p95",
         "coverage": "labelled",
@@ -59,6 +70,18 @@ class Point(Figures):
     """95 % of these labels came within so long; NaN where none was matched."""
     rolling_rmse: float
     """RMSE over the time asked for (`rolling`) that ends with this step; NaN unless asked."""
+    gap: float
+    """RMSE to that of the version's baseline; NaN if there is none, or cells of two versions."""
+    gap_low: float
+    """95 % interval, of the step's and the baseline's."""
+    gap_high: float
+    cost: float
+    """Mean cost of a sample; NaN unless asked for, like what follows."""
+    cost_low: float
+    """95 % interval of the mean."""
+    cost_high: float
+    cost_total: float
+    """Of all samples of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +113,10 @@ class TrendAnswer(Answer):
     ROWS: ClassVar[str] = "points"
     HEADINGS: ClassVar[Mapping[str, str]] = Point.HEADINGS
     WORDS: ClassVar[Collection[str]] = ("start",)
+    IF_KNOWN: ClassVar[frozenset[str]] = frozenset(
+        {"gap", "gap_low", "gap_high", "cost", "cost_low", "cost_high", "cost_total"}
+        | {"rolling_rmse", "coverage", "lag_p95_seconds"}
+    )
 
     points: tuple[Point, ...]
     slope: Slope | None
@@ -99,9 +126,23 @@ class TrendAnswer(Answer):
     """What was taken out before looking for slope and changes: "daily", "weekly"."""
     design_effect: float
     """How many times more neighbouring steps differ than independent samples would make them."""
+    gaps: tuple[Gap, ...]
+    """Each version that has a baseline against it, over all steps."""
+    cost: Costed | None = None
+    """Of all steps; None unless asked for."""
 
     def sentences(self) -> Iterator[str]:
-        """Yield slope and changes."""
+        """Yield gaps, cost, slope and changes."""
+        for gap in self.gaps:
+            yield (
+                f"RMSE of {gap.model} {gap.version} to its baseline of {text(gap.baseline_rmse)}:"
+                f" {text(gap.ratio)} (95 %: {text(gap.low)} to {text(gap.high)})"
+            )
+        if self.cost is not None:
+            yield (
+                f"Cost: {text(self.cost.total)} in all, {text(self.cost.per_sample)} a sample"
+                f" (95 %: {text(self.cost.low)} to {text(self.cost.high)})"
+            )
         slope = self.slope
         if slope is not None:
             yield (
@@ -124,32 +165,50 @@ class TrendAnswer(Answer):
         )
 
     def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
-        return [*(line | {"coverage": percent(row.coverage)}).values()]
+        line = dict(zip(self._headings, super()._line(row, by, now), strict=True))
+        line |= {"coverage": percent(row.coverage)} if "coverage" in line else {}
+        return [*line.values()]
 
 
 def ask(reading: Reading, asked: Asked) -> TrendAnswer:
-    """Show the error step by step: intervals, labels, slope, and where it changed."""
+    """Show the error step by step: intervals, labels, slope, and where it changed.
+
+    Where the version has an offline baseline (`edgemse fleet baseline set`), the gap to it too;
+    with --cost what the errors cost.
+    """
     step = asked.options["step"] or _usual_step(reading, asked)
     groups = list(merged(reading, asked, by=(), step_seconds=step, lag_histograms=True))
+    over = asked.options["rolling"]
+    if over and over < step and (asked.options["step"] or groups):
+        raise UsageError(
+            f"rolling: {over} s is narrower than a step of {step} s; wanted at least a step"
+        )
     if len(groups) > STEPS_MAX:
         raise SettingsError(
             f"step {step} s: {len(groups):,} steps, wanted at most {STEPS_MAX:,}; ask for a wider"
             " step or a shorter time"
         )
-    rolling = _rolling(groups, asked.options["rolling"], step)
-    effect = _neighbours([group.stats for group in groups])
+    rolling = _rolling(groups, over, step)
+    price = cost_of(asked)
+    effect = _neighbours([_mse_level(group.stats) for group in groups])
+    costs = _step_costs(price, [group.stats for group in groups])
     slope, changes, cycles = _course(groups, step)
+    found, sets = gaps(reading, asked)
+    part = part_of(asked)
+    base = next(iter(sets.values())).find(part) if len(sets) == 1 else None
     return TrendAnswer(
         asked=asked,
         points=tuple(
-            _point(group, step, effect, wide) for group, wide in zip(groups, rolling, strict=True)
+            _point(group, step, effect, wide, base, cost)
+            for group, wide, cost in zip(groups, rolling, costs, strict=True)
         ),
         slope=slope,
         changes=changes,
         cycles=cycles,
         design_effect=effect,
-        notes=tuple(_notes(reading, asked, groups, step)),
+        gaps=tuple(found),
+        cost=_whole_cost(reading, asked, price, groups),
+        notes=(*_notes(reading, asked, groups, step), *gap_notes(found, sets, part)),
     )
 
 
@@ -172,31 +231,62 @@ def _rolling(groups: Sequence[Group], over: int | None, step: int) -> list[float
     return found
 
 
-def _neighbours(states: Sequence[ErrorStats]) -> float:
+def _mse_level(stats: ErrorStats) -> tuple[float, float]:
+    """Return log MSE and its standard error; NaN under ten samples or without an error."""
+    if stats.count < COUNT_MIN // 2 or not stats.mse > 0:
+        return math.nan, math.nan
+    return math.log(stats.mse), stats.mse_standard_error / stats.mse
+
+
+def _neighbours(levels: Sequence[tuple[float, float]]) -> float:
     """Return how many times more neighbouring steps differ than independent samples explain.
 
-    The sum of squared differences of log MSE over the sum of the variances that the states give
-    these; at least 1. Neighbours, because a slope or a change must not count as noise. NaN with
-    fewer than ten pairs.
+    `levels` are logs with their standard errors. The sum of squared differences of neighbours over
+    the sum of the variances that they are given; at least 1. Neighbours, because a slope or a
+    change must not count as noise. NaN with fewer than ten pairs.
     """
-    usable = [s for s in states if s.count >= COUNT_MIN // 2 and s.mse > 0]
-    pairs = list(pairwise(usable))
+    pairs = list(pairwise(level for level in levels if not math.isnan(level[1])))
     if len(pairs) < 10:
         return math.nan
-    expected = math.fsum(
-        (a.mse_standard_error / a.mse) ** 2 + (b.mse_standard_error / b.mse) ** 2 for a, b in pairs
-    )
-    seen = math.fsum(math.log(a.mse / b.mse) ** 2 for a, b in pairs)
+    expected = math.fsum(a[1] ** 2 + b[1] ** 2 for a, b in pairs)
+    seen = math.fsum((a[0] - b[0]) ** 2 for a, b in pairs)
     return max(1.0, seen / expected) if expected > 0 else math.nan
 
 
-def _point(group: Group, step: int, effect: float, rolling: float) -> Point:
+def _step_costs(cost: Cost | None, states: Sequence[ErrorStats]) -> list[Costed]:
+    """Return the cost of each step, with how much neighbours differ taken as noise."""
+    if cost is None:
+        return [costed(None, stats, None) for stats in states]
+    levels = [cost_level(cost, stats) for stats in states]
+    effect = _neighbours([(level.value, level.error) for level in levels])
+    wide = math.sqrt(effect) if effect > 1 else 1.0
+    return [
+        costed(cost, stats, level.measured(wide * level.error, level.freedom, level.method))
+        for stats, level in zip(states, levels, strict=True)
+    ]
+
+
+def _whole_cost(
+    reading: Reading, asked: Asked, cost: Cost | None, groups: Sequence[Group]
+) -> Costed | None:
+    if cost is None:
+        return None
+    from edgemse.fleet.windows import windows_of
+
+    windows = windows_of(reading, asked, 1, summed=cost.sql())[1]
+    return costs_of(cost, {(): merge_all(group.stats for group in groups)}, windows)[()]
+
+
+def _point(
+    group: Group, step: int, effect: float, rolling: float, base: Baseline | None, cost: Costed
+) -> Point:
     assert group.start is not None
     stats, coverage = group.stats, group.coverage
     low, high = stats.rmse_interval()
     if low > 0 and effect > 1:
         low, high = (stats.rmse * (x / stats.rmse) ** math.sqrt(effect) for x in (low, high))
     made = coverage.predictions
+    gap = gap_at(stats, low, high, base)
     return Point(
         **Figures.values_of({}, stats),
         start=iso_time(group.start),
@@ -206,6 +296,13 @@ def _point(group: Group, step: int, effect: float, rolling: float) -> Point:
         coverage=coverage.matched / made if made else math.nan,
         lag_p95_seconds=coverage.lag_histogram.abs_quantile(0.95),
         rolling_rmse=rolling,
+        gap=gap.ratio,
+        gap_low=gap.low,
+        gap_high=gap.high,
+        cost=cost.per_sample,
+        cost_low=cost.low,
+        cost_high=cost.high,
+        cost_total=cost.total,
     )
 
 
@@ -276,5 +373,6 @@ QUESTION = Question(
     options=(
         Option("step", "Width of a step [that of most windows].", _seconds, metavar="DURATION"),
         Option("rolling", "The RMSE over so long, too.", _seconds, metavar="DURATION"),
+        COST,
     ),
 )

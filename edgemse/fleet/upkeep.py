@@ -16,8 +16,9 @@ from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.http import call, is_url
 from edgemse.names import wrong_with
 from edgemse.stores import Store, open_store, statements
+from edgemse.stores.audit import Actor
 from edgemse.stores.base import Reading
-from edgemse.stores.devices import Actor, forget, rename, retire, unretire
+from edgemse.stores.devices import forget, rename, retire, unretire
 
 __all__ = ["ACTIONS", "AuditAnswer", "AuditRow", "Upkeep", "audit", "audit_from", "carry_out"]
 
@@ -117,13 +118,14 @@ class AuditRow:
     """The name of the token that the collector was shown; empty: the file was at hand."""
     action: str
     device: str
+    """Empty: it was done to a version."""
     details: str
-    """JSON: the new name, how many cells."""
+    """In words: the new name, how many cells; the version, and what is said of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditAnswer(Answer):
-    """What people have done to devices, in the order in which they did it."""
+    """What people have done to devices and said of versions, in the order in which they did it."""
 
     ROWS: ClassVar[str] = "entries"
     HEADINGS: ClassVar[Mapping[str, str]] = {

@@ -134,7 +134,7 @@ class VarianceAnswer(Answer):
         words = max(1, len(self.asked.by))
         total = ["total", *[""] * (words - 1)] if self.asked.by else []
         own = {name: text(getattr(self.total, name)) for name in Figures.HEADINGS}
-        cells = [own.get(name, "") for name in self.HEADINGS]
+        cells = [own.get(name, "") for name in self._headings]
         return super().table(now)._replace(below=[[*total, *cells]])
 
     def sentences(self) -> Iterator[str]:

@@ -15,6 +15,7 @@ from edgemse.fleet.selection import key_text, select
 from edgemse.stores.base import Reading, Rows
 
 __all__ = [
+    "SQUARES",
     "STEPS_SECONDS",
     "WINDOWS_MAX",
     "Ewc",
@@ -37,14 +38,16 @@ ROWS_MAX = 1_000_000
 """What comes back from the store at once: about a second."""
 MOST = 0.9
 """A step is as wide as the windows of this share of the samples."""
+# A count stops at 2^53, above which merging leaves the group out.
 WIDTHS = (
-    "SELECT window_width_seconds, CAST(sum(count) AS BIGINT), min(window_start_seconds),"
-    " max(window_start_seconds), count(*) FROM ({}) AS chosen GROUP BY window_width_seconds"
-    " ORDER BY window_width_seconds"
+    "SELECT window_width_seconds, CAST(least(sum(count), 9007199254740992) AS BIGINT),"
+    " min(window_start_seconds), max(window_start_seconds), count(*)"
+    " FROM ({}) AS chosen GROUP BY window_width_seconds ORDER BY window_width_seconds"
 )
+SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (
-    "SELECT {0}, CAST(sum(count) AS BIGINT), sum(weight),"
-    " sum(m2 + weight * (mean + mean_lo) * (mean + mean_lo)), sum(weight * (mean + mean_lo))"
+    "SELECT {0}, CAST(least(sum(count), 9007199254740992) AS BIGINT), sum(weight), sum({2}),"
+    " sum(weight * (mean + mean_lo))"
     " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
 )
 
@@ -58,13 +61,13 @@ class Windows:
     count: Numbers
     weight: Numbers
     squares: Numbers
-    """Weighted sum of squared errors."""
+    """Weighted sum of squared errors, or of what else was summed."""
     errors: Numbers
     """Weighted sum of errors."""
 
     @property
     def mse(self) -> Numbers:
-        """Mean squared error of each step."""
+        """Mean squared error of each step, or of what else was summed."""
         return self.squares / self.weight
 
     @property
@@ -74,12 +77,17 @@ class Windows:
 
 
 def windows_of(
-    reading: Reading, asked: Asked, groups: int, step_seconds: int | None = None
+    reading: Reading,
+    asked: Asked,
+    groups: int,
+    step_seconds: int | None = None,
+    summed: str = SQUARES,
 ) -> tuple[int, Mapping[tuple[str, ...], Windows]]:
     """Return the width of a step, and by group its steps that hold a sample.
 
     Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
-    most 720 of them a group and a million in all. No sample: width 0 and no group.
+    most 720 of them a group and a million in all. No sample: width 0 and no group. `summed`
+    is SQL of a cell's columns, instead of its squared errors.
     """
     most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
     step = usual_step(reading, asked, most) if step_seconds is None else step_seconds
@@ -87,7 +95,7 @@ def windows_of(
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
     keys = ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
-    rows = reading.rows(SUMS.format(keys, selection.sql), selection.parameters)
+    rows = reading.rows(SUMS.format(keys, selection.sql, summed), selection.parameters)
     size = len(asked.by)
     texts = [key_text(column) for column in asked.by]
     found = {}

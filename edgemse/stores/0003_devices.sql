@@ -1,4 +1,4 @@
--- What people do to devices: forget, retire, rename; and who did it.
+-- What people do to devices: forget, retire, rename; and who did what, to versions as well.
 
 -- The names of cells that are gone for good, as ranges of a producer's sequences: such a cell that
 -- comes once more is acknowledged and not counted.
@@ -39,7 +39,7 @@ CREATE TABLE audit (
     host TEXT NOT NULL, -- that machine's name
     token TEXT NOT NULL, -- the name of the token that was shown; empty: the file itself was at hand
     action TEXT NOT NULL,
-    device TEXT NOT NULL,
+    device TEXT NOT NULL, -- empty: done to a version, which stands in details
     details TEXT NOT NULL -- JSON
 );
 

@@ -6,29 +6,16 @@ counted (delivery rule 13 in docs/architecture.md). A cell that still grows goes
 
 from __future__ import annotations
 
-import json
-from typing import NamedTuple
-
 from edgemse.errors import SettingsError
 from edgemse.names import wrong_with
 from edgemse.stores import statements
 from edgemse.stores.attributes import joined
+from edgemse.stores.audit import Actor, note
 from edgemse.stores.base import Writing
-from edgemse.stores.tables import ALIASES, ATTRIBUTES, AUDIT
+from edgemse.stores.tables import ALIASES, ATTRIBUTES
 from edgemse.times import HOUR_SECONDS
 
-__all__ = ["Actor", "forget", "rename", "retire", "unretire"]
-
-
-class Actor(NamedTuple):
-    """Who does something: names that are noted in the audit."""
-
-    who: str
-    """The user, as his own machine says it."""
-    host: str
-    """That machine."""
-    token: str = ""
-    """The name of the token that was shown; empty: who holds the store itself."""
+__all__ = ["forget", "rename", "retire", "unretire"]
 
 
 def forget(
@@ -144,6 +131,5 @@ def _noted(
     done: dict[str, int],
     **more: str,
 ) -> dict[str, int]:
-    details = json.dumps(more | done, ensure_ascii=False)
-    writing.put(AUDIT, [(now_ms, *by, action, device, details)])
+    note(writing, action, by, now_ms, {**more, **done}, device=device)
     return done

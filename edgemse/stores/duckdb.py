@@ -205,7 +205,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             holder = re.search(r"held in (.*?\(PID \d+\))", text)
             raise StoreLockedError(
                 f"store {path} is held by {holder[1] if holder else 'another process'};"
-                " stop it first, or read through it with --from http://HOST:PORT (its --http)"
+                " stop it first, or go through it with --from http://HOST:PORT (its --http)"
             ) from None
         if "version number" in text:
             raise StoreVersionError(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from edgemse.stores.base import Selection
-from edgemse.stores.tables import ALIASES, ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
+from edgemse.stores.tables import (
+    ALIASES,
+    ATTRIBUTES,
+    BASELINES,
+    CELLS,
+    MODEL_VERSIONS,
+    PRESENCES,
+    REPORTS,
+    Table,
+)
 
 __all__ = [
     "ABSORB",
     "ALIASES_OF",
     "ATTRIBUTES_OF",
     "AUDITED",
+    "BASELINES_OF",
     "CENSUS",
     "COMMITS",
     "COUNT_COMMIT",
@@ -21,6 +31,7 @@ __all__ = [
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
+    "DROP_OTHER_PARTS",
     "DROP_SPAN",
     "FIRST_DEVICES",
     "FIRST_WINDOW",
@@ -35,6 +46,7 @@ __all__ = [
     "LEAVE_NO_MORE",
     "LOCK_PRODUCERS",
     "LOSE_ALIAS",
+    "MODEL_VERSION",
     "NEW_STORE",
     "NOTE_VERSION",
     "ONLINE",
@@ -48,6 +60,8 @@ __all__ = [
     "RENAME_SERIES",
     "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
+    "REPLACE_BASELINE",
+    "REPLACE_MODEL_VERSION",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
     "REPORTED",
@@ -119,6 +133,8 @@ REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
 REPLACE_PRESENCE = f"DO UPDATE SET {_replaced(PRESENCES)}"
 REPLACE_ALIAS = f"DO UPDATE SET {_replaced(ALIASES)}"
 REPLACE_ATTRIBUTES = f"DO UPDATE SET {_replaced(ATTRIBUTES)}"
+REPLACE_BASELINE = f"DO UPDATE SET {_replaced(BASELINES)}"
+REPLACE_MODEL_VERSION = f"DO UPDATE SET {_replaced(MODEL_VERSIONS)}"
 
 # Cells and devices.
 REVISIONS = (
@@ -159,6 +175,18 @@ RUNS = "SELECT device, run FROM devices WHERE online AND device = ANY(?::TEXT[])
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
     " WHERE until_seconds = ? AND device = ANY(?::TEXT[])"
+)
+
+# What people say of the versions of their models.
+BASELINES_OF = (
+    "SELECT part, rmse, count, state, set_ms FROM baselines WHERE model = ? AND version = ?"
+)
+DROP_OTHER_PARTS = (
+    "DELETE FROM baselines WHERE model = ? AND version = ? AND NOT part = ANY(?::TEXT[])"
+)
+MODEL_VERSION = (
+    "SELECT owner, git, training_data, preprocessing_sha, set_ms FROM model_versions"
+    " WHERE model = ? AND version = ?"
 )
 
 # The quarantine: parameters are the bounds in rows, in rows of a device, and in bytes.

@@ -11,8 +11,10 @@ __all__ = [
     "ALIASES",
     "ATTRIBUTES",
     "AUDIT",
+    "BASELINES",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "MODEL_VERSIONS",
     "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
@@ -150,4 +152,30 @@ AUDIT = Table(
         "device": "TEXT",
         "details": "TEXT",
     },
+)
+BASELINES = Table(
+    "baselines",
+    {
+        "model": "TEXT",
+        "version": "TEXT",
+        "part": "TEXT",
+        "rmse": "DOUBLE PRECISION",
+        "count": "BIGINT",
+        "state": "BYTEA",
+        "set_ms": "BIGINT",
+    },
+    ("model", "version", "part"),
+)
+MODEL_VERSIONS = Table(
+    "model_versions",
+    {
+        "model": "TEXT",
+        "version": "TEXT",
+        "owner": "TEXT",
+        "git": "TEXT",
+        "training_data": "TEXT",
+        "preprocessing_sha": "TEXT",
+        "set_ms": "BIGINT",
+    },
+    ("model", "version"),
 )

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from edgemse.errors import EdgemseError, StoreError
 from edgemse.stores import Store
-from edgemse.web import fleet, upkeep
+from edgemse.web import fleet, settings, upkeep
 
 __all__ = ["create_app"]
 
@@ -37,6 +37,7 @@ def create_app(
 
     app.include_router(fleet.router(store))
     app.include_router(upkeep.router(store))
+    app.include_router(settings.router(store))
     return app
 
 

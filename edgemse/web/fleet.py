@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from edgemse.errors import SettingsError
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, questions
 from edgemse.stores import Store
@@ -28,6 +30,7 @@ def _route(
     question: Question, store: Store, now: Callable[[], float]
 ) -> Callable[[Request], JSONResponse]:
     def route(request: Request) -> JSONResponse:
+        _check(request.url.query)
         parameters = request.query_params
         given = {name: parameters.getlist(name) for name in parameters}
         order = Order.parse({n: given.pop(n) for n in ("sort", "limit") if n in given})
@@ -36,3 +39,15 @@ def _route(
             return JSONResponse(order.of(answer(question, reading, asked)).to_json())
 
     return route
+
+
+def _check(query: str) -> None:
+    """Refuse bytes that are no text: they would become another text without a word."""
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError as error:
+        part = error.object[error.start : error.end].hex()
+        raise SettingsError(
+            f"the query has the bytes {part}, which are no UTF-8; wanted texts in UTF-8,"
+            " percent-encoded"
+        ) from None

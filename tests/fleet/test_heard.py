@@ -7,7 +7,8 @@ from support.fleet import START, Planted, stats_of
 
 from edgemse.fleet.devices import Device, DevicesAnswer
 from edgemse.stores import Batch, DeviceReport
-from edgemse.stores.devices import Actor, rename, retire
+from edgemse.stores.audit import Actor
+from edgemse.stores.devices import rename, retire
 
 ANNA = Actor("anna", "desk")
 

@@ -16,7 +16,8 @@ from edgemse.errors import SettingsError
 from edgemse.presence import Attribute, Presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Quarantined, Store
 from edgemse.stores.attributes import FOR_EVER_SECONDS
-from edgemse.stores.devices import Actor, forget, rename, retire, unretire
+from edgemse.stores.audit import Actor
+from edgemse.stores.devices import forget, rename, retire, unretire
 
 ANNA = Actor("anna", "desk-3", "laptop")
 HOUR = 3_600

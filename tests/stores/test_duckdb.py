@@ -120,3 +120,21 @@ def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
     for address in ("postgresql://host/db", "mysql://host/db"):
         with pytest.raises(StoreError):
             open_store(address)
+
+
+def test_a_store_of_an_older_version_is_brought_up_with_what_it_holds(path: Path) -> None:
+    store = open_store(path)
+    store.commit(batch(cell()))
+    store.close()
+    with duckdb.connect(str(path)) as connection:
+        for table in ("baselines", "model_versions", "absorbed", "leaving", "retired", "aliases"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DROP TABLE audit; DROP SEQUENCE audit_ids")
+        connection.execute("DELETE FROM counters WHERE name = 'cells_forgotten'")
+        connection.execute("DELETE FROM schema_versions WHERE version > 1")
+    with pytest.raises(StoreError, match="version 1, reading it needs 3; run this version's"):
+        open_store(path, read_only=True)
+    store = open_store(path)
+    counts = [f"(SELECT count(*) FROM {table})" for table in ("cells", "baselines", "audit")]
+    assert rows(store, f"SELECT {', '.join(counts)}") == [(1, 0, 0)]
+    store.close()

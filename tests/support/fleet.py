@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from edgemse.cells import Cell, Identity, Series, Window
 from edgemse.fleet.answers import Answer
@@ -28,6 +28,16 @@ NEEDED = {
     "gate": {"a": "v1", "b": "v2", "max_ratio": "1.05"},
 }
 """What some questions cannot do without."""
+
+
+class By(TypedDict):
+    """Who sets something."""
+
+    who: str
+    host: str
+
+
+BY = By(who="anna", host="desk")
 
 
 class Done(NamedTuple):

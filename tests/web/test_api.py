@@ -63,6 +63,7 @@ def test_every_question_has_a_route(client: httpx.Client, name: str) -> None:
         ("since=noon", "SettingsError", "ISO 8601"),
         ("since=2026-01-02&until=2026-01-01", "SettingsError", "before until"),
         ("where=site=north", "ColumnError", "no column 'site'"),
+        ("where=device=%ff", "SettingsError", "the bytes ff, which are no UTF-8"),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,161 @@
+"""The cost of one version against that of another: by device, or by windows if these are few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgemse.fleet.answers import text
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.costs import Cost
+from edgemse.stats.error_stats import ErrorStats, merge_all
+from edgemse.stores.base import Reading
+
+if TYPE_CHECKING:
+    from edgemse.fleet.arms import Arm, Estimate
+    from edgemse.fleet.windows import Windows
+
+__all__ = ["CostCompared", "Sides", "cost_notes", "costs_compared", "segment_cost"]
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostCompared:
+    """Version b's cost against version a's."""
+
+    a: float
+    """Mean cost of a sample, over all samples."""
+    b: float
+    total_a: float
+    """Of all samples."""
+    total_b: float
+    ratio: float
+    """Of the cost of a sample, b to a; each device counts the same."""
+    low: float
+    """95 % interval."""
+    high: float
+    p_value: float
+    """Two-sided, of the hypothesis that both cost the same."""
+    method: str
+    """As of the RMSE: "paired", "unpaired", "windows", or "" where there is not enough data."""
+    devices: int
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what was found, in words."""
+        yield (
+            f"cost of a sample {text(self.b)} to {text(self.a)}: {text(self.ratio)} (95 %:"
+            f" {text(self.low)} to {text(self.high)}; p = {text(self.p_value)})"
+        )
+
+
+class Sides(Protocol):
+    """Both versions by device."""
+
+    @property
+    def a(self) -> Arm:
+        """Of version a."""
+        ...
+
+    @property
+    def b(self) -> Arm:
+        """Of version b."""
+        ...
+
+
+def costs_compared(
+    reading: Reading,
+    asked: Asked,
+    cost: Cost | None,
+    found: Mapping[Key, Sides],
+) -> dict[Key, CostCompared]:
+    """Return the cost of b against that of a, of all cells by the key () and of each segment.
+
+    Nothing where no cost is asked for.
+
+    As the RMSE is compared (edgemse.fleet.arms): by the log of each device's cost of a sample, and
+    where there are too few devices by windows of the cost.
+    """
+    if cost is None:
+        return {}
+    from edgemse.fleet.arms import by_devices
+
+    def value(stats: ErrorStats) -> float:
+        mean = cost.per_sample(stats)
+        return math.log(mean) if mean > 0 else math.nan
+
+    result = {}
+    windows: tuple[Mapping[Key, Windows], ...] | None = None
+    for key, each in found.items():
+        estimate = by_devices(each.a, each.b, value)
+        if not estimate.method:
+            windows = windows or tuple(_windows(reading, asked, cost))
+            estimate = _by_windows(windows[0].get(key), windows[1].get(key), estimate)
+        result[key] = _compared(cost, each, estimate)
+    return result
+
+
+def _windows(reading: Reading, asked: Asked, cost: Cost) -> Iterator[Mapping[Key, Windows]]:
+    """Yield each version's windows of the cost, of all cells and of each segment."""
+    from edgemse.fleet.windows import WINDOWS_MAX, usual_step, windows_of
+
+    step = usual_step(reading, asked, WINDOWS_MAX)
+    for name in ("a", "b"):
+        where = {**asked.where, "version": asked.options[name]}
+        side = replace(asked, where=where)
+        whole = replace(side, by=())
+        held = dict(windows_of(reading, whole, 1, step, cost.sql())[1]) if step else {}
+        if step and asked.by:
+            held |= windows_of(reading, side, 1, step, cost.sql())[1]
+        yield held
+
+
+def _by_windows(a: Windows | None, b: Windows | None, few: Estimate) -> Estimate:
+    """Compare by windows; by_windows halves, as an RMSE is a root, and a cost is none."""
+    from edgemse.fleet.arms import by_windows
+
+    half = by_windows(a, b, few.devices)
+    return replace(half, value=2 * half.value, error=2 * half.error)
+
+
+def _compared(cost: Cost, each: Sides, estimate: Estimate) -> CostCompared:
+    a, b = merge_all(each.a.values()), merge_all(each.b.values())
+    low, high = estimate.interval()
+    return CostCompared(
+        a=cost.per_sample(a),
+        b=cost.per_sample(b),
+        total_a=cost.per_sample(a) * a.weight if a.count else 0.0,
+        total_b=cost.per_sample(b) * b.weight if b.count else 0.0,
+        ratio=estimate.ratio,
+        low=low,
+        high=high,
+        p_value=estimate.two_sided(),
+        method=estimate.method,
+        devices=estimate.devices,
+    )
+
+
+def segment_cost(costs: Mapping[Key, CostCompared], by: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a segment that are of its cost; none unless asked for."""
+    found = costs.get(tuple(by.values()))
+    if found is None:
+        return {}
+    return {"cost_ratio": found.ratio, "cost_low": found.low, "cost_high": found.high}
+
+
+def cost_notes(cost: Cost | None, arms: Iterable[Arm]) -> Iterator[str]:
+    """Yield how many devices have no cost in a version, so that there is no ratio of it."""
+    if cost is None:
+        return
+    from edgemse.fleet.arms import usable
+
+    free = {
+        name
+        for arm in arms
+        for name, stats in usable(arm).items()
+        if not cost.per_sample(stats) > 0
+    }
+    if free:
+        yield f"{len(free)} devices cost nothing in a version: left out of the ratio of the cost"
