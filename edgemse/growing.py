@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edgemse.cells import (
     OVERFLOW,
+    UNPLACED_SECONDS,
     Cell,
     Identity,
     SealedCell,
@@ -69,10 +70,10 @@ class OpenCell:
     )
 
     def __init__(self, sequence: int, series: Series, window: Window, closes_at: float) -> None:
-        self.sequence, self.series, self.window = sequence, series, window
+        self.sequence, self.series = sequence, series
+        self.move(window)
         self.closes_at = closes_at
         """Wall seconds from which it may be made final."""
-        self.start, self.end = window.start, window.end
         self.stats = ErrorStats()
         self._coverage: Coverage | None = None
         self.grown, self.final = True, False
@@ -86,6 +87,10 @@ class OpenCell:
         if self._coverage is None:
             self._coverage = Coverage()
         return self._coverage
+
+    def move(self, window: Window) -> None:
+        """Put the cell into another window."""
+        self.window, self.start, self.end = window, window.start, window.end
 
     def seal(self, producer: bytes) -> SealedCell:
         """Return the cell as it stands: a new revision if it has grown since the last."""
@@ -192,6 +197,27 @@ class Growing:
                 cell.final = cell.grown = True
                 del self._open[key]
 
+    def place(self, place: Callable[[float], float], *, sent: bool = True) -> None:
+        """Put the cells that have no place on the calendar yet there, by what leads to it.
+
+        Without `sent` those of which a revision was sealed become final where they are: whoever
+        has it places it.
+        """
+        for cell in [cell for cell in self._held.values() if cell.window.unplaced]:
+            key = (cell.series, cell.window)
+            opened = self._open.get(key) is cell
+            if opened:
+                del self._open[key]
+            if cell.revision and not sent:
+                cell.grown |= not cell.final
+                cell.final = True
+                continue
+            cell.move(cell.window.placed(place))
+            if opened and self._open.setdefault((cell.series, cell.window), cell) is not cell:
+                cell.final = cell.grown = True  # two that are one now
+        for cell in self._open.values():
+            cell.closes_at = place(cell.closes_at)
+
     def forget(self, cell: OpenCell) -> None:
         """Let go of a cell that is safe elsewhere, or refused for good: it grows no more."""
         cell.final = True
@@ -217,9 +243,11 @@ class Growing:
         return cell
 
     def _closes_at(self, window: Window) -> float:
-        on_time = window.end + self._grace_seconds
-        now = self._clock() if self._late_seconds else 0.0
-        return on_time if now < on_time else now + self._late_seconds
+        on_time, now = window.end + self._grace_seconds, self._clock()
+        if now >= UNPLACED_SECONDS and not window.unplaced:
+            # Whether the window is over nobody knows yet: it stays open as long as it is wide.
+            return now + max(self._late_seconds, window.width + self._grace_seconds)
+        return on_time if now < on_time or not self._late_seconds else now + self._late_seconds
 
     def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return a cell of that time that was opened before windows became wider, or count."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import random
 
-from edgemse.cells import START_SECONDS_MAX, SealedCell, Series
+from edgemse.cells import START_SECONDS_MAX, UNPLACED_SECONDS, SealedCell, Series
 from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
 from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
 from edgemse.presence import Attribute, decode_presence, new_run
 from edgemse.stats.measures import follow_loss
 from edgemse.wire import decode_ack
+from edgemse_agent.calendar import Calendar
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
 from edgemse_agent.ledger import Ledger, Written
@@ -61,6 +62,7 @@ class Agent:
         self.broker: BrokerStatus | None = None
         """Whoever connects the agent to a broker says here how that stands."""
         self._clock = clock
+        self.calendar = Calendar(clock, ledger.timeline, ledger.spans())
         self._series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
         self.growing = Growing(
@@ -71,7 +73,7 @@ class Agent:
             cells_max=limits.open_cells_max,
             producer=producer,
             late_seconds=Pace(settings.delivery.durable_seconds).publish_seconds,
-            clock=clock.wall,
+            clock=self.calendar.now,
         )
         self.pairing = Pairing(
             self.growing,
@@ -102,9 +104,16 @@ class Agent:
         self.counters.count("commits_lost", ledger.commits_lost)
         self.counters.count("rows_lost", sum(taken.lost for taken in ledger.taken))
         self.pairing.restore(ledger.entries())
+        self.pairing.place(self.calendar.place)
         self._left_open = True
         """Whether cells may be open in the ledger that earlier runs left there."""
         self._close_left_open()
+        offset = self.calendar.look()
+        if offset is not None and not (
+            self.calendar.placed or self.calendar.waits or ledger.unplaced()
+        ):
+            self.calendar.settle(offset, self.calendar.placements(offset))
+        self._look_at_the_clock()
 
     @property
     def elapsed_seconds(self) -> float:
@@ -127,7 +136,8 @@ class Agent:
 
         While the ledger takes nothing, without that: the collector then takes the time of receipt.
         """
-        wall = self._now() if self._clock.synchronised() else None
+        known = self._clock.synchronised() and self.calendar.placed
+        wall = self._now() if known else None
         try:
             return self.ledger.attributes(self.settings.attributes, wall)
         except LedgerError as error:
@@ -138,6 +148,7 @@ class Agent:
         """Return how the agent does."""
         self.counters.set("cells_waiting", self.waiting)
         self.counters.set("cells_parked_now", self.ledger.parked_now)
+        self.counters.set("cells_unplaced", self._unplaced())
         set_aside = self.ledger.set_aside
         return Status(
             device=self.settings.device,
@@ -145,6 +156,7 @@ class Agent:
             ledger=self.ledger.id,
             versions=VERSIONS,
             clock_synchronised=self._clock.synchronised(),
+            clock_placed=self.calendar.placed,
             broker=self.broker,
             set_aside="" if set_aside is None else str(set_aside),
             collector_online=self.uplink.online,
@@ -157,6 +169,13 @@ class Agent:
             health=self.counters.snapshot(),
         )
 
+    def _unplaced(self) -> int:
+        try:
+            return self.ledger.unplaced() + self.relay.unplaced
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return 0
+
     def _parked(self) -> list[ParkedCell]:
         try:
             found = self.ledger.parked(PARKED_SHOWN_MAX)
@@ -168,7 +187,7 @@ class Agent:
     def take(self, line: SampleLine | PredictionLine | LabelLine) -> bool:
         """Take one line; False for a prediction whose id is taken."""
         self._touch()
-        time = self._now() if line.time is None else line.time
+        time = self._time(line.time)
         if isinstance(line, SampleLine):
             self._sample(line, time)
             return True
@@ -199,15 +218,24 @@ class Agent:
             self.counters.count("cells_turned_away")
             return False
         self.counters.count("cells_relayed")
+        if cell.window.unplaced and self.calendar.placed:
+            cell = cell._replace(window=cell.window.placed(self.calendar.place))
         self.relay.take(cell, self._clock.monotonic(), tell)
         return True
 
+    def _time(self, said: float | None) -> float:
+        """Return a line's time; one behind UNPLACED_SECONDS counts from this boot."""
+        if said is None:
+            return self._now()
+        return said if said < UNPLACED_SECONDS else self.calendar.of_boot(said - UNPLACED_SECONDS)
+
     def _now(self) -> float:
-        """Return the wall clock's time, or the nearest one that a window can have (counted)."""
-        wall = self._clock.wall()
-        bounded = min(max(wall, 0.0), START_SECONDS_MAX - 1.0)
-        self.counters.count("times_bounded", int(wall != bounded))
-        return bounded
+        """Return the time, or the nearest one that a window can have (counted)."""
+        now = self.calendar.now()
+        self.counters.count("times_bounded", int(self.calendar.bounded))
+        if not self.calendar.placed:
+            return now
+        return min(max(now, 0.0), START_SECONDS_MAX - 1.0)
 
     def received(self, session: str) -> int:
         """How many lines of the session were taken: the number of the next one."""
@@ -260,8 +288,9 @@ class Agent:
     def tick(self) -> list[bytes]:
         """Expire, commit if it is time, and return the reports to publish now."""
         now = self._clock.monotonic()
+        self._look_at_the_clock()
         self.pairing.expire(self.elapsed_seconds)
-        self.growing.close_ended(self._clock.wall())
+        self.growing.close_ended(self.calendar.now())
         grown = self._grown()
         for cell in grown:
             if cell.since is None:
@@ -309,15 +338,21 @@ class Agent:
             return False
         now = self._clock.monotonic()
         relayed = self._overdue(everything=everything)
-        self.growing.close_ended(self._clock.wall(), everything=everything)
+        self.growing.close_ended(self.calendar.now(), everything=everything)
         grown = self._grown()
         cells = self._sealed(grown)
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:
             defects = self.ledger.commit(
-                cells, self.pairing.changes(), sessions, elapsed_seconds=self.elapsed_seconds
+                cells,
+                self.pairing.changes(),
+                sessions,
+                elapsed_seconds=self.elapsed_seconds,
+                timeline=self.calendar.current(),
+                left=self.calendar.left,
             )
+            self.calendar.left = []
             self.counters.count("items_defective", len(defects))
             if sessions:  # the ledger forgets the oldest past its bound, and so does memory
                 self._received = self.ledger.sessions()
@@ -346,6 +381,34 @@ class Agent:
             return False
         self._left_open = False
         return True
+
+    def _look_at_the_clock(self) -> None:
+        """Follow the wall clock while it may be trusted; what has no place gets one, once."""
+        offset = self.calendar.look()
+        if offset is None:
+            return
+        if not self.calendar.placed:
+            if self._left_open or self._clock.monotonic() < self._retry_at:
+                return
+            self._place(offset)
+        elif self.calendar.follow(offset):
+            self.counters.count("clock_steps")
+            self.growing.close_ended(self.calendar.now(), everything=True)
+
+    def _place(self, offset: float) -> None:
+        spans = self.calendar.placements(offset)
+        try:
+            cells, between = self.ledger.place(spans, self.calendar.at(offset))
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return
+        self.calendar.settle(offset, spans)
+        for holder in (self.growing, self.relay, self.pairing):
+            holder.place(self.calendar.place)
+        self.counters.count("cells_placed", cells)
+        self.counters.count("cells_placed_between", between)
+        if cells:
+            log.warning("the time is known: %d cells have their place on the calendar", cells)
 
     def _overdue(self, *, everything: bool = False) -> list[Relayed]:
         """Return the Monitors' cells that go to the ledger now, as far as it has room for them."""

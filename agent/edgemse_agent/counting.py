@@ -23,6 +23,11 @@ MEANINGS = {
     "predictions_repeated": counter("predictions refused because their id and series were known"),
     "pending_evicted": counter("predictions or labels that pending_max let go before their time"),
     "times_bounded": counter("samples without a time, counted at the nearest possible one"),
+    "clock_steps": counter("times that the wall clock was set while the agent ran"),
+    "cells_placed": counter("cells put on the calendar once the time was known"),
+    "cells_placed_between": counter(
+        "of these: of boots that ended before, placed between what was known"
+    ),
     "cells_relayed": counter("revisions of cells that Monitors sent"),
     "cells_turned_away": counter("revisions that found no room; their Monitors keep them"),
     "cells_coarsened": counter("cells merged into wider windows, past ledger_cells_max"),
@@ -42,6 +47,7 @@ MEANINGS = {
     "stores_changed": counter("times that another store than before acknowledged"),
     "messages_bad": counter("acks and presences that could not be read"),
     "cells_waiting": gauge("cells that the collector has not committed, now"),
+    "cells_unplaced": gauge("cells that wait for the time to be known, now"),
     "cells_parked_now": gauge("cells that are parked, now"),
 }
 """Every number that a report's health carries, by name."""

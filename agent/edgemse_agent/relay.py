@@ -99,8 +99,23 @@ class Relay:
 
     def due(self, now: float) -> list[Relayed]:
         """Return the cells that go to the broker now, those once exposed first."""
-        found = [held for held in self._cells.values() if held.is_due(now, self._pace)]
+        found = [
+            held
+            for held in self._cells.values()
+            if held.is_due(now, self._pace) and not held.cell.window.unplaced
+        ]
         return sorted(found, key=lambda relayed: not relayed.exposed)
+
+    def place(self, place: Callable[[float], float]) -> None:
+        """Put the cells that have no place on the calendar yet there, by what leads to it."""
+        for held in self._cells.values():
+            if held.cell.window.unplaced:
+                held.cell = held.cell._replace(window=held.cell.window.placed(place))
+
+    @property
+    def unplaced(self) -> int:
+        """How many cells have no place on the calendar yet."""
+        return sum(held.cell.window.unplaced for held in self._cells.values())
 
     def named(self, names: Iterable[Identity]) -> list[Relayed]:
         """Return those of these cells that are in memory."""

@@ -59,7 +59,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         ledger = Ledger(self._settings.ledger, hardware=hardware_serial())
-        self._agent = Agent(self._settings, ledger, SystemClock())
+        self._agent = Agent(self._settings, ledger, SystemClock(self._settings.clock.trust))
         self._clients = Clients(self._agent)
         self._loop.set_exception_handler(self._loop_failed)
         threading.excepthook = self._thread_failed

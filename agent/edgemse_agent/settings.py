@@ -10,9 +10,11 @@ from edgemse.cells import LEVELS_SECONDS
 from edgemse.names import wrong_with
 from edgemse.settings import between, load, one_of, read_toml
 from edgemse.topics import checked_device
+from edgemse_agent.clock import TRUSTS
 
 __all__ = [
     "AgentSettings",
+    "ClockSettings",
     "Defaults",
     "DeliverySettings",
     "PairingSettings",
@@ -69,6 +71,13 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """[clock]: whose word makes the wall clock good."""
+
+    trust: str = field(default="auto", metadata=one_of(*TRUSTS))
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """The whole of agent.toml."""
 
@@ -80,6 +89,7 @@ class AgentSettings:
     windows: WindowSettings = WindowSettings()
     pairing: PairingSettings = PairingSettings()
     delivery: DeliverySettings = DeliverySettings()
+    clock: ClockSettings = ClockSettings()
     attributes: dict[str, str] = field(
         default_factory=dict, metadata={"check": lambda v: _are_names(*v, *v.values())}
     )

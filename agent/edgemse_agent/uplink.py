@@ -305,6 +305,7 @@ class Uplink:
     def _numbers(self) -> dict[str, int]:
         self._counters.set("cells_waiting", self._ledger.waiting + len(self._relay))
         self._counters.set("cells_parked_now", self._ledger.parked_now)
+        self._counters.set("cells_unplaced", self._ledger.unplaced() + self._relay.unplaced)
         return {name: value for name, value in self._counters.snapshot().items() if value}
 
     def _made(self, cells: tuple[SealedCell, ...], health: dict[str, int], stamp: Stamp) -> Report:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from edgemse.cells import UNPLACED_SECONDS
 from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
@@ -28,6 +29,7 @@ from edgemse.monitor.checks import (
     checked_time,
     line_time,
 )
+from edgemse.monitor.clock import ANSWER_SECONDS, DeviceClock
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
@@ -77,7 +79,7 @@ class Monitor:
         cells_max: cells to hold while no agent answers, before windows become wider.
         series_max: outputs and segments told apart; the rest is counted under "(overflow)".
         lines_max: lines of `predict` and `label` to hold; past that they are dropped and counted.
-        clock: seconds since 1970-01-01 UTC.
+        clock: seconds since 1970-01-01 UTC; default: the device's time as the agent knows it.
 
     Thread safety: every method may be called from any thread. A forked child is a Monitor of its
     own, empty and not connected.
@@ -92,14 +94,14 @@ class Monitor:
         cells_max: int = 10_000,
         series_max: int = 1_000,
         lines_max: int = 100_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         checked_names(model=model, version=version)
         if not model:
             raise ValueError("model: got an empty name")
         self._path, self._model, self._version = Path(socket).expanduser(), model, version
         self._cells_max, self._series_max, self._lines_max = cells_max, series_max, lines_max
-        self._clock = clock
+        self._given_clock = clock
         self._begin()
         _monitors.add(self)
 
@@ -108,13 +110,18 @@ class Monitor:
         self._lock = threading.Lock()
         self._durable = threading.Condition(self._lock)
         self._counters = Counters(MEANINGS)
+        self._device_clock, self._greeted_at = DeviceClock(), math.inf
+        self._clock = self._given_clock or self._device_clock.now
         self._cells = CellConversation(
             self._model,
             self._version,
             self._counters,
             cells_max=self._cells_max,
             series_max=self._series_max,
+            clock=lambda: self._clock(),
         )
+        if self._given_clock is None:
+            self._cells.await_clock()
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
@@ -195,7 +202,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
-            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
+            **self._when(ts),
             "model": self._model,
             "version": self._version,
             "output": output,
@@ -219,7 +226,7 @@ class Monitor:
         line = {
             "id": checked_id(id),
             "y_true": checked_number("y_true", y_true),
-            "ts": line_time(self._clock() if ts is None else checked_time(ts)),
+            **self._when(ts),
             "model": self._model,
             "version": self._version,
         }
@@ -310,6 +317,33 @@ class Monitor:
             self._check_open()
             self._session.add(line)
 
+    def _when(self, ts: float | None) -> dict[str, float | str]:
+        """Return the time as a line says it; from the boot on, while nobody knows it."""
+        if ts is not None:
+            return {"ts": line_time(checked_time(ts))}
+        now = self._clock()
+        return (
+            {"boot": self._device_clock.boot()}
+            if now >= UNPLACED_SECONDS
+            else {"ts": line_time(now)}
+        )
+
+    def _follow_clock(self, reply: Mapping[str, object]) -> None:
+        """Take what the agent says of the time."""
+        offset = self._device_clock.heard(reply)
+        if self._given_clock is None and offset is not None:
+            self._cells.follow_clock(self._device_clock.follow(offset))
+            self._clock = self._device_clock.reader()
+
+    def _read_clock(self) -> None:
+        """Choose anew what is read; an agent that greets nobody leaves us the wall clock."""
+        if self._given_clock is not None:
+            return
+        clock = self._device_clock
+        if not clock.told and time.monotonic() - self._greeted_at >= ANSWER_SECONDS:
+            self._cells.follow_clock(clock.follow(clock.wall_offset()))
+        self._clock = clock.reader()
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake already
             self._wake_write.send(b"\0")
@@ -332,12 +366,14 @@ class Monitor:
             for end in (self._wake_read, self._cell_link, self._line_link):
                 if end.fileno() >= 0:
                     poller.register(end, select.POLLIN)
-            woken = [fd for fd, _ in poller.poll(SEND_EVERY_SECONDS * 1000)]
+            wait = SEND_EVERY_SECONDS if self._device_clock.told else ANSWER_SECONDS
+            woken = [fd for fd, _ in poller.poll(wait * 1000)]
             if self._wake_read.fileno() in woken:
                 self._wake_read.recv(4096)
 
     def _exchange_cells(self) -> None:
         with self._lock:
+            self._read_clock()
             self._cells.close_ended(self._clock())
         self._exchange(self._cell_link, self._cells)
 
@@ -353,10 +389,14 @@ class Monitor:
                 return
             with self._lock:
                 hello = conversation.hello()
+                if conversation is self._cells:
+                    self._greeted_at = time.monotonic()
             link.send([hello])
         for reply in link.receive():
             with self._lock:
                 conversation.heard(reply)
+                if conversation is self._cells:
+                    self._follow_clock(reply)
             self._log_error(reply)
         if link.open:
             with self._lock:

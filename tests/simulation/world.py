@@ -22,6 +22,7 @@ from support.clock import FakeClock
 from edgemse.cells import Cell, Identity, newest, unseal
 from edgemse.counters import Counters
 from edgemse.monitor.cells import CellConversation
+from edgemse.monitor.clock import DeviceClock
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
 from edgemse.presence import Presence, encode_presence
@@ -79,6 +80,7 @@ class Collector:
     def take(self, payload: bytes) -> bytes | None:
         held: dict[Identity, int] = {}
         for sealed in decode_report(payload).cells:
+            assert not sealed.window.unplaced, f"exposed without a place: {sealed.window}"
             cell = unseal(sealed)
             stored = self.cells.get(cell.identity)
             if newest(stored and stored.revision, cell.revision):
@@ -122,6 +124,8 @@ class World:
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = random.Random(seed)
         self.clock = FakeClock()
+        self.time_known_at = self.rng.choice((0.0, 0.0, 60.0, 500.0))
+        self.clock.is_synchronised = not self.time_known_at
         self.path = folder / "ledger.sqlite"
         self.collector = Collector()
         self.network: list[tuple[float, str, bytes]] = []
@@ -134,7 +138,16 @@ class World:
         self.lingering: list[Wire] = []
         self.labels: list[tuple[int, float, float]] = []
         self.counters = Counters(MEANINGS)
-        self.cells = CellConversation("model", "1", self.counters, cells_max=100, series_max=10)
+        self.device_clock = DeviceClock(self.clock.wall, self.clock.boot)
+        self.cells = CellConversation(
+            "model",
+            "1",
+            self.counters,
+            cells_max=100,
+            series_max=10,
+            clock=self.device_clock.now,
+        )
+        self.cells.await_clock()
         self.session = SessionConversation(lines_max=10_000)
         self.start_agent()
 
@@ -170,20 +183,19 @@ class World:
 
     def feed(self) -> None:
         """Make samples of unique errors, some at once and some as prediction and late label."""
-        now = self.clock.wall()
+        now, when = self.clock.wall(), {"boot": self.clock.boot()}
         for _ in range(self.rng.randrange(4)):
             error = float(len(self.fed) + 1)
             self.fed.append(error)
             kind = self.rng.randrange(3)
             if kind == 0:
-                self.cells.add("", self.rng.choice("ab"), now, 0.0, error)
+                self.cells.add("", self.rng.choice("ab"), self.device_clock.now(), 0.0, error)
             elif kind == 1:
-                self.session.add({"y_true": 0.0, "y_pred": error, "ts": now})
+                self.session.add({"y_true": 0.0, "y_pred": error} | when)
             else:
                 self.ids += 1
-                halves = [{"id": self.ids, "y_pred": error, "ts": now}]
                 self.labels.append((self.ids, now, now + self.rng.randrange(60)))
-                self.session.add(halves[0])
+                self.session.add({"id": self.ids, "y_pred": error} | when)
         due = [label for label in self.labels if label[2] <= now]
         self.labels = [label for label in self.labels if label[2] > now]
         for key, _, when in due:
@@ -191,7 +203,7 @@ class World:
 
     def converse(self) -> None:
         """Let the conversations and the agent exchange lines, as the Monitor's thread does."""
-        self.cells.close_ended(self.clock.wall())
+        self.cells.close_ended(self.device_clock.now())
         if self.rng.random() < 0.02:
             self.cells.flush()
             self.session.flush()
@@ -202,9 +214,7 @@ class World:
             if wire is None:
                 wire = self.wires[name] = Wire(self.clients, name)
                 wire.write([conversation.hello()])
-            for reply in wire.read():
-                assert "error" not in reply, reply
-                conversation.heard(reply)
+            self.hear(wire, conversation)
             lines = conversation.due()
             if self.rng.random() < self.risk["part read"]:  # the connection breaks in the middle
                 wire.write(lines[: self.rng.randrange(len(lines) + 1)])
@@ -217,6 +227,14 @@ class World:
         for wire in self.wires.values():
             if self.rng.random() >= self.risk["agent stalls"]:
                 wire.agent_reads()
+
+    def hear(self, wire: Wire, conversation: SessionConversation | CellConversation) -> None:
+        for reply in wire.read():
+            assert "error" not in reply, reply
+            conversation.heard(reply)
+            offset = self.device_clock.heard(reply) if conversation is self.cells else None
+            if offset is not None:
+                self.cells.follow_clock(self.device_clock.follow(offset))
 
     def read_what_lingers(self) -> None:
         if self.lingering and self.rng.random() < 0.5:
@@ -257,6 +275,7 @@ class World:
     def step(self) -> None:
         """Let one second pass."""
         self.clock.passed += 1.0
+        self.clock.is_synchronised = self.clock.passed >= self.time_known_at
         if self.rng.random() < self.risk["kill"] / 4:
             self.kill_agent()
         if self.rng.random() < self.risk["disconnect"]:
@@ -275,7 +294,8 @@ class World:
         self.risk = dict.fromkeys(self.risk, 0.0)
         self.agent.ledger.risk = 0.0
         self.hello_collector()
-        self.cells.close_ended(self.clock.wall(), everything=True)
+        self.time_known_at = 0.0
+        self.cells.close_ended(self.device_clock.now(), everything=True)
         for _ in range(2_000):
             self.feed_labels()
             self.step()
