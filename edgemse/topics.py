@@ -69,8 +69,8 @@ def checked_device(name: str) -> str:
 def device_in(level: str) -> str:
     """Return the device that a level of a topic stands for, else raise SettingsError.
 
-    A name in another spelling than `escape`'s (`%67ood` for `good`) is nobody's: an access list
-    binds spellings, so that one name in two spellings would be two users'.
+    Only the spelling that `escape` gives counts: an access list binds spellings, so that one name
+    in two spellings (`%67ood` for `good`) would be two users'.
     """
     name = checked_device(unescape(level))
     if escape(name) != level:

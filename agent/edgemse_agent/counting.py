@@ -21,6 +21,7 @@ MEANINGS = {
         "labels that were NaN or infinite; their predictions go on waiting"
     ),
     "predictions_repeated": counter("predictions refused because their id and series were known"),
+    "predictions_crowded": counter("predictions refused past the 1,000 series of one id"),
     "pending_evicted": counter("predictions or labels that pending_max let go before their time"),
     "times_bounded": counter("samples without a time, counted at the nearest possible one"),
     "clock_steps": counter("times that the wall clock was set while the agent ran"),

@@ -28,10 +28,14 @@ __all__ = [
     "SampleLine",
     "SessionHello",
     "Where",
+    "ends_of",
     "parse",
+    "too_long",
 ]
 
 LINE_BYTES_MAX = 65_536
+END_BYTES = 256
+"""What is kept of either end of a line that is too long, for its number."""
 
 Where = tuple[str | None, str | None, str | None, str | None]
 """Model, version, output and segment; None means the agent's default."""
@@ -144,7 +148,7 @@ _KINDS: tuple[tuple[str, type], ...] = (
     ("request", _Request),
 )
 _line_decoder = msgspec.json.Decoder(_Line)
-_NUMBERED = re.compile(rb'"n" *: *([0-9]{1,18})\b')
+_NUMBERED = re.compile(rb'"n"[ \t]*:[ \t]*([0-9]{1,18})[ \t\r]*(?:[,}]|\Z)')
 _TYPES = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
 _WORDS = {
@@ -161,7 +165,7 @@ _WORDS = {
 def parse(line: bytes) -> Parsed:
     """Return what the line says; nothing that a client writes raises."""
     if len(line) > LINE_BYTES_MAX:
-        return Parsed(None, f"a line of {len(line)} bytes; wanted at most {LINE_BYTES_MAX}")
+        return too_long(ends_of(line), len(line))
     try:
         found = _line_decoder.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -172,17 +176,34 @@ def parse(line: bytes) -> Parsed:
         return Parsed(None, str(error), found.n)
 
 
+def ends_of(line: bytes) -> bytes:
+    """Return the beginning and the end of a line that is too long: its number stands in one."""
+    return line[:END_BYTES] + b"\n" + line[-END_BYTES:]
+
+
+def too_long(ends: bytes, size_bytes: int) -> Parsed:
+    """Return what is wrong with a line of which only the ends were kept."""
+    wrong = f"a line of {size_bytes} bytes; wanted at most {LINE_BYTES_MAX}"
+    return Parsed(None, wrong, _number_in(ends))
+
+
+def _number_in(line: bytes) -> int | None:
+    """Return the number of a line that is not JSON, unless it says several."""
+    numbers = set(_NUMBERED.findall(line))
+    return int(numbers.pop()) if len(numbers) == 1 else None
+
+
 def _other(line: bytes, error: Exception) -> Parsed:
     """Read what is not a plain sample: a hello, a cell, or JSON with NaN in it as Python writes."""
-    number = _NUMBERED.search(line)
-    n = None if number is None else int(number[1])
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
-        return Parsed(None, f"not JSON: {_in_our_words(error)}; wanted one object a line", n)
+        why = f"not JSON: {_in_our_words(error)}; wanted one object a line"
+        return Parsed(None, why, _number_in(line))
     if not isinstance(content, dict):
         got = _WORDS.get("array" if isinstance(content, list) else type(content).__name__, "null")
-        return Parsed(None, f"got {got}, wanted one object a line", n)
+        return Parsed(None, f"got {got}, wanted one object a line", _number_in(line))
+    n = content["n"] if type(content.get("n")) is int else None
     kind = next((kind for key, kind in _KINDS if key in content), _Line)
     refused = _place(content) if kind is CellLine else None
     try:

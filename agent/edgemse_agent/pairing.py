@@ -7,6 +7,7 @@ label meets all of them, or only those that its own model, version, output and s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from math import isfinite
 from typing import NamedTuple
 
@@ -17,9 +18,12 @@ from edgemse.counters import Counters
 from edgemse.growing import Growing
 from edgemse.stats.measures import follow_loss
 
-__all__ = ["Entry", "Label", "Pairing", "Prediction"]
+__all__ = ["SERIES_PER_ID_MAX", "Entry", "Label", "Pairing", "Prediction"]
 
 LABELS_PER_ID_MAX = 64
+SERIES_PER_ID_MAX = 1_000
+"""A line looks at all that its id has: more than these would hold up every other client. Six weeks
+of hourly horizons are as many."""
 
 
 class Prediction(NamedTuple):
@@ -43,7 +47,13 @@ class Label(NamedTuple):
 
     def fits(self, series: Series) -> bool:
         """Tell whether the label is about this series, whatever its measure."""
-        return all(w is None or w == s for w, s in zip(self.where, series, strict=False))
+        model, version, output, segment = self.where  # one by one: a loop costs five times as much
+        return (
+            (output is None or output == series[2])
+            and (segment is None or segment == series[3])
+            and (version is None or version == series[1])
+            and (model is None or model == series[0])
+        )
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -108,10 +118,14 @@ class Pairing:
         return len(self._waiting)
 
     def predict(self, key: str, series: Series, prediction: Prediction, now: float) -> bool:
-        """Take a prediction; False if this id and series had one already."""
+        """Take a prediction; False (counted) if this id and series had one, or it has too many."""
         entry = self._entry(key, now)
-        known = [s for s, _ in entry.pending] + [s for s, _, _ in entry.matched]
-        if series in known:
+        if len(entry.pending) + len(entry.matched) >= SERIES_PER_ID_MAX:
+            self._counters.count("predictions_crowded")
+            return False
+        if any(s == series for s, *_ in entry.pending) or any(
+            s == series for s, *_ in entry.matched
+        ):
             self._counters.count("predictions_repeated")
             self._file(key, entry)
             return False
@@ -215,13 +229,13 @@ class Pairing:
         if loss:
             value = follow_loss(loss).value(y_true, y_pred)
             self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)
-        entry.matched = [*entry.matched, (series, prediction.time, label)]
+        entry.matched.append((series, prediction.time, label))
 
     def _answer_of(self, entry: Entry, series: Series) -> Label | None:
         """Return the label for a further series of an id whose label has come already."""
-        waiting = [label for label in entry.early if label.fits(series)]
-        used = [label for _, _, label in entry.matched if label.fits(series)]
-        return next(iter(waiting + used), None)
+        waiting = (label for label in entry.early if label.fits(series))
+        used = (label for _, _, label in entry.matched if label.fits(series))
+        return next(chain(waiting, used), None)
 
     def _repeats(self, entry: Entry, label: Label) -> bool:
         """Count a label that came before as duplicate, or as conflicting if it says otherwise."""

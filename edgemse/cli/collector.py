@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
@@ -128,7 +129,14 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
 
         server.start(create_app(store, problems=problems, metrics=metrics))
         stack.callback(server.stop)
-        log.info("collecting from %s into %s", settings.broker.address, settings.store)
+        log.info(
+            "edgemse %s, collector %s: from %s into %s, the store %s",
+            version("edgemse"),
+            settings.worker,
+            settings.broker.address,
+            settings.store,
+            store.id,
+        )
         log.info("serving on http://%s", server.address)
         over.wait()
         log.info("stopping")
@@ -141,6 +149,7 @@ def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:
     return Jobs(
         [
             Job("presence", 60, collector.announce, shared=False),
+            Job("presences", 20, collector.ask_again),
             Job("quarantine", 60, lambda _stopping: trim(store)),
         ],
         lease=lambda name, seconds: store.lease(f"job:{name}", worker, seconds),

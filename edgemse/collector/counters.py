@@ -12,11 +12,12 @@ PREFIX = "edgemse_collector"
 MEANINGS = {
     "messages": counter("Messages received from the broker"),
     "messages_dropped": counter(
-        "Messages dropped because the queue was full; devices send them again"
+        "Messages dropped because the queue was full or the store failed; devices send them again"
     ),
     "reports": counter("Reports decoded"),
     "cells": counter("Cells offered by devices, repetitions included"),
     "cells_refused": counter("Cells refused, with the reason in the ack"),
+    "over_limit": counter("Cells, reports and presences refused for a limit on devices or series"),
     "reports_malformed": counter("Reports and presences that could not be read"),
     "quarantine_unrecorded": counter(
         "Refusals not written into the quarantine because too many came"
@@ -28,6 +29,7 @@ MEANINGS = {
     "commit_failures": counter("Transactions that failed and were tried again"),
     "acks": counter("Acks handed to the broker"),
     "acks_unsent": counter("Acks that found no connection; devices send their cells again"),
+    "presences_asked": counter("Presences of devices that the broker was asked for again"),
     "publications_refused": counter(
         "Acks and presences that the broker does not take: its limits or its access list"
     ),
@@ -35,6 +37,11 @@ MEANINGS = {
     "messages_unasked": counter("Messages on topics that nobody subscribed to; dropped"),
     "internal_errors": counter("Messages set aside because of a defect in edgemse; see the log"),
     "queue": gauge("Messages that wait to be committed"),
+    "devices": gauge("Devices that the store knows"),
+    "devices_online": gauge("Devices whose presence says online"),
+    "twins": gauge("Device names under which two boards reported in turn within a day"),
+    "devices_renamed": gauge("Devices that report cells of a producer of another device"),
+    "commits_missing": gauge("Transactions that the store has lost since it was made; see the log"),
     "connected": gauge("1 while the broker is connected, else 0"),
 }
 """Each number and what it says; docs/collector.md lists the same."""

@@ -8,11 +8,14 @@ from threading import Event
 
 from edgemse.cells import Identity
 from edgemse.collector.acks import acks
+from edgemse.collector.budget import Budget
 from edgemse.collector.inbox import Inbox, Message
 from edgemse.collector.intake import Examiner, Intake
 from edgemse.collector.quarantine import Quarantine
+from edgemse.collector.settings import Limits
 from edgemse.counters import Counters
 from edgemse.errors import StoreError
+from edgemse.logs import Ration
 from edgemse.mqtt import Publication
 from edgemse.stores import Batch, Store
 from edgemse.topics import Topics
@@ -21,6 +24,7 @@ from edgemse.wire import Code, Refusal
 __all__ = ["Ingest"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 BATCH_MESSAGES = 1_000
 BATCH_LINGER_SECONDS = 0.05
@@ -42,6 +46,7 @@ class Ingest:
         publish: Callable[[Publication], bool],
         *,
         counters: Counters,
+        limits: Limits,
         now: Callable[[], float],
     ) -> None:
         self.failing = ""
@@ -52,7 +57,8 @@ class Ingest:
         self._worker = worker
         self._publish = publish
         self._counters = counters
-        self._examiner = Examiner(counters, Quarantine(counters, now), now)
+        self._budget = Budget(store, limits)
+        self._examiner = Examiner(counters, Quarantine(counters, now), self._budget, now)
 
     def run(self, inbox: Inbox, stopping: Event) -> None:
         """Work until the inbox is closed and empty.
@@ -71,13 +77,19 @@ class Ingest:
         for message in messages:
             try:
                 self._examiner.take(message, intake)
+            except StoreError as error:
+                # Not the message's fault: the device sends again what is not acknowledged.
+                log.error("%s; a %s of %r is left out", error, message.kind.value, message.level)
+                self._counters.count("messages_dropped")
             except Exception as error:
                 # A defect of ours must not let one device's message stop the whole fleet.
                 log.exception("a %s of %r cannot be handled", message.kind.value, message.level)
                 self._counters.count("internal_errors")
                 reason = f"defect in edgemse: {error!r}"
                 self._examiner.refuse("", message.payload, Code.DEFECT, reason, intake)
+        intake.batch.series = self._budget.new
         held = self._commit(intake.batch, stopping) if intake.batch else {}
+        self._budget.settle()
         for device in intake.offered.keys() | intake.refused.keys():
             committed = {identity: held[identity] for identity in intake.offered.get(device, ())}
             self._answer(device, committed, intake.refused.get(device, []))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edgemse.cells import Identity, SealedCell, Series
+from edgemse.collector.budget import Budget
 from edgemse.collector.inbox import Kind, Message
 from edgemse.collector.quarantine import Quarantine
 from edgemse.counters import Counters
@@ -30,6 +31,11 @@ COUNT_MAX = 2**43
 """Ten million a second for ten days; sums over a million such cells still fit 64 bits."""
 
 
+REASONS_MAX = 16
+"""Reasons that one batch tells one device: a report of a few bytes a cell could ask for megabytes
+of words."""
+
+
 @dataclass(slots=True)
 class Intake:
     """What a batch of messages comes to: what to write, and whom to answer what."""
@@ -37,15 +43,30 @@ class Intake:
     batch: Batch = field(default_factory=Batch)
     offered: dict[str, set[Identity]] = field(default_factory=dict)
     refused: dict[str, list[Refusal]] = field(default_factory=dict)
+    reasons: dict[str, set[str]] = field(default_factory=dict)
+
+    def refuse(self, device: str, code: Code, reason: str, cells: Sequence[SealedCell]) -> None:
+        """Note what the device will be told; past REASONS_MAX the code alone."""
+        told = self.reasons.setdefault(device, set())
+        if len(told) < REASONS_MAX:
+            told.add(reason)
+        elif reason not in told:
+            reason = "one of many reasons; the collector's quarantine may have it"
+        self.refused.setdefault(device, []).extend(refusals(cells, code, reason))
 
 
 class Examiner:
     """Takes messages apart and checks each part once."""
 
     def __init__(
-        self, counters: Counters, quarantine: Quarantine, now: Callable[[], float]
+        self,
+        counters: Counters,
+        quarantine: Quarantine,
+        budget: Budget,
+        now: Callable[[], float],
     ) -> None:
         self._counters = counters
+        self._budget = budget
         self._quarantine = quarantine
         self._now = now
         self._examine = {Kind.REPORT: self._report, Kind.PRESENCE: self._presence}
@@ -73,7 +94,7 @@ class Examiner:
         intake.batch.quarantined += self._quarantine.row(device, data, reason)
         if cells:
             self._counters.count("cells_refused", len(cells))
-            intake.refused.setdefault(device, []).extend(refusals(cells, code, reason))
+            intake.refuse(device, code, reason, cells)
 
     def _report(self, device: str, data: bytes, intake: Intake) -> None:
         report = decode_report(data)
@@ -83,6 +104,13 @@ class Examiner:
             reason = f"a report of device {report.device!r} on the topic of {device!r}"
             self.refuse(device, data, Code.DEVICE, reason, intake, report.cells)
             return
+        try:
+            self._budget.admit_device(device)
+        except CellError as error:
+            self._counters.count("over_limit")
+            self.refuse(device, data, Code.LIMIT, str(error), intake, report.cells)
+            return
+        refused = sum(not self._cell(device, sealed, intake) for sealed in report.cells)
         intake.batch.reports.append(
             DeviceReport(
                 device,
@@ -91,16 +119,22 @@ class Examiner:
                 report.clock_synchronised,
                 report.health,
                 report.run,
+                refused,
             )
         )
-        for sealed in report.cells:
-            try:
-                cell = self._checked(opened(device, sealed))
-            except StateError as error:
-                self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
-            else:
-                intake.batch.cells.append(cell)
-                intake.offered.setdefault(device, set()).add(sealed.identity)
+
+    def _cell(self, device: str, sealed: SealedCell, intake: Intake) -> bool:
+        """Take one cell of a report; False if it is refused."""
+        try:
+            cell = self._checked(opened(device, sealed))
+            self._budget.admit(device, sealed.series)
+        except StateError as error:
+            self._counters.count("over_limit", error.code == Code.LIMIT)
+            self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
+            return False
+        intake.batch.cells.append(cell)
+        intake.offered.setdefault(device, set()).add(sealed.identity)
+        return True
 
     def _checked(self, offered: Offered) -> Offered:
         ahead = offered.cell.window.start - self._now()
@@ -115,8 +149,7 @@ class Examiner:
                 "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
             )
         for part, name in zip(Series._fields, offered.cell.series, strict=True):
-            wrong = wrong_with(name)
-            if wrong:
+            if wrong := wrong_with(name):
                 raise CellError("name", f"{part} {name!r:.80}: {wrong}")
         return offered
 
@@ -124,6 +157,12 @@ class Examiner:
         if not data:
             return  # an empty retained message: somebody has cleared the topic
         presence = decode_presence(data)
+        try:
+            self._budget.admit_device(device)
+        except CellError as error:
+            self._counters.count("over_limit")
+            self.refuse(device, data, Code.LIMIT, str(error), intake)
+            return
         received = self._now()
         presence = self._dated(presence, received)
         intake.batch.presences.append(DevicePresence(device, int(received * 1000), presence))
@@ -140,7 +179,6 @@ class Examiner:
                 attribute = Attribute(attribute.value)
             attributes[name] = attribute
         for text in texts:
-            wrong = wrong_with(text)
-            if wrong:
+            if wrong := wrong_with(text):
                 raise WireError(f"a presence with {text!r:.80}: {wrong}")
         return msgspec.structs.replace(presence, attributes=attributes)

@@ -10,20 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from enum import Enum
-from queue import Empty, SimpleQueue
-from threading import Event
 
-from edgemse.errors import BrokerError, OtherStoreError, WireError
-from edgemse.mqtt import Broker, Connection, Publication
-from edgemse.presence import Presence, decode_presence, encode_presence
-from edgemse.topics import Topics
+from edgemse.errors import OtherStoreError, WireError
+from edgemse.logs import Ration
+from edgemse.presence import Presence, decode_presence
 
-__all__ = ["Neighbours", "Verdict", "checked", "retained"]
+__all__ = ["Neighbours", "Verdict", "checked"]
 
 log = logging.getLogger(__name__)
-
-ECHO_SECONDS = 10.0
-"""For a broker to give back what it was told: it has taken the subscription before."""
+log.addFilter(Ration())
 
 
 class Verdict(Enum):
@@ -92,41 +87,3 @@ def checked(store: str, found: Mapping[str, bytes], *, take_over: bool) -> froze
     for name, who in others.items():
         log.warning("taking over the topic prefix from store %s of collector %s", name, who)
     return frozenset(others)
-
-
-def retained(
-    broker: Broker, topics: Topics, worker: str, run: str, *, over: Event
-) -> dict[str, bytes]:
-    """Return what the broker holds of collectors' presences, by worker as topics spell it.
-
-    Raises BrokerError if the broker cannot be reached or does not let us see. Returns what it has
-    once `over` is set.
-
-    The mark of the end is a message of our own, not retained, on our own topic: a broker delivers
-    it behind the retained ones. It says offline and names no store, so it means nothing to anybody.
-    """
-    heard: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
-    mark = encode_presence(Presence(online=False, software="", run=run))
-    topic = topics.collector(worker)
-    connection = Connection(
-        broker,
-        f"edgemse-look-{worker}",
-        handlers={topics.any_collector: lambda level, payload: heard.put((level, payload))},
-    )
-    connection.start(must_connect=True, over=over)
-    found: dict[str, bytes] = {}
-    try:
-        connection.publish(Publication(topic, mark))
-        while not over.is_set():
-            level, payload = heard.get(timeout=ECHO_SECONDS)
-            if payload == mark:
-                break
-            found[level] = payload
-    except Empty:
-        raise BrokerError(
-            f"broker {broker} does not give back what is published on {topic};"
-            f" the collector needs the right to read and write {topics.any_collector}"
-        ) from None
-    finally:
-        connection.stop()
-    return found

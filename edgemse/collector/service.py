@@ -11,13 +11,16 @@ from threading import Event, Thread
 
 import msgspec
 
+from edgemse.collector.asking import Asking
 from edgemse.collector.counters import MEANINGS, PREFIX
 from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
-from edgemse.collector.neighbours import Neighbours, Verdict, checked, retained
+from edgemse.collector.neighbours import Neighbours, Verdict, checked
+from edgemse.collector.retained import Retained
 from edgemse.collector.settings import CollectorSettings
 from edgemse.counters import Counters
 from edgemse.errors import StoreTakenOverError
+from edgemse.logs import Ration
 from edgemse.mqtt import Connection, Publication
 from edgemse.presence import Presence, encode_presence, new_run
 from edgemse.stores import Store, statements
@@ -26,10 +29,13 @@ from edgemse.topics import Topics, escape
 __all__ = ["Collector"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 SPREAD_DEVICES = 1_000
 """From so many devices on they are asked to spread their first reports when a collector is back."""
 SPREAD_DEVICES_PER_SECOND = 200
+TWINS_SECONDS = 86_400
+"""Two boards of one name count so long after the earlier run was last seen again."""
 SPREAD_SECONDS_MAX = 86_400.0
 """What a presence can ask for at most."""
 
@@ -60,6 +66,7 @@ class Collector:
         self.counters = Counters(MEANINGS)
         self.failure: BaseException | None = None
         self._over = over
+        self._now = now
         self._retreat: Publication | None = None
         """What is said in place of goodbye once another store has the prefix."""
         self._store = store
@@ -79,8 +86,13 @@ class Collector:
             settings.worker,
             self._connection.publish,
             counters=self.counters,
+            limits=settings.limits,
             now=now,
         )
+        self._retained = Retained(self._broker, self._topics, self._worker, self._presence.run)
+        asking = Asking(store, self._retained.devices, self._hear_again, self.counters, now)
+        self.ask_again = asking.run
+        """The job `presences`."""
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="collector ingest", daemon=True)
 
@@ -109,9 +121,7 @@ class Collector:
         Raises BrokerError if the first attempt fails, OtherStoreError if another store has the
         prefix.
         """
-        found = retained(
-            self._broker, self._topics, self._worker, self._presence.run, over=self._over
-        )
+        found = self._retained.collectors(self._over)
         taken = checked(self._presence.store, found, take_over=self._take_over)
         self._neighbours = Neighbours(escape(self._worker), self._presence, taken)
         self._connection.start(must_connect=True, over=self._over)
@@ -158,8 +168,15 @@ class Collector:
 
         A job for every minute: devices hold back what they have while no collector is online.
         """
+        since_ms = int((self._now() - TWINS_SECONDS) * 1000)
         with self._store.reading() as reading:
-            ((devices,),) = reading.rows(statements.COUNT_DEVICES)
+            (row,) = reading.rows(statements.CENSUS, (since_ms,))
+        devices, online, twins, renamed, missing = row
+        self.counters.set("devices", devices)
+        self.counters.set("devices_online", online)
+        self.counters.set("twins", twins)
+        self.counters.set("devices_renamed", renamed)
+        self.counters.set("commits_missing", missing)
         spread = devices / SPREAD_DEVICES_PER_SECOND if devices >= SPREAD_DEVICES else 0.0
         self._presence = msgspec.structs.replace(
             self._presence, spread_seconds=min(spread, SPREAD_SECONDS_MAX)
@@ -186,6 +203,9 @@ class Collector:
         presence = msgspec.structs.replace(self._presence, online=online)
         topic = self._topics.collector(self._worker)
         return Publication(topic, encode_presence(presence), retain=True)
+
+    def _hear_again(self, device: str, payload: bytes) -> None:
+        self._queue(Kind.PRESENCE, escape(device), payload)
 
     def _queue(self, kind: Kind, device: str, payload: bytes) -> None:
         self._inbox.put(Message(kind, device, payload))

@@ -7,8 +7,19 @@ from pathlib import Path
 
 from edgemse.broker import BrokerSettings
 from edgemse.errors import SettingsError
+from edgemse.settings import between
 
-__all__ = ["CollectorSettings"]
+__all__ = ["CollectorSettings", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """[limits]: what the store takes of names; cells past them are refused, code `limit`."""
+
+    devices_max: int = field(default=200_000, metadata=between(1, 10**8))
+    series_max: int = field(default=2_000_000, metadata=between(1, 10**9))
+    series_per_device_max: int = field(default=20_000, metadata=between(1, 10**7))
+    """An agent keeps a thousand at once by its own setting; this counts all there ever were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,7 @@ class CollectorSettings:
     shared_group: str = ""
     """The group of a shared subscription, which several collectors divide; empty: none."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         for name in ("worker", "shared_group"):

@@ -148,12 +148,15 @@ def freedom(stats: ErrorStats) -> float:
     """Return Satterthwaite's degrees of freedom of the variance of e^2, from the histogram.
 
     df = 2 n / (kappa - 1 + 2 / (n - 1)), held in [2, n - 1], where kappa is the kurtosis of e^2,
-    with density uniform inside a bucket. n - 1 where there is no histogram.
+    with density uniform inside a bucket. n - 1 where there is no histogram; 2 where one weight is
+    so large that the effective count is 1.
 
     Source: Satterthwaite, An Approximate Distribution of Estimates of Variance Components,
     Biometrics Bulletin 2 (1946).
     """
     n = stats.effective_count
+    if n <= 1:
+        return 2.0
     kappa = _square_kurtosis(stats)
     return float(min(max(2 * n / (kappa - 1 + 2 / (n - 1)), 2), max(n - 1, 2)))
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgemse.cells import Series
+from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, UNPLACED_SECONDS, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.monitor.checks import checked_names
@@ -46,7 +46,7 @@ class CellConversation:
         self._durable: dict[int, int] = {}
         self._again = True
         self._flush = False
-        self._untold = False
+        self._untold = self._by_device = False
         """Whether cells that have no place on the calendar wait for the agent's word."""
 
     @property
@@ -88,7 +88,7 @@ class CellConversation:
     ) -> None:
         """Add one number of a measure."""
         series = self._series._replace(output=output, segment=segment, measure=measure)
-        self._growing.sample(series, time_seconds, 0.0, value, weight)
+        self._growing.sample(series, self._possible(time_seconds), 0.0, value, weight)
 
     def add_loss(
         self,
@@ -107,10 +107,19 @@ class CellConversation:
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:
         checked_names(output=output, segment=segment)
         series = self._series._replace(output=output, segment=segment)
-        cell = self._growing.cell(series, time_seconds)
+        cell = self._growing.cell(series, self._possible(time_seconds))
         if cell is not None and cell.series == series:  # an overflow's key would never be let go
             self._latest[output, segment] = cell
         return cell
+
+    def _possible(self, time_seconds: float) -> float:
+        """Return the time, or the nearest that a window can have (counted): no clock is trusted."""
+        if self._by_device and time_seconds >= UNPLACED_SECONDS:
+            return time_seconds  # it is placed later
+        bounded = min(max(time_seconds, 0.0), START_SECONDS_MAX - 1.0)
+        if bounded != time_seconds:
+            self._counters.count("times_bounded")
+        return bounded
 
     def close_ended(self, now: float, *, everything: bool = False) -> None:
         """Make final what no later sample will reach; a late one opens another cell."""
@@ -126,7 +135,7 @@ class CellConversation:
 
     def await_clock(self) -> None:
         """Send nothing that has no place on the calendar before the agent has said the time."""
-        self._untold = True
+        self._untold = self._by_device = True
 
     def hello(self) -> bytes:
         """Return the first line of a connection; what is not durable goes again after it."""
@@ -143,7 +152,10 @@ class CellConversation:
         It says `again` when it has room for what it turned away.
         """
         self._again |= bool(reply.get("again"))
-        self._growing.width_seconds = int(reply.get("width_seconds", self.width_seconds))
+        width = reply.get("width_seconds", self.width_seconds)
+        if width not in LEVELS_SECONDS:  # a cell of such a window nobody would take
+            raise ValueError(f"width_seconds {width!r:.80}: wanted one of {LEVELS_SECONDS}")
+        self._growing.width_seconds = width
         for sequence, revision in reply.get("durable_cells", ()):
             self._take_durable(sequence, revision)
         if "refused_cell" in reply:

@@ -6,11 +6,20 @@ import math
 from datetime import UTC, datetime
 from operator import index
 
-from edgemse.names import wrong_with
+from edgemse.names import NAME_CHARACTERS_MAX, wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
-__all__ = ["checked_id", "checked_names", "checked_number", "checked_time", "line_time"]
+__all__ = [
+    "checked_id",
+    "checked_names",
+    "checked_number",
+    "checked_time",
+    "line_time",
+    "plausible",
+]
 
+ID_BOUND = 10 ** (NAME_CHARACTERS_MAX - 1)
+"""An id is a name: with its sign a whole number below this has characters enough."""
 SECONDS_MIN = 1_000_000_000.0
 """September 2001: a number below it could be a date (20260921), so a line writes it as a text."""
 
@@ -31,32 +40,44 @@ def checked_id(key: str | int) -> str | int:
         checked_names(id=key)
         return key
     try:
-        if isinstance(key, bool):  # index() takes it, for 0 or 1
-            raise TypeError
-        return index(key)
+        number = None if isinstance(key, bool) else index(key)
     except TypeError:
-        raise TypeError(f"id: got {key!r:.80}, wanted a str or an int") from None
+        number = None
+    if number is None:
+        raise TypeError(f"id: got {key!r:.80}, wanted a str or an int")
+    if not -ID_BOUND < number < ID_BOUND:
+        raise ValueError(f"id: got a number of more than {NAME_CHARACTERS_MAX - 1} digits")
+    return number
 
 
 def checked_number(name: str, value: float, *, above: float = -math.inf) -> float:
     """Return the number as a float (numpy's are some), or raise; NaN only where any will do."""
     try:
-        number = float(value)
+        number = None if isinstance(value, str | bytes | bytearray) else float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r:.80}, wanted a number") from None
+        number = None
+    except OverflowError:
+        raise ValueError(f"{name}: got a whole number beyond the largest double") from None
+    if number is None:
+        raise TypeError(f"{name}: got {value!r:.80}, wanted a number")
     if above > -math.inf and not above < number < math.inf:
         raise ValueError(f"{name}: got {number!r}, wanted a number above {above:g}")
     return number
 
 
+def plausible(ts: float) -> bool:
+    """Tell whether the time can be seconds since 1970 that an agent takes."""
+    low, high = PLAUSIBLE_SECONDS
+    return low <= ts < high
+
+
 def checked_time(ts: float) -> float:
     """Return the time, or raise unless it can be seconds since 1970."""
-    low, high = PLAUSIBLE_SECONDS
     try:
-        plausible = low <= ts < high
+        possible = plausible(ts)
     except TypeError:
         raise TypeError(f"ts: got {ts!r:.80}, wanted seconds since 1970") from None
-    if not plausible:
+    if not possible:
         raise ValueError(f"ts: got {ts!r:.80}, wanted seconds since 1970 (milliseconds?)")
     return ts
 

@@ -55,7 +55,10 @@ class Link:
         return True
 
     def receive(self) -> list[dict[str, Any]]:
-        """Return the replies that are there, without waiting."""
+        """Return the replies that are there, without waiting.
+
+        Raises ValueError for one that is no JSON, TypeError for one that is no object.
+        """
         data = b""
         if self._socket is not None:
             self._socket.setblocking(False)  # MSG_DONTWAIT would not do: the time limit comes first
@@ -70,7 +73,11 @@ class Link:
                 self.close()
             data += chunk
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        replies = [json.loads(line) for line in lines]
+        for reply in replies:
+            if not isinstance(reply, dict):
+                raise TypeError(f"got {reply!r:.80}, wanted an object")
+        return replies
 
     def close(self) -> None:
         """Close the connection, if there is one."""

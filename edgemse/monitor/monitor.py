@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from edgemse.cells import UNPLACED_SECONDS
 from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
@@ -28,6 +27,7 @@ from edgemse.monitor.checks import (
     checked_number,
     checked_time,
     line_time,
+    plausible,
 )
 from edgemse.monitor.clock import ANSWER_SECONDS, DeviceClock
 from edgemse.monitor.link import Link
@@ -40,17 +40,21 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = Path("/run/edgemse/agent.sock")
 SEND_EVERY_SECONDS = 1.0
-EXIT_SECONDS = 5.0
-"""How long a process that ends without `close` waits for its Monitors' cells to be durable."""
+EXIT_SECONDS = 8.0
+"""How long a process that ends without `close` waits for all its Monitors' cells to be durable.
+Longer than the five seconds that an agent gives the collector before its ledger takes over."""
 
 MEANINGS = {
     **GROWING,
+    "times_bounded": counter(
+        "samples of an impossible clock, counted at the nearest possible time"
+    ),
     "cells_undurable": gauge("cells that would not survive this process"),
     "cells_refused": counter("cells that the agent refused for good; the log says why"),
     "lines_waiting": gauge("lines of predict and label that are not durable"),
     "lines_dropped": counter("lines of predict and label past lines_max"),
     "lines_given_up": counter("lines sent to a ledger that was lost before it confirmed them"),
-    "complaints": counter("errors that the agent told; the log has them"),
+    "complaints": counter("errors that the agent told, and answers of what is no agent"),
 }
 _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -67,7 +71,7 @@ class Monitor:
     them by id and remembers them when this process ends.
 
     Call `close`, or use it as a context manager: then everything is handed over before the process
-    ends. One that ends without waits five seconds for that, and says what it could not hand over;
+    ends. One that ends without waits eight seconds for that, and says what it could not hand over;
     a process that is killed, or leaves by os._exit, loses its last second.
 
     What the agent would refuse for ever raises TypeError or ValueError at the call.
@@ -105,8 +109,8 @@ class Monitor:
         self._begin()
         _monitors.add(self)
 
-    def _begin(self) -> None:
-        """Start empty, as a new producer, with a thread of this process."""
+    def _begin(self, *, closed: bool = False) -> None:
+        """Start empty, as a new producer, with a thread of this process unless it is `closed`."""
         self._lock = threading.Lock()
         self._durable = threading.Condition(self._lock)
         self._counters = Counters(MEANINGS)
@@ -125,7 +129,9 @@ class Monitor:
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
-        self._closing = self._closed = False
+        self._closing = self._closed = closed
+        if closed:
+            return
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -178,10 +184,11 @@ class Monitor:
         checked_names(measure=measure, output=output, segment=segment)
         if not measure or measure.startswith("loss:"):
             raise ValueError(f"measure {measure!r}: wanted a name; losses are observe's loss=")
+        number = checked_number("value", value)
         at = self._clock() if ts is None else checked_time(ts)
         with self._lock:
             self._check_open()
-            self._cells.follow(measure, value, output, segment, at, weight)
+            self._cells.follow(measure, number, output, segment, at, weight)
 
     def predict(
         self,
@@ -240,23 +247,23 @@ class Monitor:
 
         While the collector answers it takes about a second, else until the agent's next commit.
         """
-        end, ask_at = time.monotonic() + timeout_seconds, -math.inf
+        ask_at = time.monotonic()
+        end = ask_at + timeout_seconds
         with self._durable:
             while self._cells.undurable or len(self._session):
-                now = time.monotonic()
-                if now >= end:
+                left = 0.0 if self._closing else end - time.monotonic()
+                if left <= 0:
                     raise UnacknowledgedError(
                         f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
                 # Asked anew, since a connection that breaks takes the request with it; but by the
                 # clock: each turn of the thread wakes this one, and asking wakes the thread.
+                now = time.monotonic()
                 if now >= ask_at:
-                    self._cells.flush()
-                    self._session.flush()
-                    self._wake()
                     ask_at = now + SEND_EVERY_SECONDS
-                self._durable.wait(min(end, ask_at) - now)
+                    self._ask()
+                self._durable.wait(min(left, ask_at - now))
 
     def close(self, timeout_seconds: float = 60.0) -> None:
         """Close all cells, flush, and end; UnacknowledgedError if not all of it became durable.
@@ -265,9 +272,7 @@ class Monitor:
         """
         if self._closing:
             return
-        with self._lock:
-            self._closed = True
-            self._cells.close_ended(self._clock(), everything=True)
+        self._end()
         try:
             self.flush(timeout_seconds)
         finally:
@@ -308,6 +313,19 @@ class Monitor:
         error = f", last error: {self._last_error}" if self._last_error else ""
         return f"Monitor({str(self._path)!r}, {self._model!r}, {self._version!r}{shown}{error})"
 
+    def _end(self) -> None:
+        """Take nothing more, and ask that all of it becomes durable."""
+        with self._lock:
+            self._closed = True
+            self._cells.close_ended(self._clock(), everything=True)
+            self._ask()
+
+    def _ask(self) -> None:
+        """Let the thread ask the agent not to wait."""
+        self._cells.flush()
+        self._session.flush()
+        self._wake()
+
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this Monitor is closed; make another one")
@@ -318,15 +336,16 @@ class Monitor:
             self._session.add(line)
 
     def _when(self, ts: float | None) -> dict[str, float | str]:
-        """Return the time as a line says it; from the boot on, while nobody knows it."""
+        """Return the line's time; from the boot on, while nobody knows it.
+
+        A clock of the caller's that says what cannot be says nothing: the agent's time counts.
+        """
         if ts is not None:
             return {"ts": line_time(checked_time(ts))}
         now = self._clock()
-        return (
-            {"boot": self._device_clock.boot()}
-            if now >= UNPLACED_SECONDS
-            else {"ts": line_time(now)}
-        )
+        if plausible(now):
+            return {"ts": line_time(now)}
+        return {} if self._given_clock else {"boot": self._device_clock.boot()}
 
     def _follow_clock(self, reply: Mapping[str, object]) -> None:
         """Take what the agent says of the time."""
@@ -345,7 +364,7 @@ class Monitor:
         self._clock = clock.reader()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it is awake already
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
             self._wake_write.send(b"\0")
 
     def _hang_up(self) -> None:
@@ -354,7 +373,7 @@ class Monitor:
 
     def _after_fork(self) -> None:
         self._hang_up()  # closes this process's copies only
-        self._begin()
+        self._begin(closed=self._closed)
 
     def _run(self) -> None:
         while not self._closing:
@@ -382,7 +401,17 @@ class Monitor:
             self._exchange(self._line_link, self._session)
 
     def _exchange(self, link: Link, conversation: CellConversation | SessionConversation) -> None:
-        """Let the conversation hear what is there and say what is due."""
+        """Let the conversation hear what is there and say what is due.
+
+        Whatever is the matter with that, this thread goes on, and begins anew a second later.
+        """
+        try:
+            self._talk(link, conversation)
+        except Exception as error:
+            link.close()
+            self._note(f"what answers there is no agent: {type(error).__name__}: {error}")
+
+    def _talk(self, link: Link, conversation: CellConversation | SessionConversation) -> None:
         if not link.open:
             if not link.connect():
                 self._last_error = "no agent listens"
@@ -397,17 +426,19 @@ class Monitor:
                 conversation.heard(reply)
                 if conversation is self._cells:
                     self._follow_clock(reply)
-            self._log_error(reply)
+            if "error" in reply:
+                self._note(str(reply["error"]))
         if link.open:
             with self._lock:
                 lines = conversation.due()
             link.send(lines)
 
-    def _log_error(self, reply: dict[str, object]) -> None:
-        if "error" in reply:
-            self._counters.count("complaints")
-            self._last_error = str(reply["error"])
-            log.warning("the agent at %s: %s", self._path, reply["error"])
+    def _note(self, error: str) -> None:
+        """Count an error of the conversation; the log has it once if it is always the same."""
+        self._counters.count("complaints")
+        if error != self._last_error:
+            log.warning("%s: %s", self._path, error)
+        self._last_error = error
 
 
 def _after_fork_in_child() -> None:
@@ -424,9 +455,13 @@ def _end_with_worker(_monitors: object) -> None:
 
 
 def _at_exit() -> None:
-    for monitor in list(_monitors):
+    end = time.monotonic() + EXIT_SECONDS
+    monitors = [monitor for monitor in _monitors if not monitor._closed]  # noqa: SLF001
+    for monitor in monitors:  # all hand over at once: the time is one for all of them
+        monitor._end()  # noqa: SLF001 - same module
+    for monitor in monitors:
         try:
-            monitor.close(EXIT_SECONDS)
+            monitor.close(max(0.0, end - time.monotonic()))
         except UnacknowledgedError as late:
             log.error("at exit: %s", late)
 

@@ -1,5 +1,7 @@
 # cython: language_level=3, cdivision=True
 """What is read off a state. Every figure of an empty state is NaN."""
+from libc.math cimport isfinite
+
 from edgemse.stats._buckets cimport (
     Buckets, buckets_abs_quantile, buckets_power_mean, buckets_quantile, buckets_samples_above,
 )
@@ -36,26 +38,31 @@ cdef inline double variance_of(State s) noexcept nogil:
     return dd_value(dd_divide(s.m2, s.weight)) if s.count else NAN
 
 
+cdef inline double finite(double ratio) noexcept nogil:
+    """NaN for a ratio to a spread that is too small to divide by."""
+    return ratio if isfinite(ratio) else NAN
+
+
 cdef inline double skewness_of(State s) noexcept nogil:
     cdef double sd = sqrt(variance_of(s))
-    return s.m3 / s.weight.hi / sd / sd / sd if sd > 0.0 else NAN
+    return finite(s.m3 / s.weight.hi / sd / sd / sd) if sd > 0.0 else NAN
 
 
 cdef inline double kurtosis_of(State s) noexcept nogil:
     cdef double variance = variance_of(s)
-    return s.m4 / s.weight.hi / variance / variance if variance > 0.0 else NAN
+    return finite(s.m4 / s.weight.hi / variance / variance) if variance > 0.0 else NAN
 
 
 cdef inline double r2_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
-    return 1.0 - dd_value(dd_divide(dd_times(mean_square_of(s), s.weight), s.y_m2))
+    return finite(1.0 - dd_value(dd_divide(dd_times(mean_square_of(s), s.weight), s.y_m2)))
 
 
 cdef inline double nrmse_of(State s) noexcept nogil:
     if s.y_m2.hi <= 0.0:
         return NAN
-    return sqrt(mse_of(s)) / sqrt(dd_value(dd_divide(s.y_m2, s.weight)))
+    return finite(sqrt(mse_of(s)) / sqrt(dd_value(dd_divide(s.y_m2, s.weight))))
 
 
 cdef inline dd prediction_m2_of(State s) noexcept nogil:
@@ -76,7 +83,7 @@ cdef inline double slope_of(State s) noexcept nogil:
     cdef dd spread = prediction_m2_of(s)
     if spread.hi <= 0.0:
         return NAN
-    return dd_value(dd_divide(dd_add(s.y_m2, s.y_e), spread))
+    return finite(dd_value(dd_divide(dd_add(s.y_m2, s.y_e), spread)))
 
 
 cdef inline double effective_of(State s) noexcept nogil:

@@ -4,15 +4,14 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, bucket_index,
+    MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Buckets, bucket_index,
 )
 from edgemse.stats._codec cimport (
     Reader, Runs, Writer, get_byte, get_double, get_runs, get_varint, put_buckets, put_byte,
     put_double, put_varint,
 )
-from edgemse.stats._moments cimport (
-    State, dd_good, dd_of, dd_same, fabs, good_number, state_clear,
-)
+from edgemse.stats._consistency cimport good_state
+from edgemse.stats._moments cimport State, dd_of, dd_same, state_clear
 
 cdef enum:
     STATE_VERSION = 1
@@ -22,6 +21,9 @@ cdef enum:
     FIRST_FIELD = 3   # the bit of `mean`; the other fields follow in their order
     FIELDS = 15
     WITHOUT_HISTOGRAM = 1 << (FIRST_FIELD + FIELDS)
+
+cdef enum:
+    MERGED_SLACK = 2  # a table's sums round a single cell too, whose count does not grow
 
 cdef inline void list_fields(const State *s, const double **fields) noexcept nogil:
     """The numbers that are left out of the bytes when zero, in the order of their bits."""
@@ -92,49 +94,6 @@ cdef inline void put_state(Writer *w, const State *s, const Buckets *b) noexcept
         put_buckets(w, b)
 
 
-cdef inline bint good_weights(const State *s) noexcept nogil:
-    """Each weight is from 2^-100 to 2^100, and W^2 <= n W2 (Cauchy-Schwarz)."""
-    cdef double n = <double> s.count
-    cdef double w = s.weight.hi
-    cdef double slack = 1.0 + 1e-6
-    if not dd_good(s.weight, n * 2.0 ** 100 * slack) or not w >= n * 2.0 ** -100 / slack:
-        return False
-    if not good_number(s.weight2, n * 2.0 ** 200 * slack):
-        return False
-    return w * w <= n * s.weight2 * slack and s.weight2 <= w * w * slack
-
-
-cdef inline bint good_state(const State *s) noexcept nogil:
-    """Inner consistency of the numbers; the slack is for their rounding.
-
-    Sums of numbers near the smallest doubles have no digits left to be exact with: `underflow` is
-    far above what they can be off by (2^-1025, _block.h), and far below any label's unit.
-    """
-    cdef double w = s.weight.hi
-    cdef double range_ = s.high - s.low
-    cdef double slack = 1.0 + 1e-6
-    cdef double underflow = 2.0 ** -1000
-    cdef double tiny = (<double> s.count + w) * underflow
-    if s.count == 0 or s.count > MAX_COUNT or not good_weights(s):
-        return False
-    if not (good_number(s.low, LIMIT) and good_number(s.high, LIMIT) and s.low <= s.high):
-        return False
-    if not (dd_good(s.mean, LIMIT) and s.low - underflow <= s.mean.hi <= s.high + underflow):
-        return False
-    if not (dd_good(s.y_mean, LIMIT) and dd_good(s.m2, 2.0 ** 600)
-            and dd_good(s.y_m2, 2.0 ** 600) and dd_good(s.y_e, 2.0 ** 600)
-            and good_number(s.m3, 2.0 ** 800) and good_number(s.m4, 2.0 ** 1000)
-            and good_number(s.abs_sum, 2.0 ** 400)):
-        return False
-    if s.m2.hi < 0.0 or s.y_m2.hi < 0.0 or s.m4 < 0.0 or s.abs_sum < 0.0:
-        return False
-    if s.m2.hi > 0.25 * range_ * range_ * w * slack + tiny:  # Popoviciu
-        return False
-    if fabs(s.mean.hi) * w > s.abs_sum * slack + tiny:
-        return False
-    return s.abs_sum <= (s.high if s.high > -s.low else -s.low) * w * slack + tiny
-
-
 cdef inline bint good_end(const Runs *h, int side, double largest) noexcept nogil:
     """The highest bucket of a sign is the one that its largest magnitude lies in."""
     if largest > 0.0 and bucket_index(largest) > h.top - SPAN:
@@ -193,7 +152,7 @@ cdef inline bint get_state(Reader *r, State *s, bint *bare) noexcept nogil:
             (<double *> fields[i])[0] = get_double(r)
             if fields[i][0] == 0.0:
                 return False
-    return not r.failed and good_state(s) and (not bare[0] or r.at == r.size)
+    return not r.failed and good_state(s, 1.0) and (not bare[0] or r.at == r.size)
 
 
 cdef inline int refuse_version(bytes raw) except -1:
@@ -258,7 +217,7 @@ cdef inline int read_moments(object moments, State *s, const Runs *runs) except 
         empty.out_of_range = s.out_of_range
         good = state_same(&empty, s)
     elif good:
-        good = good_state(s)
+        good = good_state(s, MERGED_SLACK)
     if not good or (runs != NULL and not good_runs(runs, s)):
         from edgemse.errors import CorruptStateError
         raise CorruptStateError("these moments do not fit each other or the histogram")

@@ -8,6 +8,7 @@ from edgemse.stats.histogram import ResidualHistogram
 __all__ = ["Coverage", "CoverageRow"]
 
 COUNTERS = ("predictions", "matched", "expired", "orphan", "duplicate", "conflicting")
+SUMS = (*COUNTERS, "lag_ms_sum")
 COUNT_MAX = 2**63 - 1
 
 CoverageRow = tuple[int, int, int, int, int, int, int, int, bytes]
@@ -55,14 +56,20 @@ class Coverage:
         self.lag_histogram.update(lag_ms / 1000)
 
     def merge(self, other: Coverage) -> None:
-        """Add what `other` counted; the two must not share a prediction or a label."""
+        """Add what `other` counted; the two must not share a prediction or a label.
+
+        OverflowError, with nothing added, where a sum is above 2^63 - 1 or the labels above 2^53.
+        """
         if not isinstance(other, Coverage):
             raise TypeError(f"a Coverage merges with a Coverage, not {type(other).__name__}")
-        for name in COUNTERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.lag_ms_sum += other.lag_ms_sum
+        sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
+        if max(sums.values()) > COUNT_MAX:
+            largest = max(sums, key=lambda name: sums[name])
+            raise OverflowError(f"{largest} would be {sums[largest]}; at most 2^63 - 1 is counted")
+        self.lag_histogram.merge(other.lag_histogram)  # first: it may refuse
+        for name, value in sums.items():
+            setattr(self, name, value)
         self.lag_ms_max = max(self.lag_ms_max, other.lag_ms_max)
-        self.lag_histogram.merge(other.lag_histogram)
 
     def copy(self) -> Coverage:
         """Return an independent object with the same counts."""

@@ -48,7 +48,8 @@ cdef class ErrorStats:
     or |y_true| above 2^200 in `out_of_range`; neither is folded in.
 
     Merging is commutative to the bit, and the empty state is its identity. Every figure of an empty
-    state is NaN: no data is not a perfect model. One object may be used by several threads.
+    state is NaN: no data is not a perfect model. So is a ratio to a spread of 0, or of one so small
+    that the ratio is no double. One object may be used by several threads.
 
     Examples:
         >>> s = ErrorStats()

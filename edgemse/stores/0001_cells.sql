@@ -12,7 +12,28 @@ CREATE TABLE store (
 -- revisions, and where retention will note the names of the cells that it has absorbed.
 CREATE TABLE producers (
     producer BYTEA PRIMARY KEY,
+    device TEXT NOT NULL,
     first_received_ms BIGINT NOT NULL
+);
+
+-- Producers whose cells came from a second device as well (that of producers is the first): the
+-- device was renamed, or somebody uses what he has overheard.
+CREATE TABLE renames (
+    producer BYTEA NOT NULL,
+    device TEXT NOT NULL,
+    first_received_ms BIGINT NOT NULL,
+    PRIMARY KEY (producer, device)
+);
+
+-- Every series that a device has reported: what the budgets of series and devices count.
+CREATE TABLE series (
+    device TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    output TEXT NOT NULL,
+    segment TEXT NOT NULL,
+    measure TEXT NOT NULL,
+    PRIMARY KEY (device, model, version, output, segment, measure)
 );
 
 -- The newest revision of each cell. The columns from count to out_of_range are the moments of
@@ -65,12 +86,20 @@ CREATE TABLE cells (
 );
 
 -- What each device last said of itself; a column is null until the message that fills it came.
+-- report_run is the agent's run of the last report, earlier_run the one before it. A restart never
+-- brings an earlier run back: where that has happened (runs_returned times, last at
+-- run_returned_ms), two boards have one name. cells_refused counts since the device is known.
 CREATE TABLE devices (
     device TEXT PRIMARY KEY,
     report_received_ms BIGINT,
     report_sent_ms BIGINT,
     clock_synchronised BOOLEAN,
     health TEXT,
+    report_run TEXT,
+    earlier_run TEXT,
+    runs_returned BIGINT,
+    run_returned_ms BIGINT,
+    cells_refused BIGINT,
     presence_received_ms BIGINT,
     online BOOLEAN,
     software TEXT,
@@ -102,12 +131,16 @@ CREATE TABLE quarantine (
     head BYTEA NOT NULL
 );
 
--- What bounds have dropped, since the store was made.
+-- What bounds have dropped since the store was made; the transactions that it has had, and how many
+-- of those it has lost (a damaged log, an older copy put in its place).
 CREATE TABLE counters (
     name TEXT PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('quarantine_dropped', 0);
+INSERT INTO counters (name, value) VALUES
+    ('quarantine_dropped', 0),
+    ('commits', 0),
+    ('commits_missing', 0);
 
 -- Who may do what only one collector at a time shall do, and until when.
 CREATE TABLE leases (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from edgemse.cells import Identity
+from edgemse.cells import Identity, Series
 from edgemse.presence import Presence
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores.offered import Offered
@@ -103,11 +102,9 @@ class DeviceReport(NamedTuple):
     clock_synchronised: bool
     health: Mapping[str, int]
     run: str = ""
-
-    def row(self) -> Row:
-        """Return it in the order of the table REPORTS."""
-        health = json.dumps(dict(self.health), sort_keys=True)
-        return (self.device, self.received_ms, self.sent_ms, self.clock_synchronised, health)
+    """The agent's run: two boards of one name have two."""
+    cells_refused: int = 0
+    """Of this report."""
 
 
 class DevicePresence(NamedTuple):
@@ -141,6 +138,8 @@ class Batch:
     reports: list[DeviceReport] = field(default_factory=list)
     presences: list[DevicePresence] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    series: list[tuple[str, Series]] = field(default_factory=list)
+    """Devices and series of theirs that may be new to the store."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""

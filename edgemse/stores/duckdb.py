@@ -5,6 +5,7 @@ A commit is on the disk when it returns: DuckDB writes its log and calls fdatasy
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -26,9 +27,15 @@ from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
+from edgemse.stores.recovery import Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
 
 __all__ = ["DuckDBStore"]
+
+log = logging.getLogger(__name__)
+
+MEMORY = ":memory:"
+LOCKED = re.compile("Could not set lock|Conflicting lock")
 
 
 class DuckDBStore(Engine):
@@ -45,12 +52,38 @@ class DuckDBStore(Engine):
         super().__init__(now)
         self.path = path
         self._writing = Lock()
-        self._connection = _connect(path, read_only=read_only)
+        self._connection = _mended(path, now) if not read_only else _connect(path, read_only=True)
+        self._commits = 0
+        self._count: Count | None = None
         try:
             self._prepare(str(path), random_bytes, read_only=read_only)
+            if not read_only and str(path) != MEMORY:
+                self._take_stock(Count(path))
         except BaseException:
             self._connection.close()
             raise
+
+    def _take_stock(self, count: Count) -> None:
+        """Compare the transactions that the store has with those that there were."""
+        with self.reading() as reading:
+            ((self._commits,),) = reading.rows(statements.COMMITS)
+        missing = count.read() - self._commits
+        self._count = count
+        if missing > 0:
+            log.error(
+                "the last %d transactions of the store %s are missing: its log was cut, removed or"
+                " damaged, or the file is an older copy. What was acknowledged in them the devices"
+                " have forgotten; it can only be in a copy of the store",
+                missing,
+                self.path,
+            )
+            with self.writing() as writing:
+                writing.execute(statements.COUNT_MISSING, (missing,))
+        # What the log still held goes into the file now, so that a log that is lost later costs
+        # less, and nothing is appended to one that was cut.
+        with self._failing("cannot be prepared"):
+            self._connection.execute("CHECKPOINT")
+        count.write(self._commits)
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -69,17 +102,26 @@ class DuckDBStore(Engine):
         with self._writing, self._failing("cannot be written"):
             self._connection.begin()
             try:
-                yield _Cursor(self._connection)
+                cursor = _Cursor(self._connection)
+                yield cursor
+                if self._count is not None:
+                    cursor.execute(statements.COUNT_COMMIT, (self._commits + 1,))
                 self._connection.commit()
             except BaseException:
                 with suppress(duckdb.Error):
                     self._connection.rollback()
                 raise
+            if self._count is not None:
+                self._commits += 1
+                self._count.write(self._commits)
 
     def close(self) -> None:
         """Write the log into the file and let go of it."""
         with self._writing, self._failing("cannot be closed"):
             self._connection.close()
+            if self._count is not None:
+                self._count.close()
+                self._count = None
 
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
@@ -127,6 +169,33 @@ class _Cursor:
         return {keys[number]: each for number, each in merged.items()}
 
 
+def _mended(path: Path, now: Callable[[], float]) -> duckdb.DuckDBPyConnection:
+    """Open the store for writing, without what cannot be read of its log."""
+    mended = False
+    while log_of(path).exists() and path.exists():
+        # Only read at first: what DuckDB takes for a log's end, it cuts off when it may write.
+        try:
+            with _connect(path, read_only=True) as reading:
+                held = _commits(reading)
+        except StoreUnreachableError as error:
+            if not mend(path, str(error.__cause__), now()):
+                raise
+            mended = True
+        else:
+            if held < Count.of(path) and not mended:
+                set_aside(path, now())
+            break
+    return _connect(path, read_only=False)
+
+
+def _commits(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how many transactions the store has had; 0 if there is no schema yet."""
+    if ("counters",) not in connection.execute(statements.TABLES).fetchall():
+        return 0
+    found = connection.execute(statements.COMMITS).fetchone()
+    return int(found[0]) if found else 0
+
+
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if read_only and not path.exists():
         raise StoreUnreachableError(
@@ -136,7 +205,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
         text = _first_line(error)
-        if "lock" in text:
+        if LOCKED.search(text):
             holder = re.search(r"held in (.*?\(PID \d+\))", text)
             raise StoreLockedError(
                 f"store {path} is held by {holder[1] if holder else 'another process'};"
@@ -147,7 +216,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
                 f"store {path} was written by a newer DuckDB than {duckdb.__version__};"
                 " use the edgemse that wrote it, or a newer one"
             ) from None
-        raise StoreUnreachableError(f"store {path} cannot be opened: {text}") from None
+        raise StoreUnreachableError(f"store {path} cannot be opened: {text}") from error
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -11,8 +11,10 @@ from edgemse.errors import StoreError
 from edgemse.presence import counts
 from edgemse.stores import migrations, statements, tables
 from edgemse.stores.attributes import FOR_EVER_SECONDS, History
-from edgemse.stores.base import Batch, DevicePresence, Reading, Writing
+from edgemse.stores.base import Batch, DevicePresence, DeviceReport, Reading, Writing
 from edgemse.stores.offered import Offered
+from edgemse.stores.reported import Reported
+from edgemse.stores.tables import Row
 
 __all__ = ["Engine"]
 
@@ -40,8 +42,9 @@ class Engine(ABC):
         """Write the batch; see Store.commit."""
         with self.writing() as writing:
             held = _put_cells(writing, batch.cells, self._now_ms())
-            reports = {report.device: report.row() for report in batch.reports}
-            writing.put(tables.REPORTS, reports.values(), statements.REPLACE_REPORT)
+            rows = [(device, *series) for device, series in batch.series]
+            writing.put(tables.SERIES, rows, statements.KEEP)
+            _put_reports(writing, batch.reports)
             _put_presences(writing, batch.presences)
             writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
         return held
@@ -87,14 +90,11 @@ class Engine(ABC):
             ((self.id,),) = reading.rows(statements.STORE_ID)
 
 
-def _put_cells(writing: Writing, cells: Iterable[Offered], now_ms: int) -> dict[Identity, int]:
+def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Identity, int]:
     offered = _newest_of_each(cells)
     if not offered:
         return {}
-    # Producers first and sorted: whoever else takes in cells or drops them waits here (delivery
-    # rule 14 in docs/architecture.md).
-    producers = sorted({identity.producer for identity in offered})
-    writing.put(tables.PRODUCERS, [(each, now_ms) for each in producers], statements.KEEP)
+    _put_producers(writing, cells, now_ms)
     rows = [each.row() for each in offered.values()]
     written = writing.put(tables.CELLS, rows, statements.KEEP_HIGHEST)
     held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
@@ -106,6 +106,28 @@ def _put_cells(writing: Writing, cells: Iterable[Offered], now_ms: int) -> dict[
     return held
 
 
+def _put_producers(writing: Writing, cells: Iterable[Offered], now_ms: int) -> None:
+    """Note producers, and those that a second device speaks for.
+
+    First of all tables, and sorted: whoever else takes in cells of a producer, or drops them, waits
+    here (delivery rule 14 in docs/architecture.md).
+    """
+    devices: dict[bytes, dict[str, None]] = {}
+    for each in cells:
+        devices.setdefault(each.cell.identity.producer, {})[each.device] = None
+    producers = sorted(devices)
+    rows: list[Row] = [(each, next(iter(devices[each])), now_ms) for each in producers]
+    writing.put(tables.PRODUCERS, rows, statements.KEEP)
+    first: dict[bytes, str] = dict(writing.rows(statements.FIRST_DEVICES, (producers,)))
+    renames: list[Row] = [
+        (producer, device, now_ms)
+        for producer in producers
+        for device in devices[producer]
+        if device != first[producer]
+    ]
+    writing.put(tables.RENAMES, renames, statements.KEEP)
+
+
 def _newest_of_each(cells: Iterable[Offered]) -> dict[Identity, Offered]:
     found: dict[Identity, Offered] = {}
     for each in cells:
@@ -113,6 +135,16 @@ def _newest_of_each(cells: Iterable[Offered]) -> dict[Identity, Offered]:
         if newest(held.cell.revision if held else None, each.cell.revision):
             found[each.cell.identity] = each
     return found
+
+
+def _put_reports(writing: Writing, reports: list[DeviceReport]) -> None:
+    if not reports:
+        return
+    devices = list({each.device for each in reports})
+    reported = Reported(writing.rows(statements.REPORTED, (devices,)))
+    for each in reports:
+        reported.hear(each)
+    writing.put(tables.REPORTS, reported.rows(), statements.REPLACE_REPORT)
 
 
 def _put_presences(writing: Writing, heard: list[DevicePresence]) -> None:

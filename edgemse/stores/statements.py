@@ -6,9 +6,13 @@ from edgemse.stores.base import Selection
 from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
-    "COUNT_DEVICES",
+    "CENSUS",
+    "COMMITS",
+    "COUNT_COMMIT",
     "COUNT_DROPPED",
+    "COUNT_MISSING",
     "CREATE_VERSIONS",
+    "FIRST_DEVICES",
     "KEEP",
     "KEEP_HIGHEST",
     "NEW_STORE",
@@ -17,12 +21,17 @@ __all__ = [
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPORTED",
     "REVISIONS",
     "RUNS",
+    "SERIES_COUNTS",
+    "SERIES_COUNTS_OF",
+    "SERIES_OF",
     "STORE_ID",
     "TABLES",
     "TAKE_LEASE",
     "TRIM_QUARANTINE",
+    "UNHEARD",
     "VERSION",
     "group_keys",
     "insert",
@@ -84,7 +93,30 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
-COUNT_DEVICES = "SELECT count(*) FROM devices"
+FIRST_DEVICES = "SELECT producer, device FROM producers WHERE producer = ANY(?::BYTEA[])"
+REPORTED = (
+    "SELECT device, report_run, earlier_run, runs_returned, run_returned_ms, cells_refused"
+    " FROM devices WHERE report_received_ms IS NOT NULL AND device = ANY(?::TEXT[])"
+)
+SERIES_COUNTS = (
+    "SELECT d.device, count(s.device) FROM devices AS d"
+    " LEFT JOIN series AS s ON s.device = d.device GROUP BY d.device"
+)
+SERIES_COUNTS_OF = (
+    "SELECT device, count(*) FROM series WHERE device = ANY(?::TEXT[]) GROUP BY device"
+)
+SERIES_OF = "SELECT model, version, output, segment, measure FROM series WHERE device = ?"
+CENSUS = (
+    "SELECT count(*), count(CASE WHEN online THEN 1 END),"
+    " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
+    " (SELECT count(DISTINCT device) FROM renames),"
+    " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
+)
+UNHEARD = (
+    "SELECT device, report_run FROM devices"
+    " WHERE report_received_ms >= ? AND report_run <> '' AND (run IS NULL OR run <> report_run)"
+    " ORDER BY report_received_ms DESC"
+)
 RUNS = "SELECT device, run FROM devices WHERE run IS NOT NULL AND device = ANY(?::TEXT[])"
 PRESENT_ATTRIBUTES = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
@@ -100,6 +132,9 @@ TRIM_QUARANTINE = (
     "  FROM quarantine) AS ranked"
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
+COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
+COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
+COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
 COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
 
 # The store itself.

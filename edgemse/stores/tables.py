@@ -13,7 +13,9 @@ __all__ = [
     "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
+    "RENAMES",
     "REPORTS",
+    "SERIES",
     "Row",
     "Table",
 ]
@@ -68,7 +70,17 @@ CELLS = Table(
     | COVERAGE_COLUMNS,
     ("producer", "sequence"),
 )
-PRODUCERS = Table("producers", {"producer": "BYTEA", "first_received_ms": "BIGINT"}, ("producer",))
+PRODUCERS = Table(
+    "producers",
+    {"producer": "BYTEA", "device": "TEXT", "first_received_ms": "BIGINT"},
+    ("producer",),
+)
+RENAMES = Table("renames", PRODUCERS.columns, ("producer", "device"))
+SERIES = Table(
+    "series",
+    dict.fromkeys(("device", "model", "version", "output", "segment", "measure"), "TEXT"),
+    ("device", "model", "version", "output", "segment", "measure"),
+)
 REPORTS = Table(
     "devices",
     {
@@ -77,6 +89,11 @@ REPORTS = Table(
         "report_sent_ms": "BIGINT",
         "clock_synchronised": "BOOLEAN",
         "health": "TEXT",
+        "report_run": "TEXT",
+        "earlier_run": "TEXT",
+        "runs_returned": "BIGINT",
+        "run_returned_ms": "BIGINT",
+        "cells_refused": "BIGINT",
     },
     ("device",),
 )

@@ -114,6 +114,48 @@ def test_a_bad_line_has_its_number_and_holds_nobody_up(bench: Bench) -> None:
     assert client.heard() == [{"durable": 3}]
 
 
+LONG = b'"segment": "%s"' % (b"x" * 200_000)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"y_true": {"n": 7}, "y_pred": 1, "n": 0}',
+        b'{"n": 0, "y_true": 0, "y_pred": 1, ',
+        b'{"n": 0, %s}' % LONG,
+        b'{%s, "n": 0}' % LONG,
+        b'{"n" : 0, %s, "n": 0 }' % LONG,
+    ],
+    ids=["within", "cut", "long, first", "long, last", "long, twice"],
+)
+@pytest.mark.parametrize("chunk", [1_000, 65_536, 300_000])
+def test_a_bad_line_s_number_is_its_own_wherever_it_stands(
+    bench: Bench, bad: bytes, chunk: int
+) -> None:
+    client = bench.connection()
+    client.say({"session": "s"})
+    data = bad + b"\n" + json.dumps(SAMPLE | {"n": 1}).encode() + b"\n"
+    for start in range(0, len(data), chunk):
+        client.client.feed(data[start : start + chunk])
+    (told,) = client.heard()
+    assert told["error"].startswith("line 2: ")
+    assert bench.samples() == 1
+    bench.commit()
+    assert client.heard() == [{"durable": 2}]
+
+
+def test_a_long_line_is_told_with_its_length_and_what_follows_is_read(bench: Bench) -> None:
+    client = bench.connection()
+    for _ in range(100):
+        client.client.feed(b"x" * 1_000)
+    client.client.feed(b"\n")
+    assert client.heard() == [{"error": "line 1: a line of 100000 bytes; wanted at most 65536"}]
+    client.client.feed(b'{"y_true": 0, "y_pred": 1}\n' + b"y" * 70_000)
+    assert bench.samples() == 1
+    bench.clients.leave(client.client)
+    assert client.heard() == [{"error": "line 3: a line of 70000 bytes; wanted at most 65536"}]
+
+
 def test_an_earlier_connection_of_the_session_may_still_be_read(bench: Bench) -> None:
     earlier, later = bench.connection(), bench.connection()
     earlier.say({"session": "s"}, *numbered(0, 2))

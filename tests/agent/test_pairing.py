@@ -122,6 +122,25 @@ def test_a_prediction_of_a_taken_id_is_refused() -> None:
     assert bench.counters["predictions_repeated"] == 2
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_an_id_carries_a_bounded_number_of_series(labelled: bool) -> None:
+    bench = Bench()
+    taken = 0
+    for number in range(1_500):
+        series = Series("m", output=str(number))
+        taken += bench.predict("1", 3.0, series)
+        if labelled:
+            bench.label("1", 1.0, where=(None, None, str(number), None))
+    (entry,) = bench.pairing.changes().values()
+    assert entry is not None
+    assert taken == len(entry.pending) + len(entry.matched) == 1_000
+    assert bench.counters["predictions_crowded"] == 500
+    assert bench.predict("2", 3.0, Series("m", output="1400"))
+    samples, coverage = bench.counted()
+    assert (samples, coverage.matched) == ((1_000, 1_000) if labelled else (0, 0))
+    assert coverage.predictions == 1_001
+
+
 def test_what_waits_too_long_has_expired_or_is_an_orphan() -> None:
     bench = Bench(age_max_seconds=10.0)
     bench.predict("1", 3.0)

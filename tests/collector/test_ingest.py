@@ -8,18 +8,19 @@ import pytest
 from support.cells import START, cell
 from support.waiting import eventually
 
-from edgemse.cells import Cell, Identity, Series, seal
+from edgemse.cells import Cell, Identity, Series, Window, seal
 from edgemse.collector import quarantine
 from edgemse.collector.acks import acks
 from edgemse.collector.counters import MEANINGS
 from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
+from edgemse.collector.settings import Limits
 from edgemse.counters import Counters
 from edgemse.errors import StoreError
 from edgemse.mqtt import Publication
 from edgemse.presence import Attribute, Presence, encode_presence
 from edgemse.stats.coverage import Coverage
-from edgemse.stores import Batch, Quarantined
+from edgemse.stores import Batch, Quarantined, Store
 from edgemse.stores.duckdb import DuckDBStore
 from edgemse.topics import Topics, escape
 from edgemse.wire import (
@@ -38,8 +39,8 @@ TOPICS = Topics()
 class World:
     """An ingest over a store in memory, and what it published."""
 
-    def __init__(self) -> None:
-        self.store = DuckDBStore(Path(":memory:"))
+    def __init__(self, limits: Limits | None = None, store: Store | None = None) -> None:
+        self.store = store or DuckDBStore(Path(":memory:"))
         self.counters = Counters(MEANINGS)
         self.published: list[Publication] = []
         self.connected = True
@@ -50,6 +51,7 @@ class World:
             "main",
             self._publish,
             counters=self.counters,
+            limits=limits or Limits(),
             now=lambda: self.time,
         )
 
@@ -120,6 +122,8 @@ def with_predictions(count: int) -> Coverage:
         (cell(series=Series("a\0b")), "model 'a\\x00b': the character U+0000"),
         (cell(series=Series("m", "\x1b[2J")), "version '\\x1b[2J': the character U+001B"),
         (cell(series=Series("m", segment="\u202e3 llah")), "the character U+202E"),
+        (cell(series=Series("model", output="\x9b2J")), "U+009B"),
+        (cell(series=Series("model", measure="a\nb")), "U+000A"),
         (cell(series=Series("")), "without a model"),
         (cell(coverage=with_predictions(2**60)), "no device has so many"),
     ],
@@ -166,8 +170,11 @@ def test_a_name_in_another_spelling_gets_nothing_in(world: World, level: str) ->
         Message(Kind.REPORT, "collector", b"x"),
         Message(Kind.REPORT, "%63ollector", b"x"),
         Message(Kind.REPORT, "a%00b", b"x"),
+        Message(Kind.REPORT, "a%1Bb", b"x"),
+        Message(Kind.REPORT, "%E2%80%AEdrow", b"x"),
         Message(Kind.PRESENCE, escape("a\x9bb"), encode_presence(Presence(True, "e", "r"))),
         Message(Kind.PRESENCE, escape("a\u202eb"), encode_presence(Presence(True, "e", "r"))),
+        Message(Kind.PRESENCE, "%67ood", b'{"online": true, "software": "s", "run": "r"}'),
         presence(b"{"),
         presence(b'{"online": true, "software": "a\\u0000b", "run": "r"}'),
         presence(
@@ -184,22 +191,131 @@ def test_malformed_messages_go_to_the_quarantine(world: World, message: Message)
     assert head == message.payload[:1_024]
 
 
+def of_segments(*segments: object, number: int = 1) -> list[Cell]:
+    series = [Series("model", segment=str(each)) for each in segments]
+    return [cell(number, place, series=each) for place, each in enumerate(series)]
+
+
+def codes(answers: list[tuple[str, Ack]]) -> list[tuple[int, Code]]:
+    return [(each.sequence, each.code) for _, ack in answers for each in ack.refused]
+
+
+def test_a_device_has_so_many_series(world: World) -> None:
+    limited = World(Limits(series_per_device_max=3), world.store)
+    answers = limited.take_in(report(*of_segments(0, 1, 1)), report(*of_segments(0, 1, 2, 3)))
+    assert codes(answers) == [(3, Code.LIMIT)]
+    assert "series_per_device_max" in answers[0][1].refused[0].reason
+    assert limited.counters["over_limit"] == limited.counters["cells_refused"] == 1
+    other = report(*of_segments(7, 8, number=2), device="pi-2", topic="pi-2")
+    assert codes(limited.take_in(other)) == []
+    again = World(Limits(series_per_device_max=3), world.store)
+    assert codes(again.take_in(report(*of_segments(2, 4, 0, 1)))) == [(1, Code.LIMIT)]
+    assert codes(again.take_in(report(*of_segments(0, 5)))) == [(1, Code.LIMIT)]
+    assert world.rows("SELECT device, cells_refused FROM devices ORDER BY device") == [
+        ("pi-1", 3),
+        ("pi-2", 0),
+    ]
+
+
+def test_the_store_has_so_many_series(world: World) -> None:
+    limited = World(Limits(series_max=3), world.store)
+    limited.take_in(report(*of_segments(0, 1)))
+    other = report(*of_segments(0, 1, number=2), device="pi-2", topic="pi-2")
+    assert codes(limited.take_in(other)) == [(1, Code.LIMIT)]
+    assert codes(limited.take_in(report(*of_segments(0, 1, 2)))) == [(2, Code.LIMIT)]
+    assert codes(World(Limits(series_max=3), world.store).take_in(other)) == [(1, Code.LIMIT)]
+
+
+def test_the_store_has_so_many_devices(world: World) -> None:
+    limited = World(Limits(devices_max=2), world.store)
+    born = encode_presence(Presence(True, "edgemse 1", "run"))
+    limited.take_in(report(cell()), presence(born, "pi-2"), presence(born, "pi-3"))
+    third = report(cell(3), device="pi-3", topic="pi-3")
+    ((topic, ack),) = limited.take_in(third, presence(born, "pi-1"))
+    assert (topic, ack.refused[0].code) == ("edgemse/v1/pi-3/ack", Code.LIMIT)
+    assert "devices_max" in ack.refused[0].reason
+    found = world.rows("SELECT device FROM devices ORDER BY device")
+    assert found == [("pi-1",), ("pi-2",)]
+    assert limited.counters["over_limit"] == 2
+
+
+def test_known_series_that_were_forgotten_are_looked_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgemse.collector.budget.KNOWN_MAX", 2)
+    limited = World(Limits(series_per_device_max=3), world.store)
+    for _ in range(2):
+        assert codes(limited.take_in(report(*of_segments(0, 1, 2)))) == []
+    assert codes(limited.take_in(report(*of_segments(0, 3)))) == [(1, Code.LIMIT)]
+
+
+def test_a_store_that_cannot_say_what_it_has_costs_no_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = World(Limits(series_per_device_max=2), world.store)
+    limited.take_in(report(*of_segments(0, 1)))
+
+    def broken() -> None:
+        raise StoreError("store x: input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "reading", broken)
+        ((_, ack),) = limited.take_in(report(*of_segments(0, 1), *of_segments(2, number=2)))
+        assert (len(ack.committed), ack.refused) == (2, ())
+        assert limited.counters["messages_dropped"] == 1
+    assert codes(limited.take_in(report(*of_segments(2, number=2)))) == [(0, Code.LIMIT)]
+
+
+def test_only_the_canonical_spelling_of_a_topic_counts(world: World) -> None:
+    for level, device in (("%67ood2", "good2"), ("hall%203", "hall 3"), ("a%2fb", "a/b")):
+        body = Report(device, 5, True, (seal(cell()),), {})
+        assert world.take_in(Message(Kind.REPORT, level, encode_report(body))) == []
+    assert world.rows("SELECT count(*) FROM cells") == [(0,)]
+    assert world.counters["reports_malformed"] == 3
+    reasons = {reason for (reason,) in world.rows("SELECT reason FROM quarantine")}
+    assert any("'good2' is written 'good2' in topics" in reason for reason in reasons)
+    ((topic, ack),) = world.take_in(report(cell(), device="a/b", topic="a/b"))
+    assert (topic, ack.store) == ("edgemse/v1/a%2Fb/ack", world.store.id)
+
+
+def test_no_report_is_answered_with_much_more_than_its_own_size(world: World) -> None:
+    bare = seal(cell())._replace(state=b"", coverage=None)
+    cells = tuple(
+        bare._replace(identity=Identity(bytes(16), number), window=Window(number * 7, 61))
+        for number in range(2_500)
+    )
+    sent = encode_report(Report("pi-1", 5, True, cells, {}))
+    misnamed = encode_report(Report("é" * 128, 5, True, cells, {}))
+    for data in (sent, misnamed):
+        answers = world.take_in(Message(Kind.REPORT, "pi-1", data))
+        assert sum(len(ack.refused) for _, ack in answers) == 2_500
+        assert sum(len(each.payload) for each in world.published) < 3 * len(data)
+
+
 def test_the_quarantine_is_bounded_in_rate(world: World) -> None:
-    garbage = Message(Kind.REPORT, "pi-1", b"?")
-    world.take_in(*[garbage] * 250)
+    garbage = [Message(Kind.REPORT, f"pi-{number % 10}", b"?") for number in range(250)]
+    world.take_in(*garbage)
     assert world.rows("SELECT count(*) FROM quarantine") == [(200,)]
     assert world.counters["quarantine_unrecorded"] == 50
     world.time += 1
-    world.take_in(*[garbage] * 30)
+    world.take_in(*garbage[:30])
     assert world.counters["quarantine_unrecorded"] == 60
 
 
 def test_the_log_of_what_is_refused_is_rationed(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.take_in(*[Message(Kind.REPORT, "pi-1", b"?")] * 150)
+    garbage = [Message(Kind.REPORT, f"pi-{number % 10}", b"?") for number in range(150)]
+    world.take_in(*garbage)
     assert world.rows("SELECT count(*) FROM quarantine") == [(150,)]
     assert len(caplog.records) <= 5
+
+
+def test_a_flood_of_one_device_does_not_hide_the_refusals_of_another(world: World) -> None:
+    world.take_in(*[Message(Kind.REPORT, "loud", b"?")] * 500, Message(Kind.REPORT, "pi-1", b"?"))
+    kept = world.rows("SELECT device, count(*) FROM quarantine GROUP BY device ORDER BY device")
+    assert kept == [("loud", 50), ("pi-1", 1)]
+    assert world.counters["quarantine_unrecorded"] == 450
 
 
 def test_a_defect_of_ours_costs_one_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from edgemse_agent.lines import parse
 from support.waiting import eventually
 
 from edgemse import ErrorStats, Monitor
-from edgemse.cells import OVERFLOW
+from edgemse.cells import OVERFLOW, Identity, SealedCell, Series, check
 from edgemse.counters import Counters
 from edgemse.errors import UnacknowledgedError
 from edgemse.monitor import monitor as monitor_module
@@ -26,6 +26,8 @@ from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
+
+EMPTY = ErrorStats().to_bytes()
 
 
 def said(lines: list[bytes]) -> list[dict]:
@@ -212,11 +214,16 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe(1.0, 2.0, loss="hubris"), ValueError, "names no loss"),
         (lambda m: m.predict(1.5, 2.0), TypeError, "id: got 1.5"),
         (lambda m: m.predict(True, 2.0), TypeError, "id: got True"),
+        (lambda m: m.predict(10**255, 2.0), ValueError, "more than 255 digits"),
+        (lambda m: m.label(-(10**5_000), 2.0), ValueError, "more than 255 digits"),
         (lambda m: m.predict(1, "x"), TypeError, "y_pred"),
+        (lambda m: m.predict(1, "2.5"), TypeError, "y_pred: got '2.5', wanted a number"),
+        (lambda m: m.label(1, 10**400), ValueError, "y_true: got a whole number beyond"),
         (lambda m: m.predict(1, 2.0, weight=0), ValueError, "weight: got 0.0"),
         (lambda m: m.label(1, None), TypeError, "y_true"),
         (lambda m: m.label(1, 2.0, output="\u202e"), ValueError, "U\\+202E"),
         (lambda m: m.follow("", 2.0), ValueError, "measure"),
+        (lambda m: m.follow("latency", "0.2"), TypeError, "value: got '0.2', wanted a number"),
         (lambda m: m.follow("loss:brier", 2.0), ValueError, "observe's loss="),
     ],
 )
@@ -226,6 +233,22 @@ def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(
     with pytest.raises(kind, match=told):
         call(lonely)
     assert lonely.counters()["lines_waiting"] == 0
+
+
+@pytest.mark.parametrize(("says", "start"), [(-100.0, 0), (1e13, 2**33 - 32)])
+def test_a_clock_that_cannot_be_loses_no_sample(tmp_path: Path, says: float, start: int) -> None:
+    monitor = Monitor(socket=tmp_path / "nobody.sock", clock=lambda: says)
+    monitor.observe(1.0, 2.0)
+    monitor.follow("latency", 0.2)
+    monitor.predict(1, 2.0)
+    monitor.label(1, 2.0)
+    (window,) = {cell.window for cell in monitor._cells._growing}
+    assert window.start <= start < window.end
+    check(SealedCell(Identity(bytes(16), 0), 1, True, Series("m"), window, EMPTY, None))
+    assert monitor.counters()["times_bounded"] == 2
+    assert [set(line) & {"ts"} for line in monitor._session._lines] == [set(), set()]
+    with pytest.raises(UnacknowledgedError):
+        monitor.close(0.01)
 
 
 def test_numpy_s_numbers_are_numbers(lonely: Monitor) -> None:

@@ -162,6 +162,28 @@ def test_counts_that_no_varint_holds():
             join_coverage((number, *[0] * 7, EMPTY))
 
 
+@pytest.mark.parametrize("name", ["predictions", "conflicting", "lag_ms_sum"])
+def test_a_merge_that_no_bytes_hold_changes_nothing(name):
+    coverage = covered((3, 0, 1, 0, 0), [250, 500])
+    setattr(coverage, name, 2**62)
+    before = coverage.to_row()
+    with pytest.raises(OverflowError, match=f"{name} would be {2**63}"):
+        coverage.merge(coverage.copy())
+    assert coverage.to_row() == before
+
+
+def test_a_merge_of_more_lags_than_doubles_count_changes_nothing():
+    coverage = covered((3, 0, 1, 0, 0), [250])
+    for _ in range(53):
+        coverage.merge(coverage)
+    before = coverage.to_row()
+    assert coverage.matched == 2**53
+    with pytest.raises(OverflowError, match=r"2\*\*53"):
+        coverage.merge(coverage.copy())
+    assert coverage.to_row() == before
+    assert Coverage.from_bytes(coverage.to_bytes()) == coverage
+
+
 def test_the_vector_of_the_documentation():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "wire.md").read_text()
     (block,) = re.findall(r"<!-- vector: coverage -->\n```\n(.*?)```", text, re.DOTALL)

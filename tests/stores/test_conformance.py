@@ -140,6 +140,45 @@ def test_the_producers_of_cells_are_written_down_once(store: Store) -> None:
     assert found == [(producer(1),), (producer(2),)]
 
 
+def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
+    store.commit(batch(cell(1), cell(2)))
+    both = Batch(cells=[offered(cell(1, 1), "b"), offered(cell(1, 1), "pi-1")])
+    for again in (batch(cell(1, 1, 2), device="b"), both, batch(cell(2, 5))):
+        store.commit(again)
+    assert rows(store, "SELECT producer, device FROM renames") == [(producer(1), "b")]
+    found = rows(store, "SELECT producer, device FROM producers ORDER BY producer")
+    assert found == [(producer(1), "pi-1"), (producer(2), "pi-1")]
+
+
+def test_series_are_written_down_once(store: Store) -> None:
+    first, second = cell().series, cell().series._replace(segment="night")
+    store.commit(Batch(series=[("pi-1", first), ("pi-1", first)], cells=[offered(cell())]))
+    store.commit(Batch(series=[("pi-1", first), ("pi-1", second)], cells=[offered(cell(2))]))
+    found = rows(store, "SELECT device, model, segment FROM series ORDER BY segment")
+    assert found == [("pi-1", "model", ""), ("pi-1", "model", "night")]
+
+
+def said(run: str, at_ms: int = 0, refused: int = 0) -> DeviceReport:
+    return DeviceReport("pi-1", at_ms, at_ms, True, {}, run, refused)
+
+
+def test_two_boards_of_one_name_are_seen_and_a_restart_is_none(store: Store) -> None:
+    seen = "SELECT report_run, runs_returned, run_returned_ms FROM devices"
+    for reports in (["a"], ["a", "b"], ["b", "c"], ["", "c"]):
+        store.commit(Batch(reports=[said(run) for run in reports]))
+    assert rows(store, seen) == [("c", 0, 0)]
+    store.commit(Batch(reports=[said("d", 10), said("c", 20), said("d", 30)]))
+    store.commit(Batch(reports=[said("c", 40)]))
+    assert rows(store, seen) == [("c", 3, 40)]
+
+
+def test_refusals_are_counted_by_device(store: Store) -> None:
+    store.commit(Batch(presences=[birth("a")]))
+    store.commit(Batch(reports=[said("a", refused=2), said("a")]))
+    store.commit(Batch(reports=[said("a", refused=3)]))
+    assert rows(store, "SELECT cells_refused FROM devices") == [(5,)]
+
+
 def birth(run: str, received: int = 0, **attributes: str) -> DevicePresence:
     said = {name: Attribute(value) for name, value in attributes.items()}
     presence = Presence(online=True, software="edgemse 1", run=run, attributes=said)

@@ -17,8 +17,11 @@ from edgemse_agent.lines import (
     Parsed,
     Request,
     SessionHello,
+    ends_of,
     parse,
+    too_long,
 )
+from edgemse_agent.pairing import SERIES_PER_ID_MAX
 
 __all__ = ["Clients", "LineClient"]
 
@@ -45,7 +48,8 @@ class LineClient:
         self._agent, self._write, self._name = agent, write, name
         self._labels_only = labels_only
         self._buffer = b""
-        self._skipping = False
+        self._long_bytes = 0
+        """So many bytes of a line came that is too long: only its ends are in the buffer."""
         self._lines = 0
         self._complaints = 0
         self.session: str | None = None
@@ -61,21 +65,25 @@ class LineClient:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; whole lines are worked off at once."""
+        if self._long_bytes:
+            begun, newline, data = data.partition(b"\n")
+            self._lengthen(begun)
+            if not newline:
+                return
+            self._end_long()
         *lines, rest = (self._buffer + data).split(b"\n")
         for line in lines:
-            if self._skipping:
-                self._skipping = False
-                continue
             self._line(line)
-        if len(rest) > LINE_BYTES_MAX:
-            if not self._skipping:
-                self._line(rest)  # refused for its length, once
-            self._skipping, rest = True, b""
         self._buffer = rest
+        if len(rest) > LINE_BYTES_MAX:
+            self._buffer = b""
+            self._lengthen(rest)
 
     def finish(self) -> None:
         """Take the end of the stream: a last line may lack its newline."""
-        if self._buffer and not self._skipping and self.session is None:
+        if self._long_bytes:
+            self._end_long()
+        elif self._buffer and self.session is None:
             self._line(self._buffer)
         self._buffer = b""
         self._say_how_many_more()
@@ -101,20 +109,30 @@ class LineClient:
             self._turned_away = False
             self._send({"again": True})
 
-    def _line(self, line: bytes) -> None:
+    def _lengthen(self, more: bytes) -> None:
+        self._long_bytes += len(more)
+        self._buffer = ends_of(self._buffer + more)
+
+    def _end_long(self) -> None:
+        parsed = too_long(self._buffer, self._long_bytes)
+        self._long_bytes, self._buffer = 0, b""
+        self._line(b"", parsed)
+
+    def _line(self, line: bytes, parsed: Parsed | None = None) -> None:
+        """Work a line off; one that was too long comes `parsed`."""
         try:
-            self._read(line)
+            self._read(line, parsed)
         except Exception as error:  # a bug costs one line, and neither its client nor the agent
             self._agent.note_defect(f"{self._name}, line {self._lines}", error)
             self._complain("a defect of the agent; its log has it")
 
-    def _read(self, line: bytes) -> None:
+    def _read(self, line: bytes, parsed: Parsed | None) -> None:
         self._lines += 1
         line = line.strip()
-        if not line:
+        if not line and parsed is None:
             return
         self._agent.counters.count("lines")
-        parsed = parse(line)
+        parsed = parsed or parse(line)
         of_session = not isinstance(parsed.line, SessionHello | Request)
         if self.session is not None and of_session and not self._is_next(self.session, parsed.n):
             return
@@ -168,7 +186,10 @@ class LineClient:
         elif isinstance(line, Request):
             self._answer(line.name)
         elif not self._agent.take(line):
-            return f"id {line[0]!r} has a prediction of this series already"
+            return (
+                f"id {line[0]!r} has a prediction of this series already,"
+                f" or of {SERIES_PER_ID_MAX} others"
+            )
         return ""
 
     def _refuse(self, parsed: Parsed, why: str) -> None:

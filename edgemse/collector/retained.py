@@ -1,0 +1,74 @@
+"""What a broker retains just now: asked for over a connection of its own, which then ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Event
+
+from edgemse.errors import BrokerError
+from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.presence import Presence, encode_presence
+from edgemse.topics import Topics, escape
+
+__all__ = ["Retained"]
+
+ECHO_SECONDS = 10.0
+"""For a broker to give back what it was told: it has taken the subscription before."""
+
+
+class Retained:
+    """Asks for one worker.
+
+    The mark of the end is a message of our own, not retained, on our own topic: a broker delivers
+    it behind the retained ones. It says offline and names no store, so it means nothing to anybody.
+    """
+
+    def __init__(self, broker: Broker, topics: Topics, worker: str, run: str) -> None:
+        self._broker, self._topics, self._worker = broker, topics, worker
+        self._mark = encode_presence(Presence(online=False, software="", run=run))
+
+    def collectors(self, over: Event) -> dict[str, bytes]:
+        """Return the presences of collectors, by worker as topics spell it.
+
+        Raises BrokerError if the broker cannot be reached or does not let us see. Returns what it
+        has once `over` is set.
+        """
+        return self._ask([], over)[""]
+
+    def devices(self, devices: Sequence[str], over: Event) -> dict[str, bytes]:
+        """Return the presences of these devices, as far as there are any."""
+        found = self._ask(devices, over)
+        return {device: found[device][""] for device in devices if found[device]}
+
+    def _ask(self, devices: Sequence[str], over: Event) -> dict[str, dict[str, bytes]]:
+        heard: SimpleQueue[tuple[str, str, bytes]] = SimpleQueue()
+
+        def hear(device: str, level: str, payload: bytes) -> None:
+            heard.put((device, level, payload))
+
+        handlers = {self._topics.presence(each): partial(hear, each) for each in devices}
+        connection = Connection(
+            self._broker,
+            f"edgemse-look-{self._worker}",
+            handlers={**handlers, self._topics.any_collector: partial(hear, "")},
+        )
+        connection.start(must_connect=True, over=over)
+        found: dict[str, dict[str, bytes]] = {each: {} for each in ("", *devices)}
+        topic = self._topics.collector(self._worker)
+        try:
+            connection.publish(Publication(topic, self._mark))
+            while not over.is_set():
+                device, level, payload = heard.get(timeout=ECHO_SECONDS)
+                if (device, level, payload) == ("", escape(self._worker), self._mark):
+                    break
+                found[device][level] = payload
+        except Empty:
+            raise BrokerError(
+                f"broker {self._broker} does not give back what is published on {topic};"
+                f" the collector needs the right to read and write {self._topics.any_collector}"
+            ) from None
+        finally:
+            connection.stop()
+        return found
