@@ -294,9 +294,13 @@ class Merged(NamedTuple):
 
 
 def coarsened(
-    cells: Iterable[SealedCell], width_seconds: int, next_identity: Callable[[], Identity]
+    cells: Iterable[SealedCell],
+    width_seconds: int,
+    next_identity: Callable[[], Identity],
+    *,
+    fold: Callable[[Series], Series] | None = None,
 ) -> list[Merged]:
-    """Merge cells of one series whose windows nest in one wide window.
+    """Merge cells of one series, or of what `fold` makes one, that nest in one wide window.
 
     A cell that would be alone is left as it is. The caller passes only cells that may be absorbed
     (final; on a device: of an agent run of this ledger, never exposed) and writes the new and
@@ -304,7 +308,8 @@ def coarsened(
     """
     groups: dict[tuple[Series, Window], list[SealedCell]] = {}
     for cell in cells:
-        groups.setdefault((cell.series, cell.window.widened(width_seconds)), []).append(cell)
+        series = fold(cell.series) if fold else cell.series
+        groups.setdefault((series, cell.window.widened(width_seconds)), []).append(cell)
     out = []
     for (series, window), members in groups.items():
         if len(members) < 2:

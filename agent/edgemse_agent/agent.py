@@ -12,10 +12,11 @@ import random
 from edgemse.cells import START_SECONDS_MAX, UNPLACED_SECONDS, SealedCell, Series
 from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
-from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
+from edgemse.growing import WIDER_SECONDS, Growing, OpenCell
 from edgemse.presence import Attribute, decode_presence, new_run
 from edgemse.stats.measures import follow_loss
 from edgemse.wire import decode_ack
+from edgemse_agent.budget import Budget
 from edgemse_agent.calendar import Calendar
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
@@ -23,7 +24,9 @@ from edgemse_agent.ledger import Ledger, Written
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.pace import Pace
 from edgemse_agent.pairing import Label, Pairing, Prediction
+from edgemse_agent.placing import Placing
 from edgemse_agent.relay import Relay, Relayed, Tell
+from edgemse_agent.room import Room
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import VERSIONS, BrokerStatus, ParkedCell, Status
 from edgemse_agent.uplink import Stamp, Uplink
@@ -39,9 +42,6 @@ LINES_UNDURABLE_MAX = 10_000
 """Lines after which a commit does not wait for their age: what a power cut may take is bounded."""
 DEFECTS_LOGGED_MAX = 20
 """Past that a defect is only counted: one in every tick would fill the disk with its log."""
-FULL_TIMES = 4
-"""At so many times ledger_cells_max own cells, all of them as wide as can be, no window is opened
-any more: a client whose times lie anywhere must not fill the disk."""
 
 
 class Agent:
@@ -87,7 +87,14 @@ class Agent:
         self.relay = Relay(self._pace)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self.uplink = Uplink(
-            settings.device, self.run, ledger, self.relay, self.counters, jitter, self._pace
+            settings.device,
+            self.run,
+            ledger,
+            self.relay,
+            self.counters,
+            jitter,
+            self._pace,
+            Budget(settings.delivery.bytes_per_day_max),
         )
         self._ran_before = ledger.elapsed_seconds
         self._started = clock.monotonic()
@@ -96,23 +103,25 @@ class Agent:
         self._retry_at = float("-inf")
         self._lines_undurable, self._flush = 0, False
         self._last_error = ""
-        self._coarsened_to = 0
-        """How many cells coarsening has left, where that was more than the bound."""
+        self._room = Room(ledger, self.growing, self.counters, settings.delivery.ledger_cells_max)
         self._received = ledger.sessions()
         self._durable = dict(self._received)
+        self._left_open = True
+        """Whether cells may be open in the ledger that earlier runs left there."""
+        holders = (self.growing, self.relay, self.pairing)
+        self._placing = Placing(self.calendar, ledger, self.counters, holders)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Go on where the ledger stands."""
+        ledger = self.ledger
         self.counters.count("ledgers_set_aside", int(ledger.set_aside is not None))
         self.counters.count("commits_lost", ledger.commits_lost)
         self.counters.count("rows_lost", sum(taken.lost for taken in ledger.taken))
         self.pairing.restore(ledger.entries())
         self.pairing.place(self.calendar.place)
-        self._left_open = True
-        """Whether cells may be open in the ledger that earlier runs left there."""
         self._close_left_open()
-        offset = self.calendar.look()
-        if offset is not None and not (
-            self.calendar.placed or self.calendar.waits or ledger.unplaced()
-        ):
-            self.calendar.settle(offset, self.calendar.placements(offset))
+        self._placing.begin()
         self._look_at_the_clock()
 
     @property
@@ -126,10 +135,16 @@ class Agent:
         return self.ledger.waiting + len(self.relay)
 
     @property
+    def width_seconds(self) -> int:
+        """The width of new windows: wider while the day's bytes do not suffice for more."""
+        width = self.settings.windows.width_seconds
+        return max(width, WIDER_SECONDS[0]) if self.uplink.budget.pressing else width
+
+    @property
     def monitor_width_seconds(self) -> int:
-        """The window width that Monitors shall use: wider while the backlog is long."""
+        """The width that Monitors shall use: wider while the backlog is long, too."""
         backlog = self.ledger.waiting > self.settings.delivery.ledger_cells_max // 2
-        return WIDER_SECONDS[0] if backlog else self.settings.windows.width_seconds
+        return max(self.width_seconds, WIDER_SECONDS[0]) if backlog else self.width_seconds
 
     def attributes(self) -> dict[str, Attribute]:
         """Return what the device says of itself, and since when each holds.
@@ -149,6 +164,7 @@ class Agent:
         self.counters.set("cells_waiting", self.waiting)
         self.counters.set("cells_parked_now", self.ledger.parked_now)
         self.counters.set("cells_unplaced", self._unplaced())
+        self.counters.set("bytes_pressing", int(self.uplink.budget.pressing))
         set_aside = self.ledger.set_aside
         return Status(
             device=self.settings.device,
@@ -261,6 +277,7 @@ class Agent:
     def heard_ack(self, payload: bytes) -> None:
         """Take the payload of an ack."""
         try:
+            self.uplink.spend(len(payload))
             self.uplink.acked(decode_ack(payload))
             if self.ledger.parked_now > self.settings.delivery.parked_cells_max:
                 self._let_go_parked()
@@ -302,8 +319,8 @@ class Agent:
             self.commit()
         if self._dirty_since is None:
             self._flush = False  # what was waited for is durable
-        bound = self.settings.delivery.ledger_cells_max
-        self.growing.full = self.ledger.own >= FULL_TIMES * bound
+        self._room.look()
+        self.growing.width_seconds = self.width_seconds
         if self._left_open and (now < self._retry_at or not self._close_left_open()):
             return []
         try:
@@ -319,9 +336,14 @@ class Agent:
             any(cell.final for cell in self.growing)
             or (dirty is not None and now - dirty >= self._pace.commit_seconds)
             or self._lines_undurable >= LINES_UNDURABLE_MAX
+            or self._crowded
             or (self._flush and dirty is not None)
             or bool(self._overdue())
         )
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self.growing) > self.settings.windows.open_cells_max
 
     def flush(self, producer: bytes | None) -> None:
         """Let what a client waits for go at once: its lines, and its cells if it is a Monitor."""
@@ -338,7 +360,8 @@ class Agent:
             return False
         now = self._clock.monotonic()
         relayed = self._overdue(everything=everything)
-        self.growing.close_ended(self.calendar.now(), everything=everything)
+        # What is closed for want of room in memory goes on in other cells.
+        self.growing.close_ended(self.calendar.now(), everything=everything or self._crowded)
         grown = self._grown()
         cells = self._sealed(grown)
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
@@ -369,8 +392,16 @@ class Agent:
             self.uplink.hurry()
         self._settle(grown)
         self.relay.durable([(r.cell.identity, r.cell.revision) for r in relayed])
-        self._coarsen()
+        self._make_room()
         return True
+
+    def _make_room(self) -> None:
+        """Merge cells where too many wait, for the ledger or for the day's bytes."""
+        bound = self.settings.delivery.ledger_cells_max
+        try:
+            self._room.make(self.uplink.budget.cells_wanted(bound))
+        except LedgerError as error:  # a disk that fills just now: everything is as it was
+            self._ledger_failed(error)
 
     def _close_left_open(self) -> bool:
         """Close what earlier runs left open: before that nothing is written, nor published."""
@@ -383,32 +414,12 @@ class Agent:
         return True
 
     def _look_at_the_clock(self) -> None:
-        """Follow the wall clock while it may be trusted; what has no place gets one, once."""
-        offset = self.calendar.look()
-        if offset is None:
-            return
-        if not self.calendar.placed:
-            if self._left_open or self._clock.monotonic() < self._retry_at:
-                return
-            self._place(offset)
-        elif self.calendar.follow(offset):
-            self.counters.count("clock_steps")
-            self.growing.close_ended(self.calendar.now(), everything=True)
-
-    def _place(self, offset: float) -> None:
-        spans = self.calendar.placements(offset)
+        writable = not self._left_open and self._clock.monotonic() >= self._retry_at
         try:
-            cells, between = self.ledger.place(spans, self.calendar.at(offset))
+            if self._placing.look(writable=writable):
+                self.growing.close_ended(self.calendar.now(), everything=True)
         except LedgerError as error:
             self._ledger_failed(error)
-            return
-        self.calendar.settle(offset, spans)
-        for holder in (self.growing, self.relay, self.pairing):
-            holder.place(self.calendar.place)
-        self.counters.count("cells_placed", cells)
-        self.counters.count("cells_placed_between", between)
-        if cells:
-            log.warning("the time is known: %d cells have their place on the calendar", cells)
 
     def _overdue(self, *, everything: bool = False) -> list[Relayed]:
         """Return the Monitors' cells that go to the ledger now, as far as it has room for them."""
@@ -466,30 +477,3 @@ class Agent:
         self._lines_undurable += 1
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
-
-    def _coarsen(self) -> None:
-        """Merge the oldest cells into wider windows while there are more than the bound.
-
-        Where that does not help (exposed cells, windows all over time), not again until there are
-        a few more.
-        """
-        bound = self.settings.delivery.ledger_cells_max
-        if self.ledger.waiting <= max(bound, self._coarsened_to + bound // 50):
-            return
-        try:
-            for width in WIDER_SECONDS:
-                surplus = self.ledger.waiting - bound
-                if surplus > 0:
-                    self._merge(width, max(2 * surplus, bound // 2))
-        except LedgerError as error:  # a disk that fills just now: everything is as it was
-            self._ledger_failed(error)
-            return
-        self._coarsened_to = self.ledger.waiting if self.ledger.waiting > bound else 0
-
-    def _merge(self, width_seconds: int, cells: int) -> None:
-        narrow = self.ledger.coarsenable(width_seconds, cells)
-        merged = coarsened(narrow, width_seconds, self.growing.next_identity)
-        gone = [identity for each in merged for identity in each.absorbed]
-        if gone:
-            self.ledger.commit([Written(each.cell) for each in merged], absorbed=gone)
-            self.counters.count("cells_coarsened", len(gone))

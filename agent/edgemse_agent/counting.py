@@ -32,6 +32,9 @@ MEANINGS = {
     "cells_relayed": counter("revisions of cells that Monitors sent"),
     "cells_turned_away": counter("revisions that found no room; their Monitors keep them"),
     "cells_coarsened": counter("cells merged into wider windows, past ledger_cells_max"),
+    "cells_folded": counter("of these: into the overflow segment or series, for want of room"),
+    "reports_held": counter("times that reports began to wait for bytes_per_day_max"),
+    "bytes_counted": counter("bytes counted for bytes_per_day_max, up and down"),
     "cells_parked": counter("cells that the collector refused, or the broker's limit"),
     "parked_let_go": counter("parked cells forgotten, past parked_cells_max"),
     "items_defective": counter("cells and ids that no ledger can hold, set aside in it as text"),
@@ -48,6 +51,7 @@ MEANINGS = {
     "stores_changed": counter("times that another store than before acknowledged"),
     "messages_bad": counter("acks and presences that could not be read"),
     "cells_waiting": gauge("cells that the collector has not committed, now"),
+    "bytes_pressing": gauge("1 while bytes_per_day_max makes windows wider, now"),
     "cells_unplaced": gauge("cells that wait for the time to be known, now"),
     "cells_parked_now": gauge("cells that are parked, now"),
 }

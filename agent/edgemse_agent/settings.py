@@ -60,6 +60,10 @@ class PairingSettings:
     matched_max: int = field(default=10_000, metadata=between(1, 10_000_000))
 
 
+def _bytes_a_day(value: int) -> str | None:
+    return None if value == 0 or 50_000 <= value <= 10**12 else "0 (no bound), or 50000 to 1e12"
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """[delivery]: how soon durable, how much kept."""
@@ -67,6 +71,7 @@ class DeliverySettings:
     durable_seconds: float = field(default=75.0, metadata=between(0.05, 3_600))
     ledger_cells_max: int = field(default=50_000, metadata=between(100, 10_000_000))
     parked_cells_max: int = field(default=10_000, metadata=between(0, 10_000_000))
+    bytes_per_day_max: int = field(default=0, metadata={"check": _bytes_a_day})
     farewell_seconds: float = field(default=5.0, metadata=between(0, 600))
 
 

@@ -10,13 +10,15 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgemse.cells import Identity, SealedCell
 from edgemse.errors import LedgerError
-from edgemse.presence import HOUR_SECONDS, Attribute
+from edgemse.presence import Attribute
 from edgemse_agent.calendar import Span, Timeline
+from edgemse_agent.ledger.attributes import changed
 from edgemse_agent.ledger.file import FileLock, connect, create
 from edgemse_agent.ledger.opening import NoRoomError, Opened, open_ledger, put_away_files
 from edgemse_agent.ledger.rows import (
@@ -322,13 +324,34 @@ class Ledger:
             ).rowcount
 
     def due(self, limit: int) -> list[Held]:
-        """Return cells that the collector has not committed, those once exposed first."""
-        rows = self._rows(
+        """Return cells that the collector has not committed, those once exposed first.
+
+        Then the newest and the oldest windows in turn: after an outage the present is seen at once.
+        """
+        query = (
             f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
-            f" WHERE {WAITING} AND NOT {UNPLACED} ORDER BY (exposed > 0) DESC, start LIMIT ?",
-            (limit,),
+            f" WHERE {WAITING} AND NOT {UNPLACED}"
         )
-        return [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        rows = self._rows(f"{query} ORDER BY (exposed > 0) DESC, start LIMIT ?", (limit,))
+        held = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        again = [each for each in held if each.exposed]
+        oldest = held[len(again) :]
+        newest = oldest[::-1]
+        if len(held) == limit and oldest:  # there may be newer ones
+            newest_first = f"{query} AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?"
+            rows = self._rows(newest_first, (len(oldest),))
+            newest = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        lanes = chain.from_iterable(zip(newest, oldest, strict=False))
+        fresh = {each.cell.identity: each for each in lanes}
+        return [*again, *fresh.values()][:limit]
+
+    def fresh(self) -> int:
+        """Return how many own cells wait that are final and were never exposed: the mergeable."""
+        ((count,),) = self._rows(
+            f"SELECT count(*) FROM cells WHERE {WAITING} AND (exposed > 0) = 0"  # noqa: S608
+            " AND final AND NOT relayed"
+        )
+        return int(count)
 
     def spans(self) -> list[Span]:
         """Return the times that were on no calendar, and where they belong, once that is known."""
@@ -451,28 +474,19 @@ class Ledger:
     def attributes(
         self, current: Mapping[str, str], wall_seconds: float | None
     ) -> dict[str, Attribute]:
-        """Write down what the device says of itself now, and return since when each holds.
-
-        A first value holds for all earlier windows; a change counts from the next whole UTC hour,
-        or, while nobody knows the time (None), from when the collector hears of it. What is said no
-        more is empty from then on.
-        """
+        """Write down what the device says of itself now, and return since when each holds."""
         known: dict[str, tuple[str, int | None]] = {
             name: (value, since)
             for name, value, since in self._rows("SELECT name, value, since FROM attributes")
         }
-        hour = None if wall_seconds is None else int(-(-wall_seconds // HOUR_SECONDS))
-        since = None if hour is None else hour * HOUR_SECONDS
-        wanted = dict.fromkeys(known, "") | dict(current)
-        changed = {n: (v, since) for n, v in wanted.items() if n in known and known[n][0] != v}
-        changed |= {n: (v, 0) for n, v in wanted.items() if n not in known}
-        if changed:
+        news = changed(known, current, wall_seconds)
+        if news:
             with self._transaction() as transaction:
                 transaction.executemany(
                     f"INSERT OR REPLACE {inserted('attributes')}",
-                    [(name, *said) for name, said in changed.items()],
+                    [(name, *said) for name, said in news.items()],
                 )
-        return {name: Attribute(*said) for name, said in (known | changed).items()}
+        return {name: Attribute(*said) for name, said in (known | news).items()}
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._reading() as database:
