@@ -146,6 +146,13 @@ class Growing:
         self._open: dict[tuple[Series, Window], OpenCell] = {}
         self._held: dict[int, OpenCell] = {}
 
+    def limit(
+        self, *, grace_seconds: float, series_max: int, cells_max: int, late_seconds: float
+    ) -> None:
+        """Go on with other bounds; what is open stays as it is."""
+        self._grace_seconds, self._late_seconds = grace_seconds, late_seconds
+        self._series_max, self._cells_max = series_max, cells_max
+
     def __len__(self) -> int:
         return len(self._held)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 
-from edgemse.cells import START_SECONDS_MAX, UNPLACED_SECONDS, SealedCell, Series
+from edgemse.cells import SealedCell, Series
 from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
 from edgemse.growing import WIDER_SECONDS, Growing, OpenCell
@@ -61,6 +61,8 @@ class Agent:
         self.run = new_run()
         self.broker: BrokerStatus | None = None
         """Whoever connects the agent to a broker says here how that stands."""
+        self.board = ""
+        """Where the number of this board is from, empty if it has none or nobody asked."""
         self._clock = clock
         self.calendar = Calendar(clock, ledger.timeline, ledger.spans())
         self._series = Series(settings.defaults.model, settings.defaults.version)
@@ -111,6 +113,26 @@ class Agent:
         holders = (self.growing, self.relay, self.pairing)
         self._placing = Placing(self.calendar, ledger, self.counters, holders)
         self._take_up()
+
+    def apply(self, settings: AgentSettings) -> None:
+        """Go on with other settings; device, ledger, socket, broker and clock stay as they are."""
+        self.settings = settings
+        limits, pairing, delivery = settings.windows, settings.pairing, settings.delivery
+        self._series = Series(settings.defaults.model, settings.defaults.version)
+        self._pace = self.relay.pace = self.uplink.pace = Pace(delivery.durable_seconds)
+        self.growing.limit(
+            grace_seconds=limits.grace_seconds,
+            series_max=limits.series_max,
+            cells_max=limits.open_cells_max,
+            late_seconds=self._pace.publish_seconds,
+        )
+        self.pairing.limit(
+            age_max_seconds=pairing.age_max_seconds,
+            pending_max=pairing.pending_max,
+            matched_max=pairing.matched_max,
+        )
+        self._room.cells_max = delivery.ledger_cells_max
+        self.uplink.budget.change(delivery.bytes_per_day_max)
 
     def _take_up(self) -> None:
         """Go on where the ledger stands."""
@@ -169,6 +191,7 @@ class Agent:
         return Status(
             device=self.settings.device,
             run=self.run,
+            board=self.board,
             ledger=self.ledger.id,
             versions=VERSIONS,
             clock_synchronised=self._clock.synchronised(),
@@ -203,7 +226,7 @@ class Agent:
     def take(self, line: SampleLine | PredictionLine | LabelLine) -> bool:
         """Take one line; False for a prediction whose id is taken."""
         self._touch()
-        time = self._time(line.time)
+        time = self._now() if line.time is None else self.calendar.of_line(line.time)
         if isinstance(line, SampleLine):
             self._sample(line, time)
             return True
@@ -239,19 +262,10 @@ class Agent:
         self.relay.take(cell, self._clock.monotonic(), tell)
         return True
 
-    def _time(self, said: float | None) -> float:
-        """Return a line's time; one behind UNPLACED_SECONDS counts from this boot."""
-        if said is None:
-            return self._now()
-        return said if said < UNPLACED_SECONDS else self.calendar.of_boot(said - UNPLACED_SECONDS)
-
     def _now(self) -> float:
         """Return the time, or the nearest one that a window can have (counted)."""
-        now = self.calendar.now()
         self.counters.count("times_bounded", int(self.calendar.bounded))
-        if not self.calendar.placed:
-            return now
-        return min(max(now, 0.0), START_SECONDS_MAX - 1.0)
+        return self.calendar.possible_now()
 
     def received(self, session: str) -> int:
         """How many lines of the session were taken: the number of the next one."""
@@ -279,20 +293,12 @@ class Agent:
         try:
             self.uplink.spend(len(payload))
             self.uplink.acked(decode_ack(payload))
-            if self.ledger.parked_now > self.settings.delivery.parked_cells_max:
-                self._let_go_parked()
+            self._room.let_go_parked(self.settings.delivery.parked_cells_max)
         except WireError as error:
             self.counters.count("messages_bad")
             log.warning("ignored an ack: %s", error)
         except LedgerError as error:
             self._ledger_failed(error)  # what was acked stays due, and is acked again
-
-    def _let_go_parked(self) -> None:
-        gone = self.ledger.let_go_parked(self.settings.delivery.parked_cells_max)
-        self.counters.count("parked_let_go", gone)
-        log.warning(
-            "%d cells that the collector refused are forgotten: more than parked_cells_max", gone
-        )
 
     def heard_collector(self, worker: str, payload: bytes) -> None:
         """Take a collector's retained presence; an empty payload means that it was removed."""

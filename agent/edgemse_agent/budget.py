@@ -27,10 +27,18 @@ class Budget:
     """
 
     def __init__(self, bytes_per_day_max: int) -> None:
-        self.limited = bytes_per_day_max > 0
-        self._day_bytes = float(bytes_per_day_max)
+        self._at, self._left = float("-inf"), 0.0
+        self.limited = self.pressing = False
+        self._day_bytes = self._burst = 0.0
+        self.change(bytes_per_day_max)
+
+    def change(self, bytes_per_day_max: int) -> None:
+        """Go on with another bound; one that is new begins with an hour's share."""
+        if bytes_per_day_max == self._day_bytes:
+            return
+        self.limited, self._day_bytes = bytes_per_day_max > 0, float(bytes_per_day_max)
         self._burst = self._day_bytes * BURST_SHARE
-        self._left, self._at = self._burst / 2, float("-inf")
+        self._left = self._burst / 2
         self.pressing = False
 
     def spend(self, payload_bytes: int) -> None:

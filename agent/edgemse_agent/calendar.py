@@ -126,6 +126,15 @@ class Calendar:
         """Return the time; behind UNPLACED_SECONDS while nobody knows it."""
         return self.of_boot(self._clock.boot())
 
+    def possible_now(self) -> float:
+        """Return the time, or the nearest one that a window can have."""
+        now = self.now()
+        return min(max(now, 0.0), START_SECONDS_MAX - 1.0) if self.placed else now
+
+    def of_line(self, said: float) -> float:
+        """Return a line's time; one behind UNPLACED_SECONDS counts from this boot."""
+        return said if said < UNPLACED_SECONDS else self.of_boot(said - UNPLACED_SECONDS)
+
     def of_boot(self, seconds: float) -> float:
         """Return the time of that second of this boot."""
         return seconds + self.offset

@@ -8,13 +8,13 @@ import dataclasses
 import json
 import logging
 import os
-import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 from edgemse.errors import EdgemseError, SettingsError
+from edgemse_agent.hardware import default_device
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.service import Service, hardware_serial
 from edgemse_agent.settings import AgentSettings, read
@@ -50,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
             f" broker {settings.broker.address}, ledger {settings.ledger}",
             file=sys.stderr,
         )
-        service = Service(settings, software=software, stdin=options.stdin)
+        service = Service(
+            settings,
+            software=software,
+            stdin=options.stdin,
+            reload=lambda: _settings(options),
+        )
         left = asyncio.run(service.run())
     except EdgemseError as error:
         print(f"edgemse-agent: {error}", file=sys.stderr)
@@ -84,7 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help=f"settings file (default: {CONFIG} if there)")
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
     parser.add_argument("--broker", metavar="HOST:PORT", help="the MQTT broker")
-    parser.add_argument("--device", metavar="NAME", help="what this device is called")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="what this device is called (default: its host's name and the end of its number)",
+    )
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger file")
     parser.add_argument("--socket", type=Path, metavar="FILE", help="the Unix socket for clients")
     parser.add_argument("--stdin", action="store_true", help="read JSON lines from standard input")
@@ -98,8 +107,8 @@ def _settings(options: argparse.Namespace) -> AgentSettings:
     path: Path | None = options.config or (CONFIG if CONFIG.exists() else None)
     if path is not None:
         settings = read(path)
-    elif options.device or options.command:
-        device = options.device or socket.gethostname()
+    elif options.device or options.command or options.broker:
+        device = options.device or default_device()
         home = _state_home() / device
         path = None if options.stdin else home / "agent.sock"
         settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)

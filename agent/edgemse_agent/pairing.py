@@ -101,6 +101,16 @@ class Pairing:
             (self._waiting if entry.pending or entry.early else self._matched)[key] = entry
             self._stored.add(key)
 
+    def limit(self, *, age_max_seconds: float, pending_max: int, matched_max: int) -> None:
+        """Go on with other bounds, now."""
+        self._age_max_seconds = age_max_seconds
+        self._pending_max, self._matched_max = pending_max, matched_max
+        while len(self._waiting) > pending_max:
+            self._counters.count("pending_evicted")
+            self._let_go(next(iter(self._waiting)), self._waiting)
+        while len(self._matched) > matched_max:
+            self._let_go(next(iter(self._matched)), self._matched)
+
     def place(self, place: Callable[[float], float]) -> None:
         """Put the times that are not on the calendar yet there, by what leads to it."""
         for key, entry in (*self._waiting.items(), *self._matched.items()):

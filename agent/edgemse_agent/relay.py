@@ -55,7 +55,7 @@ class Relay:
     """
 
     def __init__(self, pace: Pace, *, cells_max: int = 20_000) -> None:
-        self._pace, self._cells_max = pace, cells_max
+        self.pace, self._cells_max = pace, cells_max
         self._cells: dict[Identity, Relayed] = {}
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class Relay:
 
         To the ledger too, unless a collector is there that may acknowledge them.
         """
-        age = self._pace.hurried_seconds if online else self._pace.commit_seconds
+        age = self.pace.hurried_seconds if online else self.pace.commit_seconds
         for held in self._cells.values():
             if held.cell.identity.producer == producer:
                 held.since = min(held.since, now - age)
@@ -102,7 +102,7 @@ class Relay:
         found = [
             held
             for held in self._cells.values()
-            if held.is_due(now, self._pace) and not held.cell.window.unplaced
+            if held.is_due(now, self.pace) and not held.cell.window.unplaced
         ]
         return sorted(found, key=lambda relayed: not relayed.exposed)
 
@@ -130,7 +130,7 @@ class Relay:
         """Return what must go to the ledger now: too long in memory, or too many."""
         if self.crowded:
             return list(self._cells.values())
-        return [r for r in self._cells.values() if now - r.since >= self._pace.commit_seconds]
+        return [r for r in self._cells.values() if now - r.since >= self.pace.commit_seconds]
 
     def everything(self) -> list[Relayed]:
         """Return all cells in memory, for the last commit."""

@@ -8,6 +8,7 @@ neither is a reason to refuse a sample.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from edgemse.growing import WIDER_SECONDS, Growing, coarsened
 from edgemse_agent.ledger import Ledger, Written
 
 __all__ = ["FULL_TIMES", "Room"]
+
+log = logging.getLogger(__name__)
 
 FULL_TIMES = 4
 """At so many times ledger_cells_max own cells that cannot be merged any further (days all over the
@@ -49,14 +52,24 @@ class Room:
         self, ledger: Ledger, growing: Growing, counters: Counters, cells_max: int
     ) -> None:
         self._ledger, self._growing, self._counters = ledger, growing, counters
-        self._cells_max = cells_max
+        self.cells_max = cells_max
         self._left = 0
         """How many cells the last attempt left, where that was more than the bound."""
 
     def look(self) -> None:
         """Open windows again once there is room."""
-        if self._growing.full and self._ledger.own < FULL_TIMES * self._cells_max:
+        if self._growing.full and self._ledger.own < FULL_TIMES * self.cells_max:
             self._growing.full = False
+
+    def let_go_parked(self, keep: int) -> None:
+        """Forget the parked cells of the oldest windows past so many."""
+        if self._ledger.parked_now <= keep:
+            return
+        gone = self._ledger.let_go_parked(keep)
+        self._counters.count("parked_let_go", gone)
+        log.warning(
+            "%d cells that the collector refused are forgotten: more than parked_cells_max", gone
+        )
 
     def make(self, wanted: int) -> None:
         """Merge the oldest cells into wider windows while more than `wanted` wait.
@@ -64,16 +77,18 @@ class Room:
         Where that does not help (exposed cells, windows all over time), not again until there are
         a few more. Raises LedgerError, having changed nothing that is not whole.
         """
-        bound, ledger = min(wanted, self._cells_max), self._ledger
+        bound, ledger = min(wanted, self.cells_max), self._ledger
         if ledger.waiting > max(bound, self._left + bound // 50):
             for level in WIDER:
                 self._merge(level, bound)
             self._left = ledger.waiting if ledger.waiting > bound else 0
-        full = FULL_TIMES * self._cells_max
+        full = FULL_TIMES * self.cells_max
+        if ledger.own >= full and ledger.fresh()[1] >= full:  # what is open may be merged next
+            self._growing.close_ended(0.0, everything=True)
         for level in FOLDED:
-            if ledger.own >= full and ledger.fresh() >= full:
-                self._merge(level, self._cells_max)
-        self._growing.full = ledger.own >= full and ledger.fresh() >= full
+            if ledger.own >= full and ledger.fresh()[0] >= full:
+                self._merge(level, self.cells_max)
+        self._growing.full = ledger.own >= full and ledger.fresh()[0] >= full
 
     def _merge(self, level: _Level, bound: int) -> None:
         surplus = self._ledger.waiting - bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgemse.broker import BrokerSettings
@@ -11,9 +11,11 @@ from edgemse.names import wrong_with
 from edgemse.settings import between, load, one_of, read_toml
 from edgemse.topics import checked_device
 from edgemse_agent.clock import TRUSTS
+from edgemse_agent.hardware import AUTO_DEVICE, default_device
 
 __all__ = [
     "AgentSettings",
+    "CentralSettings",
     "ClockSettings",
     "Defaults",
     "DeliverySettings",
@@ -83,6 +85,19 @@ class ClockSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CentralSettings:
+    """[central]: whether settings may come from the broker, and of which groups besides our own."""
+
+    allow: bool = False
+    groups: list[str] = field(
+        default_factory=list,
+        metadata={
+            "check": lambda v: _are_names(*v) or (None if all(v) else "names that are not empty")
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """The whole of agent.toml."""
 
@@ -95,6 +110,7 @@ class AgentSettings:
     pairing: PairingSettings = PairingSettings()
     delivery: DeliverySettings = DeliverySettings()
     clock: ClockSettings = ClockSettings()
+    central: CentralSettings = field(default_factory=CentralSettings)
     attributes: dict[str, str] = field(
         default_factory=dict, metadata={"check": lambda v: _are_names(*v, *v.values())}
     )
@@ -105,4 +121,7 @@ class AgentSettings:
 
 def read(path: Path) -> AgentSettings:
     """Return the settings of an agent.toml, or raise SettingsError naming file, key and value."""
-    return load(AgentSettings, read_toml(path), str(path))
+    settings = load(AgentSettings, read_toml(path), str(path))
+    if settings.device == AUTO_DEVICE:
+        return replace(settings, device=default_device())
+    return settings

@@ -61,7 +61,8 @@ class BrokerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """What an agent says of itself.
 
-    `run` is this start of it, as in its presence; `clock_placed` whether the time is known, by the
+    `run` is this start of it, as in its presence; `board` says where the number comes from that its
+    ledger belongs to, empty if there is none; `clock_placed` whether the time is known, by the
     kernel's word (`clock_synchronised`) or by one that is trusted; `ledger` the id that clients
     know its ledger by; `versions` of edgemse, the protocol, Python and SQLite. `broker` is null
     where nobody connects (a replay). `parked` shows the oldest hundred, `set_aside` the ledger that
@@ -72,6 +73,7 @@ class Status(msgspec.Struct, frozen=True):
 
     device: str
     run: str
+    board: str
     ledger: str
     versions: Mapping[str, str]
     clock_synchronised: bool

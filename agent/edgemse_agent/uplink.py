@@ -85,7 +85,7 @@ class Uplink:
         """The smaller of that and what the broker takes; whoever connects to it says so."""
         self._device, self._run = device, run
         self._ledger, self._relay = ledger, relay
-        self._counters, self._rng, self._pace = counters, rng, pace
+        self._counters, self._rng, self.pace = counters, rng, pace
         self.budget = budget or Budget(0)
         self._held_back = False
         """Whether the day's bytes hold reports back."""
@@ -309,7 +309,7 @@ class Uplink:
         since = self._since.get(held.cell.identity)
         if since is None or held.exposed > held.acked:
             return True
-        return now - since >= self._pace.publish_seconds
+        return now - since >= self.pace.publish_seconds
 
     def _report(self, batch: list[_Pick], with_health: bool, stamp: Stamp) -> bytes:
         if any(pick.exposed for pick in batch):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.cli import collector, config, demo, evaluate, fleet, replay
 from edgemse.fleet.questions import find
 
 __all__ = ["app", "common"]
@@ -25,6 +25,7 @@ app.command("evaluate")(evaluate.command)
 app.command("replay")(replay.command)
 app.command("gate")(fleet.command_of(find("gate")))
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(config.app, name="config")
 
 
 def _say_version(wanted: bool) -> None:

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["QUESTION", "Device", "DevicesAnswer", "Mix", "ask"]
 
 HEARD = (
-    "SELECT device, report_received_ms, report_sent_ms, clock_synchronised, online, software"
+    "SELECT device, report_received_ms, report_sent_ms, clock_synchronised, online, software,"
+    " (SELECT max(s.value) FROM attributes AS s WHERE s.device = d.device"
+    " AND s.name = 'settings' AND s.until_seconds = 4611686018427387904)"
     " FROM devices AS d"
 )
+"""The present attribute `settings` (until 2^62: FOR_EVER_SECONDS) is what a device says of settings
+from the centre."""
 HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 WINDOWS = (
     "SELECT g1, count(DISTINCT window_start_seconds),"
@@ -58,6 +62,8 @@ class Device:
     clock_offset_seconds: float | None
     """The device's time of that report less the collector's when it came, the way included."""
     software: str | None
+    settings: str | None
+    """What it has taken of the settings from the centre, or why not; None: it takes none."""
     last_window: str | None
     """When its last window ended, in ISO 8601; None: it has no cell."""
     silent: bool
@@ -176,7 +182,7 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     devices = tuple(
         _device(
             name,
-            heard.get(name, [None] * 5),
+            heard.get(name, [None] * 6),
             windows.get(name, _Windows(0, None, 0)),
             versions.get(name, {}),
             last,
@@ -251,7 +257,7 @@ def _device(
     last: int | None,
     group: Group,
 ) -> Device:
-    received_ms, sent_ms, synchronised, online, software = heard
+    received_ms, sent_ms, synchronised, online, software, settings = heard
     known = received_ms is not None and sent_ms is not None
     coverage = group.coverage
     return Device(
@@ -261,6 +267,7 @@ def _device(
         clock=CLOCKS[synchronised],
         clock_offset_seconds=(sent_ms - received_ms) / 1000 if known else None,
         software=software,
+        settings=settings,
         last_window=None if windows.end is None else iso_time(windows.end),
         silent=(
             windows.end is None

@@ -74,7 +74,7 @@ class Device:
             found += [(c.window.start, unseal(c).stats.count) for c in cells]
             held = {cell.identity: cell.revision for cell in cells}
             self.agent.heard_ack(encode_ack(Ack("w", held)))
-        return found
+        return sorted(found)
 
     def count(self, name: str) -> int:
         return self.agent.status().health[name]

@@ -345,13 +345,13 @@ class Ledger:
         fresh = {each.cell.identity: each for each in lanes}
         return [*again, *fresh.values()][:limit]
 
-    def fresh(self) -> int:
-        """Return how many own cells wait that are final and were never exposed: the mergeable."""
-        ((count,),) = self._rows(
-            f"SELECT count(*) FROM cells WHERE {WAITING} AND (exposed > 0) = 0"  # noqa: S608
-            " AND final AND NOT relayed"
+    def fresh(self) -> tuple[int, int]:
+        """Return how many own cells wait that were never exposed: final ones, and all."""
+        ((final, every),) = self._rows(
+            "SELECT coalesce(sum(final), 0), count(*) FROM cells"  # noqa: S608 - constants
+            f" WHERE {WAITING} AND (exposed > 0) = 0 AND NOT relayed"
         )
-        return int(count)
+        return int(final), int(every)
 
     def spans(self) -> list[Span]:
         """Return the times that were on no calendar, and where they belong, once that is known."""
