@@ -20,7 +20,7 @@ from edgemse_agent.budget import Budget
 from edgemse_agent.calendar import Calendar
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
-from edgemse_agent.ledger import Ledger, Written
+from edgemse_agent.ledger import SESSIONS_MAX, Ledger, Written
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.pace import Pace
 from edgemse_agent.pairing import Label, Pairing, Prediction
@@ -274,6 +274,10 @@ class Agent:
     def durable(self, session: str) -> int:
         """How many lines of the session are in the ledger."""
         return self._durable.get(session, 0)
+
+    def has_room_for(self, session: str) -> bool:
+        """Whether lines of the session can be counted: what the ledger forgets needs a commit."""
+        return session in self._received or len(self._received) < 2 * SESSIONS_MAX
 
     def count_line(self, session: str) -> None:
         """Take note of one more line of the session, good or bad."""

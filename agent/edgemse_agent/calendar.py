@@ -15,11 +15,22 @@ from typing import NamedTuple
 from edgemse.cells import START_SECONDS_MAX, UNPLACED_SECONDS
 from edgemse_agent.clock import Clock
 
-__all__ = ["STEP_SECONDS", "Calendar", "Span", "Timeline", "begun", "follow_spans", "placed_spans"]
+__all__ = [
+    "SPANS_MAX",
+    "STEP_SECONDS",
+    "Calendar",
+    "Span",
+    "Timeline",
+    "begun",
+    "follow_spans",
+    "placed_spans",
+]
 
 STEP_SECONDS = 1.0
 """A wall clock that is off by more than that from one tick to the next was set, not steered."""
 DAY_SECONDS = 86_400
+SPANS_MAX = 1_000
+"""Boots in a row that did not know the time; further ones are taken as one with the last."""
 
 
 class Timeline(NamedTuple):
@@ -55,6 +66,9 @@ def begun(timeline: Timeline, spans: Sequence[Span], clock: Clock) -> tuple[Time
     if timeline.boot == clock.boot_id:
         return timeline, None
     left = Span(timeline.offset, timeline.until) if timeline.unplaced else None
+    waiting = [span for span in spans if span.moved is None]
+    if left is not None and len(waiting) >= SPANS_MAX:
+        left = max(waiting)._replace(until=left.until)  # the last two are one from now on
     ends = [span.until for span in (*spans, left or Span(0.0, 0.0))]
     behind = max([UNPLACED_SECONDS, *ends])
     start = float(-(-behind // DAY_SECONDS) * DAY_SECONDS)  # a wide window is of one boot only
@@ -107,7 +121,8 @@ class Calendar:
         self.timeline, left = begun(timeline, spans, clock)
         self.left = [] if left is None else [left]
         """What a ledger has to remember of the boot before this one."""
-        self.spans = sorted([*spans, *self.left])
+        kept = [span for span in spans if left is None or span.start != left.start]
+        self.spans = sorted([*kept, *self.left])
         self.offset = self.timeline.offset
         self.bounded = False
         """Whether the wall clock is outside what windows can be in, and its edge is taken."""

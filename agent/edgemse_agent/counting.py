@@ -12,6 +12,7 @@ MEANINGS = {
     "lines_bad": counter("lines refused with a complaint"),
     "lines_repeated": counter("lines of a session that had been taken already"),
     "lines_ignored": counter("lines of a session ignored until its client began again"),
+    "sessions_refused": counter("hellos of new sessions refused while the ledger takes nothing"),
     "clients_refused": counter(
         "clients of the socket refused, or displaced before their first line"
     ),

@@ -22,6 +22,7 @@ from edgemse_agent.intake.clients import Clients
 from edgemse_agent.intake.labels import LabelTopic
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
+from edgemse_agent.metrics import Metrics
 from edgemse_agent.notify import Supervisor
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import BrokerStatus
@@ -83,6 +84,9 @@ class Service:
         self._loop.set_exception_handler(self._loop_failed)
         threading.excepthook = self._thread_failed
         sockets = await self._open_intake()
+        metrics = Metrics(self._exposition)
+        if self._settings.metrics:
+            await metrics.listen(self._settings.metrics)
         self._steering = Steering(self._agent, self._topics, self._reload, self._announce)
         self._connection = self._connect()
         self._loop.add_signal_handler(signal.SIGHUP, self._read_settings)
@@ -93,6 +97,7 @@ class Service:
                 self._look_after(self._loop.time())
                 await self._pause()
         finally:
+            await metrics.close()
             await self._farewell(sockets)
         if self._failure is not None:
             raise self._failure
@@ -113,6 +118,10 @@ class Service:
         )
         connection.start()
         return connection
+
+    def _exposition(self) -> str:
+        self._agent.status()  # sets the gauges
+        return self._agent.counters.exposition("edgemse_agent")
 
     def _birth(self) -> Publication:
         agent = self._agent

@@ -21,6 +21,7 @@ __all__ = [
     "DeliverySettings",
     "PairingSettings",
     "WindowSettings",
+    "host_and_port",
     "read",
 ]
 
@@ -31,6 +32,22 @@ NAMES = "at most 256 characters, none that moves a cursor or turns the direction
 
 def _are_names(*texts: str) -> str | None:
     return NAMES if any(map(wrong_with, texts)) else None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT, or raise ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        raise ValueError(address)
+    return host.strip("[]"), int(port)
+
+
+def _is_address(value: str) -> str | None:
+    try:
+        host_and_port(value or "localhost:1")
+    except ValueError:
+        return "HOST:PORT, for example 127.0.0.1:9464"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,7 @@ class AgentSettings:
     device: str
     ledger: Path = Path("/var/lib/edgemse/ledger.sqlite")
     socket: Path | None = None
+    metrics: str = field(default="", metadata={"check": _is_address})
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     defaults: Defaults = Defaults()
     windows: WindowSettings = WindowSettings()

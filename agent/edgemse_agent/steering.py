@@ -16,7 +16,7 @@ __all__ = ["Steering"]
 
 log = logging.getLogger(__name__)
 
-FIXED = ("device", "ledger", "socket", "broker", "clock", "central")
+FIXED = ("device", "ledger", "socket", "metrics", "broker", "clock", "central")
 """What takes a restart to change."""
 RETAINED_SECONDS = 10.0
 """So long after a connection retained documents have come, or there are none any more."""

@@ -164,6 +164,10 @@ class LineClient:
         """Act on a line; return what is wrong with it, if anything."""
         if isinstance(line, SessionHello):
             self.session, self._lost, self._told = line.session, False, 0
+            if not self._agent.has_room_for(line.session):
+                self._lost = True
+                self._agent.counters.count("sessions_refused")
+                return "too many sessions since the ledger last took something; try again later"
             received = self._agent.received(line.session)
             self._send({"ledger": self._agent.ledger.id, "received": received})
         elif self._labels_only and not isinstance(line, LabelLine):

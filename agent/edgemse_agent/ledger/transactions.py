@@ -51,7 +51,7 @@ from edgemse_agent.ledger.sound import UNREADABLE
 from edgemse_agent.ledger.unplaced import UNPLACED, move_cells, read_spans, write_spans
 from edgemse_agent.pairing import Entry
 
-__all__ = ["Ledger"]
+__all__ = ["SESSIONS_MAX", "Ledger"]
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from edgemse.cells import UNPLACED_SECONDS, Window
-from edgemse_agent.calendar import Span, follow_spans
+from edgemse_agent.calendar import SPANS_MAX, Span, follow_spans
 from edgemse_agent.ledger.schema import inserted, stamped
 
 __all__ = ["UNPLACED", "move_cells", "read_spans", "write_spans"]
 
 UNPLACED = f"start >= {UNPLACED_SECONDS}"
 """Which cells have no place on the calendar: they are neither exposed nor due."""
-SPANS_MAX = 1_000
-"""Spans remembered; past that those are forgotten that were placed first."""
 
 
 def read_spans(database: sqlite3.Connection) -> list[Span]:
@@ -23,7 +21,7 @@ def read_spans(database: sqlite3.Connection) -> list[Span]:
 
 
 def write_spans(database: sqlite3.Connection, spans: Iterable[Span]) -> None:
-    """Write spans down, or what is now known of them."""
+    """Write spans down, or what is now known of them; of placed ones the last are kept."""
     spans = list(spans)
     if not spans:
         return
