@@ -17,6 +17,10 @@ PASSWORD_VARIABLE = "EDGEMSE_BROKER_PASSWORD"  # noqa: S105 - the name of a vari
 """Holds the password where no `password_file` is set; a command line would show it to everybody."""
 
 
+def _is_path(text: str) -> bool:
+    return not text or (text.startswith("/") and text.isascii() and text.isprintable())
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
     """[broker]: where the MQTT broker is and how to speak to it."""
@@ -34,6 +38,10 @@ class BrokerSettings:
     protocol: str = field(default="5", metadata=one_of("5", "3.1.1"))
     keepalive_seconds: int = field(default=30, metadata=between(5, 3_600))
     prefix: str = DEFAULT_PREFIX
+    websocket_path: str = field(
+        default="", metadata={"check": lambda v: None if _is_path(v) else "empty, or /path"}
+    )
+    """Set where only WebSockets get through; brokers use /mqtt."""
 
     def __post_init__(self) -> None:
         Topics(self.prefix)
@@ -63,4 +71,5 @@ class BrokerSettings:
             protocol=self.protocol,
             keepalive_seconds=self.keepalive_seconds,
             allow_plaintext_password=self.allow_plaintext_password,
+            websocket_path=self.websocket_path,
         )

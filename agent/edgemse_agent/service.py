@@ -80,6 +80,11 @@ class Service:
                 " set %s to the board's serial number",
                 BOARD_VARIABLE,
             )
+        if not self._agent.calendar.placed:
+            log.warning(
+                "the time is not known: what is measured waits here until the kernel calls the"
+                ' clock synchronised; if the clock is right, say trust = "wall" under [clock]'
+            )
         self._clients = Clients(self._agent)
         self._loop.set_exception_handler(self._loop_failed)
         threading.excepthook = self._thread_failed
