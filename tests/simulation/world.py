@@ -66,6 +66,14 @@ class FragileLedger(Ledger):
         super().expose(revisions)
         self._perhaps_die()
 
+    def place(self, *arguments: object) -> tuple[int, int]:
+        if self.rng.random() < 20 * self.risk:  # it happens once
+            raise KilledError
+        placed = super().place(*arguments)
+        if self.rng.random() < 20 * self.risk:
+            raise KilledError
+        return placed
+
     def acked(self, *arguments: object) -> int:
         self._perhaps_die()
         ahead = super().acked(*arguments)
