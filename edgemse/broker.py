@@ -14,6 +14,10 @@ from edgemse.topics import DEFAULT_PREFIX, Topics
 __all__ = ["BrokerSettings"]
 
 
+def _is_path(text: str) -> bool:
+    return not text or (text.startswith("/") and text.isascii() and text.isprintable())
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
     """[broker]: where the MQTT broker is and how to speak to it."""
@@ -31,6 +35,10 @@ class BrokerSettings:
     protocol: str = field(default="5", metadata=one_of("5", "3.1.1"))
     keepalive_seconds: int = field(default=30, metadata=between(5, 3_600))
     prefix: str = DEFAULT_PREFIX
+    websocket_path: str = field(
+        default="", metadata={"check": lambda v: None if _is_path(v) else "empty, or /path"}
+    )
+    """Set where only WebSockets get through; brokers use /mqtt."""
 
     def __post_init__(self) -> None:
         Topics(self.prefix)
@@ -60,4 +68,5 @@ class BrokerSettings:
             protocol=self.protocol,
             keepalive_seconds=self.keepalive_seconds,
             allow_plaintext_password=self.allow_plaintext_password,
+            websocket_path=self.websocket_path,
         )

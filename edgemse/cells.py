@@ -20,6 +20,7 @@ __all__ = [
     "OVERFLOW",
     "PRODUCER_BYTES",
     "START_SECONDS_MAX",
+    "UNPLACED_SECONDS",
     "Cell",
     "Identity",
     "SealedCell",
@@ -41,6 +42,10 @@ LEVELS_SECONDS = (10, 60, 300, 3_600, 86_400)
 
 START_SECONDS_MAX = 2**33
 """Windows start before the year 2242; what claims more has a broken clock."""
+
+UNPLACED_SECONDS = 100_000 * 86_400
+"""Windows from here on count from the start of a device that does not know the time: they have no
+place on the calendar yet, and no report may carry them. Behind START_SECONDS_MAX, a whole day."""
 
 OVERFLOW = "(overflow)"
 """The name that counts, exactly once, what a bound on the number of series turned away."""
@@ -88,6 +93,19 @@ class Window(NamedTuple):
         """The first second after the window."""
         return self.start + self.width
 
+    @property
+    def unplaced(self) -> bool:
+        """Whether it counts from a device's start, and has no place on the calendar."""
+        return self.start >= UNPLACED_SECONDS
+
+    def placed(self, place: Callable[[float], float]) -> Window:
+        """Return the window of this width that this one's middle is placed in.
+
+        >>> Window(120, 60).placed(lambda time: time + 29), Window(120, 60).placed(lambda _: 200)
+        (Window(start=120, width=60), Window(start=180, width=60))
+        """
+        return Window.at(place(self.start + self.width / 2), self.width)
+
     def widened(self, width_seconds: int) -> Window:
         """Return the window of that greater width that this one nests in."""
         assert width_seconds % self.width == 0, (self, width_seconds)
@@ -134,14 +152,21 @@ def seal(cell: Cell) -> SealedCell:
 
 
 def check(sealed: SealedCell) -> None:
-    """Raise CellError or another StateError, with the reason, unless the cell is sound."""
+    """Raise CellError or another StateError, with the reason, unless the cell is sound.
+
+    One whose window is not on the calendar yet may be.
+    """
     unseal(sealed)
 
 
 def check_place(sealed: SealedCell) -> None:
-    """Raise CellError unless the cell has a window and a model that can be."""
+    """Raise CellError unless the cell has a window on the calendar and a model that can be."""
+    _check_place(sealed, placed=0 <= sealed.window.start < START_SECONDS_MAX)
+
+
+def _check_place(sealed: SealedCell, *, placed: bool) -> None:
     start, width = sealed.window
-    if width not in LEVELS_SECONDS or start % width or not 0 <= start < START_SECONDS_MAX:
+    if width not in LEVELS_SECONDS or start % width or not placed:
         raise CellError(
             "window",
             f"window [{start}, +{width}): wanted a width of {LEVELS_SECONDS} seconds"
@@ -152,8 +177,10 @@ def check_place(sealed: SealedCell) -> None:
 
 
 def unseal(sealed: SealedCell) -> Cell:
-    """Return the cell, or raise CellError or another StateError with the reason."""
-    check_place(sealed)
+    """Return the cell, placed or not, or raise CellError or another StateError with the reason."""
+    start = sealed.window.start
+    unplaced = UNPLACED_SECONDS <= start < UNPLACED_SECONDS + START_SECONDS_MAX
+    _check_place(sealed, placed=unplaced or 0 <= start < START_SECONDS_MAX)
     return Cell(
         sealed.identity,
         sealed.revision,

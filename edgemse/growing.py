@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edgemse.cells import (
     OVERFLOW,
+    UNPLACED_SECONDS,
     Cell,
     Identity,
     SealedCell,
@@ -74,6 +75,10 @@ class OpenCell(OpenStats):
             self._coverage = Coverage()
         return self._coverage
 
+    def move(self, window: Window) -> None:
+        """Put the cell into another window."""
+        self.window, self.start, self.end = window, window.start, window.end
+
     def seal(self, producer: bytes) -> SealedCell:
         """Return the cell as it stands: a new revision if it has grown since the last."""
         if self.grown:
@@ -127,6 +132,13 @@ class Growing:
         """The cell that each series used last: nearly always the next sample's too."""
         self._open: dict[tuple[Series, Window], OpenCell] = {}
         self._held: dict[int, OpenCell] = {}
+
+    def limit(
+        self, *, grace_seconds: float, series_max: int, cells_max: int, late_seconds: float
+    ) -> None:
+        """Go on with other bounds; what is open stays as it is."""
+        self._grace_seconds, self._late_seconds = grace_seconds, late_seconds
+        self._series_max, self._cells_max = series_max, cells_max
 
     def __len__(self) -> int:
         return len(self._held)
@@ -185,6 +197,27 @@ class Growing:
                 cell.final = cell.grown = True
                 del self._open[key]
 
+    def place(self, place: Callable[[float], float], *, sent: bool = True) -> None:
+        """Put the cells that have no place on the calendar yet there, by what leads to it.
+
+        Without `sent` those of which a revision was sealed become final where they are: whoever
+        has it places it.
+        """
+        for cell in [cell for cell in self._held.values() if cell.window.unplaced]:
+            key = (cell.series, cell.window)
+            opened = self._open.get(key) is cell
+            if opened:
+                del self._open[key]
+            if cell.revision and not sent:
+                cell.grown |= not cell.final
+                cell.final = True
+                continue
+            cell.move(cell.window.placed(place))
+            if opened and self._open.setdefault((cell.series, cell.window), cell) is not cell:
+                cell.final = cell.grown = True  # two that are one now
+        for cell in self._open.values():
+            cell.closes_at = place(cell.closes_at)
+
     def forget(self, cell: OpenCell) -> None:
         """Let go of a cell that is safe elsewhere, or refused for good: it grows no more."""
         cell.final = True
@@ -210,9 +243,11 @@ class Growing:
         return cell
 
     def _closes_at(self, window: Window) -> float:
-        on_time = window.end + self._grace_seconds
-        now = self._clock() if self._late_seconds else 0.0
-        return on_time if now < on_time else now + self._late_seconds
+        on_time, now = window.end + self._grace_seconds, self._clock()
+        if now >= UNPLACED_SECONDS and not window.unplaced:
+            # Whether the window is over nobody knows yet: it stays open as long as it is wide.
+            return now + max(self._late_seconds, window.width + self._grace_seconds)
+        return on_time if now < on_time or not self._late_seconds else now + self._late_seconds
 
     def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return a cell of that time that was opened before windows became wider, or count."""
@@ -259,9 +294,13 @@ class Merged(NamedTuple):
 
 
 def coarsened(
-    cells: Iterable[SealedCell], width_seconds: int, next_identity: Callable[[], Identity]
+    cells: Iterable[SealedCell],
+    width_seconds: int,
+    next_identity: Callable[[], Identity],
+    *,
+    fold: Callable[[Series], Series] | None = None,
 ) -> list[Merged]:
-    """Merge cells of one series whose windows nest in one wide window.
+    """Merge cells of one series, or of what `fold` makes one, that nest in one wide window.
 
     A cell that would be alone is left as it is. The caller passes only cells that may be absorbed
     (final; on a device: of an agent run of this ledger, never exposed) and writes the new and
@@ -269,7 +308,8 @@ def coarsened(
     """
     groups: dict[tuple[Series, Window], list[SealedCell]] = {}
     for cell in cells:
-        groups.setdefault((cell.series, cell.window.widened(width_seconds)), []).append(cell)
+        series = fold(cell.series) if fold else cell.series
+        groups.setdefault((series, cell.window.widened(width_seconds)), []).append(cell)
     out = []
     for (series, window), members in groups.items():
         if len(members) < 2:

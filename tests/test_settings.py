@@ -128,4 +128,4 @@ def test_a_password_file_that_is_missing_is_told(
 
 def test_no_settings_at_all_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) == 78
-    assert "--config FILE, or --broker and --device" in capsys.readouterr().err
+    assert "--config FILE, or --broker HOST:PORT" in capsys.readouterr().err

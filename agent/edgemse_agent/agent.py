@@ -9,20 +9,24 @@ from __future__ import annotations
 import logging
 import random
 
-from edgemse.cells import START_SECONDS_MAX, SealedCell, Series
+from edgemse.cells import SealedCell, Series
 from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
-from edgemse.growing import WIDER_SECONDS, Growing, OpenCell, coarsened
+from edgemse.growing import WIDER_SECONDS, Growing, OpenCell
 from edgemse.presence import Attribute, decode_presence, new_run
 from edgemse.stats.measures import follow_loss
 from edgemse.wire import decode_ack
+from edgemse_agent.budget import Budget
+from edgemse_agent.calendar import Calendar
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
-from edgemse_agent.ledger import Ledger, Written
+from edgemse_agent.ledger import SESSIONS_MAX, Ledger, Written
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
 from edgemse_agent.pace import Pace
 from edgemse_agent.pairing import Label, Pairing, Prediction
+from edgemse_agent.placing import Placing
 from edgemse_agent.relay import Relay, Relayed, Tell
+from edgemse_agent.room import Room
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import VERSIONS, BrokerStatus, ParkedCell, Status
 from edgemse_agent.uplink import Stamp, Uplink
@@ -38,9 +42,6 @@ LINES_UNDURABLE_MAX = 10_000
 """Lines after which a commit does not wait for their age: what a power cut may take is bounded."""
 DEFECTS_LOGGED_MAX = 20
 """Past that a defect is only counted: one in every tick would fill the disk with its log."""
-FULL_TIMES = 4
-"""At so many times ledger_cells_max own cells, all of them as wide as can be, no window is opened
-any more: a client whose times lie anywhere must not fill the disk."""
 
 
 class Agent:
@@ -62,7 +63,10 @@ class Agent:
         """Whoever connects the agent to a broker says here how that stands."""
         self.mqtt_broker: BrokerStatus | None = None
         """The same of the local topics."""
+        self.board = ""
+        """Where the number of this board is from, empty if it has none or nobody asked."""
         self._clock = clock
+        self.calendar = Calendar(clock, ledger.timeline, ledger.spans())
         self._series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
         self.growing = Growing(
@@ -73,7 +77,7 @@ class Agent:
             cells_max=limits.open_cells_max,
             producer=producer,
             late_seconds=Pace(settings.delivery.durable_seconds).publish_seconds,
-            clock=clock.wall,
+            clock=self.calendar.now,
         )
         self.pairing = Pairing(
             self.growing,
@@ -87,7 +91,14 @@ class Agent:
         self.relay = Relay(self._pace)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self.uplink = Uplink(
-            settings.device, self.run, ledger, self.relay, self.counters, jitter, self._pace
+            settings.device,
+            self.run,
+            ledger,
+            self.relay,
+            self.counters,
+            jitter,
+            self._pace,
+            Budget(settings.delivery.bytes_per_day_max),
         )
         self._ran_before = ledger.elapsed_seconds
         self._started = clock.monotonic()
@@ -96,17 +107,46 @@ class Agent:
         self._retry_at = float("-inf")
         self._lines_undurable, self._flush = 0, False
         self._last_error = ""
-        self._coarsened_to = 0
-        """How many cells coarsening has left, where that was more than the bound."""
+        self._room = Room(ledger, self.growing, self.counters, settings.delivery.ledger_cells_max)
         self._received = ledger.sessions()
         self._durable = dict(self._received)
+        self._left_open = True
+        """Whether cells may be open in the ledger that earlier runs left there."""
+        holders = (self.growing, self.relay, self.pairing)
+        self.placing = Placing(self.calendar, ledger, self.counters, holders)
+        self._take_up()
+
+    def apply(self, settings: AgentSettings) -> None:
+        """Go on with other settings; device, ledger, socket, broker and clock stay as they are."""
+        self.settings = settings
+        limits, pairing, delivery = settings.windows, settings.pairing, settings.delivery
+        self._series = Series(settings.defaults.model, settings.defaults.version)
+        self._pace = self.relay.pace = self.uplink.pace = Pace(delivery.durable_seconds)
+        self.growing.limit(
+            grace_seconds=limits.grace_seconds,
+            series_max=limits.series_max,
+            cells_max=limits.open_cells_max,
+            late_seconds=self._pace.publish_seconds,
+        )
+        self.pairing.limit(
+            age_max_seconds=pairing.age_max_seconds,
+            pending_max=pairing.pending_max,
+            matched_max=pairing.matched_max,
+        )
+        self._room.cells_max = delivery.ledger_cells_max
+        self.uplink.budget.change(delivery.bytes_per_day_max)
+
+    def _take_up(self) -> None:
+        """Go on where the ledger stands."""
+        ledger = self.ledger
         self.counters.count("ledgers_set_aside", int(ledger.set_aside is not None))
         self.counters.count("commits_lost", ledger.commits_lost)
         self.counters.count("rows_lost", sum(taken.lost for taken in ledger.taken))
         self.pairing.restore(ledger.entries())
-        self._left_open = True
-        """Whether cells may be open in the ledger that earlier runs left there."""
+        self.pairing.place(self.calendar.place)
         self._close_left_open()
+        self.placing.begin()
+        self._look_at_the_clock()
 
     @property
     def elapsed_seconds(self) -> float:
@@ -119,17 +159,24 @@ class Agent:
         return self.ledger.waiting + len(self.relay)
 
     @property
+    def width_seconds(self) -> int:
+        """The width of new windows: wider while the day's bytes do not suffice for more."""
+        width = self.settings.windows.width_seconds
+        return max(width, WIDER_SECONDS[0]) if self.uplink.budget.pressing else width
+
+    @property
     def monitor_width_seconds(self) -> int:
-        """The window width that Monitors shall use: wider while the backlog is long."""
+        """The width that Monitors shall use: wider while the backlog is long, too."""
         backlog = self.ledger.waiting > self.settings.delivery.ledger_cells_max // 2
-        return WIDER_SECONDS[0] if backlog else self.settings.windows.width_seconds
+        return max(self.width_seconds, WIDER_SECONDS[0]) if backlog else self.width_seconds
 
     def attributes(self) -> dict[str, Attribute]:
         """Return what the device says of itself, and since when each holds.
 
         While the ledger takes nothing, without that: the collector then takes the time of receipt.
         """
-        wall = self._now() if self._clock.synchronised() else None
+        known = self._clock.synchronised() and self.calendar.placed
+        wall = self._now() if known else None
         try:
             return self.ledger.attributes(self.settings.attributes, wall)
         except LedgerError as error:
@@ -140,13 +187,17 @@ class Agent:
         """Return how the agent does."""
         self.counters.set("cells_waiting", self.waiting)
         self.counters.set("cells_parked_now", self.ledger.parked_now)
+        self.counters.set("cells_unplaced", self._unplaced())
+        self.counters.set("bytes_pressing", int(self.uplink.budget.pressing))
         set_aside = self.ledger.set_aside
         return Status(
             device=self.settings.device,
             run=self.run,
+            board=self.board,
             ledger=self.ledger.id,
             versions=VERSIONS,
             clock_synchronised=self._clock.synchronised(),
+            clock_placed=self.calendar.placed,
             broker=self.broker,
             set_aside="" if set_aside is None else str(set_aside),
             collector_online=self.uplink.online,
@@ -160,6 +211,13 @@ class Agent:
             mqtt_broker=self.mqtt_broker,
         )
 
+    def _unplaced(self) -> int:
+        try:
+            return self.ledger.unplaced() + self.relay.unplaced
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return 0
+
     def _parked(self) -> list[ParkedCell]:
         try:
             found = self.ledger.parked(PARKED_SHOWN_MAX)
@@ -171,7 +229,7 @@ class Agent:
     def take(self, line: SampleLine | PredictionLine | LabelLine) -> bool:
         """Take one line; False for a prediction whose id is taken."""
         self._touch()
-        time = self._now() if line.time is None else line.time
+        time = self._now() if line.time is None else self.calendar.of_line(line.time)
         if isinstance(line, SampleLine):
             self._sample(line, time)
             return True
@@ -206,15 +264,15 @@ class Agent:
             self.counters.count("cells_turned_away")
             return False
         self.counters.count("cells_relayed")
+        if cell.window.unplaced and self.calendar.placed:
+            cell = cell._replace(window=cell.window.placed(self.calendar.place))
         self.relay.take(cell, self._clock.monotonic(), tell)
         return True
 
     def _now(self) -> float:
-        """Return the wall clock's time, or the nearest one that a window can have (counted)."""
-        wall = self._clock.wall()
-        bounded = min(max(wall, 0.0), START_SECONDS_MAX - 1.0)
-        self.counters.count("times_bounded", int(wall != bounded))
-        return bounded
+        """Return the time, or the nearest one that a window can have (counted)."""
+        self.counters.count("times_bounded", int(self.calendar.bounded))
+        return self.calendar.possible_now()
 
     def received(self, session: str) -> int:
         """How many lines of the session were taken: the number of the next one."""
@@ -223,6 +281,10 @@ class Agent:
     def durable(self, session: str) -> int:
         """How many lines of the session are in the ledger."""
         return self._durable.get(session, 0)
+
+    def has_room_for(self, session: str) -> bool:
+        """Whether lines of the session can be counted: what the ledger forgets needs a commit."""
+        return session in self._received or len(self._received) < 2 * SESSIONS_MAX
 
     def count_line(self, session: str) -> None:
         """Take note of one more line of the session, good or bad."""
@@ -240,21 +302,14 @@ class Agent:
     def heard_ack(self, payload: bytes) -> None:
         """Take the payload of an ack."""
         try:
+            self.uplink.spend(len(payload))
             self.uplink.acked(decode_ack(payload))
-            if self.ledger.parked_now > self.settings.delivery.parked_cells_max:
-                self._let_go_parked()
+            self._room.let_go_parked(self.settings.delivery.parked_cells_max)
         except WireError as error:
             self.counters.count("messages_bad")
             log.warning("ignored an ack: %s", error)
         except LedgerError as error:
             self._ledger_failed(error)  # what was acked stays due, and is acked again
-
-    def _let_go_parked(self) -> None:
-        gone = self.ledger.let_go_parked(self.settings.delivery.parked_cells_max)
-        self.counters.count("parked_let_go", gone)
-        log.warning(
-            "%d cells that the collector refused are forgotten: more than parked_cells_max", gone
-        )
 
     def heard_collector(self, worker: str, payload: bytes) -> None:
         """Take a collector's retained presence; an empty payload means that it was removed."""
@@ -267,8 +322,9 @@ class Agent:
     def tick(self) -> list[bytes]:
         """Expire, commit if it is time, and return the reports to publish now."""
         now = self._clock.monotonic()
+        self._look_at_the_clock()
         self.pairing.expire(self.elapsed_seconds)
-        self.growing.close_ended(self._clock.wall())
+        self.growing.close_ended(self.calendar.now())
         grown = self._grown()
         for cell in grown:
             if cell.since is None:
@@ -280,8 +336,8 @@ class Agent:
             self.commit()
         if self._dirty_since is None:
             self._flush = False  # what was waited for is durable
-        bound = self.settings.delivery.ledger_cells_max
-        self.growing.full = self.ledger.own >= FULL_TIMES * bound
+        self._room.look()
+        self.growing.width_seconds = self.width_seconds
         if self._left_open and (now < self._retry_at or not self._close_left_open()):
             return []
         try:
@@ -297,9 +353,14 @@ class Agent:
             any(cell.final for cell in self.growing)
             or (dirty is not None and now - dirty >= self._pace.commit_seconds)
             or self._lines_undurable >= LINES_UNDURABLE_MAX
+            or self._crowded
             or (self._flush and dirty is not None)
             or bool(self._overdue())
         )
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self.growing) > self.settings.windows.open_cells_max
 
     def flush(self, producer: bytes | None) -> None:
         """Let what a client waits for go at once: its lines, and its cells if it is a Monitor."""
@@ -316,15 +377,22 @@ class Agent:
             return False
         now = self._clock.monotonic()
         relayed = self._overdue(everything=everything)
-        self.growing.close_ended(self._clock.wall(), everything=everything)
+        # What is closed for want of room in memory goes on in other cells.
+        self.growing.close_ended(self.calendar.now(), everything=everything or self._crowded)
         grown = self._grown()
         cells = self._sealed(grown)
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:
             defects = self.ledger.commit(
-                cells, self.pairing.changes(), sessions, elapsed_seconds=self.elapsed_seconds
+                cells,
+                self.pairing.changes(),
+                sessions,
+                elapsed_seconds=self.elapsed_seconds,
+                timeline=self.calendar.current(),
+                left=self.calendar.left,
             )
+            self.calendar.left = []
             self.counters.count("items_defective", len(defects))
             if sessions:  # the ledger forgets the oldest past its bound, and so does memory
                 self._received = self.ledger.sessions()
@@ -341,8 +409,16 @@ class Agent:
             self.uplink.hurry()
         self._settle(grown)
         self.relay.durable([(r.cell.identity, r.cell.revision) for r in relayed])
-        self._coarsen()
+        self._make_room()
         return True
+
+    def _make_room(self) -> None:
+        """Merge cells where too many wait, for the ledger or for the day's bytes."""
+        bound = self.settings.delivery.ledger_cells_max
+        try:
+            self._room.make(self.uplink.budget.cells_wanted(bound))
+        except LedgerError as error:  # a disk that fills just now: everything is as it was
+            self._ledger_failed(error)
 
     def _close_left_open(self) -> bool:
         """Close what earlier runs left open: before that nothing is written, nor published."""
@@ -353,6 +429,14 @@ class Agent:
             return False
         self._left_open = False
         return True
+
+    def _look_at_the_clock(self) -> None:
+        writable = not self._left_open and self._clock.monotonic() >= self._retry_at
+        try:
+            if self.placing.look(writable=writable):
+                self.growing.close_ended(self.calendar.now(), everything=True)
+        except LedgerError as error:
+            self._ledger_failed(error)
 
     def _overdue(self, *, everything: bool = False) -> list[Relayed]:
         """Return the Monitors' cells that go to the ledger now, as far as it has room for them."""
@@ -410,30 +494,3 @@ class Agent:
         self._lines_undurable += 1
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
-
-    def _coarsen(self) -> None:
-        """Merge the oldest cells into wider windows while there are more than the bound.
-
-        Where that does not help (exposed cells, windows all over time), not again until there are
-        a few more.
-        """
-        bound = self.settings.delivery.ledger_cells_max
-        if self.ledger.waiting <= max(bound, self._coarsened_to + bound // 50):
-            return
-        try:
-            for width in WIDER_SECONDS:
-                surplus = self.ledger.waiting - bound
-                if surplus > 0:
-                    self._merge(width, max(2 * surplus, bound // 2))
-        except LedgerError as error:  # a disk that fills just now: everything is as it was
-            self._ledger_failed(error)
-            return
-        self._coarsened_to = self.ledger.waiting if self.ledger.waiting > bound else 0
-
-    def _merge(self, width_seconds: int, cells: int) -> None:
-        narrow = self.ledger.coarsenable(width_seconds, cells)
-        merged = coarsened(narrow, width_seconds, self.growing.next_identity)
-        gone = [identity for each in merged for identity in each.absorbed]
-        if gone:
-            self.ledger.commit([Written(each.cell) for each in merged], absorbed=gone)
-            self.counters.count("cells_coarsened", len(gone))

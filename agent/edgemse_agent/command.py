@@ -53,21 +53,24 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command is not None:
             _ask(_socket(options), options.command)
         else:
-            _run(effective(options), stdin=options.stdin)
+            _run(options)
     except EdgemseError as error:
         _complain(str(error))
         return error.exit_code
     return 0
 
 
-def _run(settings: AgentSettings, *, stdin: bool) -> None:
-    software = f"edgemse {version('edgemse')}"
+def _run(options: argparse.Namespace) -> None:
+    settings, software = effective(options), f"edgemse {version('edgemse')}"
     print(
         f"edgemse-agent: {software}, device {settings.device},"
         f" broker {settings.broker.address}, ledger {settings.ledger}",
         file=sys.stderr,
     )
-    left = asyncio.run(Service(settings, software=software, stdin=stdin).run())
+    service = Service(
+        settings, software=software, stdin=options.stdin, reload=lambda: effective(options)
+    )
+    left = asyncio.run(service.run())
     if left:
         print(
             f"edgemse-agent: {left} cells wait in {settings.ledger} for the collector;"

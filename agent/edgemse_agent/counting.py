@@ -12,6 +12,7 @@ MEANINGS = {
     "lines_bad": counter("lines refused with a complaint"),
     "lines_repeated": counter("lines of a session that had been taken already"),
     "lines_ignored": counter("lines of a session ignored until its client began again"),
+    "sessions_refused": counter("hellos of new sessions refused while the ledger takes nothing"),
     "clients_refused": counter(
         "clients of the socket refused, or displaced before their first line"
     ),
@@ -32,9 +33,17 @@ MEANINGS = {
     "predictions_crowded": counter("predictions refused past the 1,000 series of one id"),
     "pending_evicted": counter("predictions or labels that pending_max let go before their time"),
     "times_bounded": counter("samples without a time, counted at the nearest possible one"),
+    "clock_steps": counter("times that the wall clock was set while the agent ran"),
+    "cells_placed": counter("cells put on the calendar once the time was known"),
+    "cells_placed_between": counter(
+        "of these: of boots that ended before, placed between what was known"
+    ),
     "cells_relayed": counter("revisions of cells that Monitors sent"),
     "cells_turned_away": counter("revisions that found no room; their Monitors keep them"),
     "cells_coarsened": counter("cells merged into wider windows, past ledger_cells_max"),
+    "cells_folded": counter("of these: into the overflow segment or series, for want of room"),
+    "reports_held": counter("times that reports began to wait for bytes_per_day_max"),
+    "bytes_counted": counter("bytes counted for bytes_per_day_max, up and down"),
     "cells_parked": counter("cells that the collector refused, or the broker's limit"),
     "parked_let_go": counter("parked cells forgotten, past parked_cells_max"),
     "items_defective": counter("cells and ids that no ledger can hold, set aside in it as text"),
@@ -49,8 +58,15 @@ MEANINGS = {
     "acks": counter("acks taken"),
     "acks_ahead": counter("cells acked beyond what was handed over; such an ack is forged"),
     "stores_changed": counter("times that another store than before acknowledged"),
+    "settings_applied": counter("times that settings were taken from the file or the centre"),
+    "settings_refused": counter("settings from the file or the centre that were refused"),
     "messages_bad": counter("acks and presences that could not be read"),
     "cells_waiting": gauge("cells that the collector has not committed, now"),
+    "bytes_pressing": gauge("1 while bytes_per_day_max makes windows wider, now"),
+    "cpu_millidegrees": gauge("temperature of the processor, thousandths of a degree Celsius, now"),
+    "cpu_throttled": gauge("1 while the board is slowed down for heat or voltage, now"),
+    "cpu_under_voltage": gauge("1 while the board's supply is too weak, now"),
+    "cells_unplaced": gauge("cells that wait for the time to be known, now"),
     "cells_parked_now": gauge("cells that are parked, now"),
 }
 """Every number that a report's health carries, by name."""

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from edgemse.errors import SettingsError
 from edgemse.settings import PASSWORD_VARIABLE, read_toml
 from edgemse_agent.finding import CONFIG, state_home
+from edgemse_agent.hardware import AUTO_DEVICE, board, default_device
 from edgemse_agent.settings import AgentSettings, read
 
 __all__ = ["effective", "printed"]
@@ -35,14 +35,14 @@ def effective(options: argparse.Namespace) -> AgentSettings:
     path = _file(options)
     if path is not None:
         settings = read(path)
-    elif options.device or options.command:
-        device = options.device or socket.gethostname()
+    elif options.device or options.command or options.broker:
+        device = options.device or default_device()
         home = state_home() / device
         path = None if options.stdin else home / "agent.sock"
         settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)
     else:
         raise SettingsError(
-            f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"
+            f"no settings: {CONFIG} is not there; say --config FILE, or --broker HOST:PORT"
         )
     changes = {
         name: value
@@ -62,9 +62,13 @@ def printed(
     Secrets are not in them: only where the password is.
     """
     settings, path = effective(options), _file(options)
-    origins = {} if path is None else dict.fromkeys(_keys(read_toml(path)), str(path))
+    given = {} if path is None else read_toml(path)
+    origins = dict.fromkeys(_keys(given), str(path))
     if path is None:
-        origins |= dict.fromkeys(["device", "ledger", "socket"], "--device")
+        named = "--device" if options.device else _named_by()
+        origins |= dict.fromkeys(["device", "ledger", "socket"], named)
+    elif given.get("device") == AUTO_DEVICE:
+        origins["device"] = f'{path}: "{AUTO_DEVICE}", {_named_by()}'
     origins |= {
         key: f"--{option}"
         for key, option in OPTIONS.items()
@@ -81,6 +85,12 @@ def printed(
             yield f"\n[{table}]"
             for key, value in entries.items():
                 yield _line(key, value, origins.get(f"{table}.{key}"))
+
+
+def _named_by() -> str:
+    """Return where a default device's name comes from."""
+    source = board().source
+    return f"the host's name and {source}" if source else "the host's name"
 
 
 def _file(options: argparse.Namespace) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from edgemse.cells import SealedCell
+from edgemse.cells import START_SECONDS_MAX, UNPLACED_SECONDS, SealedCell
 from edgemse.errors import LineError, SettingsError
 from edgemse.measures import (
     Numbers,
@@ -136,6 +136,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     y_pred: float | None = None
     id: Text | None = None
     ts: float | str | None = None
+    boot: Annotated[float, Meta(ge=0, lt=START_SECONDS_MAX)] | None = None
     model: Text | None = None
     version: Text | None = None
     output: Text | None = None
@@ -284,7 +285,7 @@ def _in_our_words(error: Exception) -> str:
 
 def _sample(line: _Line) -> SampleLine | PredictionLine | LabelLine:
     where = _where(line)
-    time = None if line.ts is None else _seconds(line.ts)
+    time = _time(line)
     weight = 1.0 if line.weight is None else line.weight
     if not 0 < weight < math.inf:
         raise LineError(f"weight {weight}: wanted a number above 0")
@@ -366,6 +367,15 @@ def _check_name(key: str, name: str) -> None:
     wrong = wrong_with(name)
     if wrong:
         raise LineError(f"{key}: {wrong}")
+
+
+def _time(line: _Line) -> float | None:
+    """Return the line's time; one that counts from the device's boot is behind UNPLACED_SECONDS."""
+    if line.boot is not None:
+        if line.ts is not None:
+            raise LineError("ts beside boot; one of them is when it was predicted")
+        return UNPLACED_SECONDS + line.boot
+    return None if line.ts is None else _seconds(line.ts)
 
 
 def _seconds(ts: float | str) -> float:

@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     add("--connect", action="store_true", help="With --check: ask the broker, too.")
     add("--print-config", action="store_true", help="Print the settings and whence they come.")
     add("--broker", metavar="HOST:PORT", help="The MQTT broker.")
-    add("--device", metavar="NAME", help="What this device is called.")
+    add("--device", metavar="NAME", help="What this device is called [host and board].")
     add("--ledger", type=Path, metavar="FILE", help="The ledger.")
     add("--socket", type=Path, metavar="FILE", help="The Unix socket for clients.")
     add("--stdin", action="store_true", help="Read JSON lines from standard input.")

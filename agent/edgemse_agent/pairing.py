@@ -6,7 +6,7 @@ label meets all of them, or only those that its own model, version, output and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from math import isfinite
 from typing import NamedTuple
@@ -103,6 +103,29 @@ class Pairing:
         for key, entry in sorted(entries, key=lambda item: item[1].born):
             (self._waiting if entry.pending or entry.early else self._matched)[key] = entry
             self._stored.add(key)
+
+    def limit(self, *, age_max_seconds: float, pending_max: int, matched_max: int) -> None:
+        """Go on with other bounds, now."""
+        self._age_max_seconds = age_max_seconds
+        self._pending_max, self._matched_max = pending_max, matched_max
+        while len(self._waiting) > pending_max:
+            self._counters.count("pending_evicted")
+            self._let_go(next(iter(self._waiting)), self._waiting)
+        while len(self._matched) > matched_max:
+            self._let_go(next(iter(self._matched)), self._matched)
+
+    def place(self, place: Callable[[float], float]) -> None:
+        """Put the times that are not on the calendar yet there, by what leads to it."""
+        for key, entry in (*self._waiting.items(), *self._matched.items()):
+            before = entry.pending, entry.early, entry.matched
+            entry.pending = [(s, p._replace(time=place(p.time))) for s, p in entry.pending]
+            entry.early = [early._replace(time=place(early.time)) for early in entry.early]
+            entry.matched = [
+                (series, place(time), label._replace(time=place(label.time)))
+                for series, time, label in entry.matched
+            ]
+            if before != (entry.pending, entry.early, entry.matched):
+                self._changed.add(key)
 
     def __len__(self) -> int:
         return len(self._waiting)

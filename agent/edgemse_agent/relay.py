@@ -55,7 +55,7 @@ class Relay:
     """
 
     def __init__(self, pace: Pace, *, cells_max: int = 20_000) -> None:
-        self._pace, self._cells_max = pace, cells_max
+        self.pace, self._cells_max = pace, cells_max
         self._cells: dict[Identity, Relayed] = {}
 
     def __len__(self) -> int:
@@ -92,15 +92,30 @@ class Relay:
 
         To the ledger too, unless a collector is there that may acknowledge them.
         """
-        age = self._pace.hurried_seconds if online else self._pace.commit_seconds
+        age = self.pace.hurried_seconds if online else self.pace.commit_seconds
         for held in self._cells.values():
             if held.cell.identity.producer == producer:
                 held.since = min(held.since, now - age)
 
     def due(self, now: float) -> list[Relayed]:
         """Return the cells that go to the broker now, those once exposed first."""
-        found = [held for held in self._cells.values() if held.is_due(now, self._pace)]
+        found = [
+            held
+            for held in self._cells.values()
+            if held.is_due(now, self.pace) and not held.cell.window.unplaced
+        ]
         return sorted(found, key=lambda relayed: not relayed.exposed)
+
+    def place(self, place: Callable[[float], float]) -> None:
+        """Put the cells that have no place on the calendar yet there, by what leads to it."""
+        for held in self._cells.values():
+            if held.cell.window.unplaced:
+                held.cell = held.cell._replace(window=held.cell.window.placed(place))
+
+    @property
+    def unplaced(self) -> int:
+        """How many cells have no place on the calendar yet."""
+        return sum(held.cell.window.unplaced for held in self._cells.values())
 
     def named(self, names: Iterable[Identity]) -> list[Relayed]:
         """Return those of these cells that are in memory."""
@@ -115,7 +130,7 @@ class Relay:
         """Return what must go to the ledger now: too long in memory, or too many."""
         if self.crowded:
             return list(self._cells.values())
-        return [r for r in self._cells.values() if now - r.since >= self._pace.commit_seconds]
+        return [r for r in self._cells.values() if now - r.since >= self.pace.commit_seconds]
 
     def everything(self) -> list[Relayed]:
         """Return all cells in memory, for the last commit."""

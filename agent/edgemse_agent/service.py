@@ -8,7 +8,6 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from edgemse.errors import BrokerError, LedgerError
@@ -18,36 +17,50 @@ from edgemse.topics import Topics, unescape
 from edgemse.wire import REPORT_BYTES_MAX
 from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
+from edgemse_agent.hardware import BOARD_VARIABLE, board, health
 from edgemse_agent.intake.clients import Clients
 from edgemse_agent.intake.labels import LabelTopic
 from edgemse_agent.intake.local import LocalTopics
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
+from edgemse_agent.metrics import Metrics
+from edgemse_agent.notify import Supervisor
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import BrokerStatus
+from edgemse_agent.steering import Steering
 
 __all__ = ["Service", "hardware_serial"]
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
-SERIAL_FILES = ("/proc/device-tree/serial-number", "/etc/machine-id")
+HEALTH_SECONDS = 10.0
+"""How often the board is asked how it is."""
 
 
 def hardware_serial() -> str:
-    """Return what names this board: a Pi's serial number, else the machine id, else nothing."""
-    for name in SERIAL_FILES:
-        with contextlib.suppress(OSError):
-            serial = Path(name).read_text().strip("\0\n ")
-            if serial:
-                return serial
-    return ""
+    """Return what names this board, empty if nothing does."""
+    return board().serial
 
 
 class Service:
-    """Runs an agent until a signal, or until standard input ends if that is all it has."""
+    """Runs an agent until a signal, or until standard input ends if that is all it has.
 
-    def __init__(self, settings: AgentSettings, *, software: str, stdin: bool = False) -> None:
+    `reload` reads the settings anew when SIGHUP asks for it; without, they stay.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        software: str,
+        stdin: bool = False,
+        reload: Callable[[], AgentSettings] | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._reload = reload or (lambda: settings)
+        self._supervisor = supervisor or Supervisor()
+        self._health_at = float("-inf")
         self._settings, self._software, self._stdin = settings, software, stdin
         self._topics = Topics(settings.broker.prefix)
         self._was_up = False
@@ -61,21 +74,41 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         ledger = Ledger(self._settings.ledger, hardware=hardware_serial())
-        clock = SystemClock()
+        clock = SystemClock(self._settings.clock.trust)
         self._agent = Agent(self._settings, ledger, clock)
+        self._agent.board = board().source
+        if not self._agent.board:
+            log.warning(
+                "nothing names this board, so a cloned or moved ledger is not seen; in a container"
+                " set %s to the board's serial number",
+                BOARD_VARIABLE,
+            )
+        if not self._agent.calendar.placed:
+            log.warning(
+                "the time is not known: what is measured waits here until the kernel calls the"
+                ' clock synchronised; if the clock is right, say trust = "wall" under [clock]'
+            )
         self._clients = Clients(self._agent)
         self._loop.set_exception_handler(self._loop_failed)
         threading.excepthook = self._thread_failed
         sockets = await self._open_intake()
+        metrics = Metrics(self._exposition)
+        if self._settings.metrics:
+            await metrics.listen(self._settings.metrics)
+        self._steering = Steering(self._agent, self._topics, self._reload, self._announce)
         self._connection = self._connect()
         if self._settings.mqtt:
             self._local = LocalTopics(self._settings, self._agent, clock, self._soon)
             self._local.start()
+        self._loop.add_signal_handler(signal.SIGHUP, self._read_settings)
+        self._supervisor.tell("READY=1")
         try:
             while not self._stopping.is_set():
                 self._tick()
+                self._look_after(self._loop.time())
                 await self._pause()
         finally:
+            await metrics.close()
             await self._farewell(sockets)
         if self._failure is not None:
             raise self._failure
@@ -83,7 +116,6 @@ class Service:
 
     def _connect(self) -> Connection:
         device, agent = self._settings.device, self._agent
-        online = Presence(True, self._software, agent.run, attributes=dict(agent.attributes()))
         self._offline = encode_presence(Presence(False, self._software, agent.run))
         topic = self._topics.presence(device)
         connection = Connection(
@@ -92,11 +124,30 @@ class Service:
             handlers={name: self._later(h) for name, h in self._topic_handlers().items()},
             on_down=lambda: self._soon(agent.uplink.disconnected),
             on_failure=lambda error: self._soon(self._connection_ended, error),
-            birth=Publication(topic, encode_presence(online), retain=True),
+            birth=self._birth(),
             will=Publication(topic, self._offline, retain=True),
         )
         connection.start()
         return connection
+
+    def _exposition(self) -> str:
+        self._agent.status()  # sets the gauges
+        return self._agent.counters.exposition("edgemse_agent")
+
+    def _birth(self) -> Publication:
+        agent = self._agent
+        online = Presence(True, self._software, agent.run, attributes=dict(agent.attributes()))
+        topic = self._topics.presence(self._settings.device)
+        return Publication(topic, encode_presence(online), retain=True)
+
+    def _announce(self) -> None:
+        """Publish the presence anew: what the device says of itself has changed."""
+        self._connection.announce(self._birth())
+
+    def _read_settings(self) -> None:
+        self._supervisor.reloading(self._loop.time())
+        self._steering.reload()
+        self._supervisor.tell("READY=1")
 
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended; so has what was to be told
@@ -107,13 +158,17 @@ class Service:
         device, agent = self._settings.device, self._agent
         label = self._topics.label(device)
         labels = LabelTopic(self._clients, self._answer_labels, label)
-        return {
+        configs = {topic: self._config_handler(topic) for topic in self._steering.topics}
+        return configs | {
             self._topics.ack(device): lambda _, payload: agent.heard_ack(payload),
             label: lambda _, payload: labels.take(payload),
             self._topics.any_collector: lambda worker, payload: agent.heard_collector(
                 unescape(worker), payload
             ),
         }
+
+    def _config_handler(self, topic: str) -> Handler:
+        return lambda _, payload: self._steering.hear(topic, payload)
 
     def _later(self, handler: Handler) -> Handler:
         """Return the handler as the connection's thread may call it: it runs in our loop."""
@@ -160,6 +215,16 @@ class Service:
         except Exception as error:  # a bug costs a tick; the next one may be better off
             self._agent.note_defect("a tick", error)
 
+    def _look_after(self, now: float) -> None:
+        """Give the supervisor a sign of life while the connection's thread gives one, too."""
+        self._steering.tick(now, self._connection.connects)
+        if self._connection.alive:
+            self._supervisor.beat(now)
+        if now - self._health_at >= HEALTH_SECONDS:
+            self._health_at = now
+            for name, value in health().items():
+                self._agent.counters.set(name, value)
+
     def _say_who_we_are(self) -> None:
         """Warn where nobody else could tell this device from another."""
         broker, device = self._settings.broker, self._settings.device
@@ -205,6 +270,7 @@ class Service:
 
         Raises LedgerError if the ledger did not take the last cells in that time.
         """
+        self._supervisor.tell("STOPPING=1")
         if self._local is not None:
             await asyncio.to_thread(self._local.stop)
             self._local.drain_all()
@@ -217,6 +283,7 @@ class Service:
             await asyncio.sleep(TICK_SECONDS / 10)
             written = written or self._agent.commit(everything=True)
             self._tick()
+            self._look_after(self._loop.time())
         self._left = self._agent.waiting
         if sockets is not None:
             await sockets.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgemse.broker import BrokerSettings
@@ -12,14 +12,19 @@ from edgemse.mqtt import Broker
 from edgemse.names import wrong_with
 from edgemse.settings import between, load, one_of, read_toml
 from edgemse.topics import DEFAULT_PREFIX, checked_device
+from edgemse_agent.clock import TRUSTS
+from edgemse_agent.hardware import AUTO_DEVICE, default_device
 from edgemse_agent.intake.rules import MqttRule, check_joins
 
 __all__ = [
     "AgentSettings",
+    "CentralSettings",
+    "ClockSettings",
     "Defaults",
     "DeliverySettings",
     "PairingSettings",
     "WindowSettings",
+    "host_and_port",
     "read",
 ]
 
@@ -30,6 +35,22 @@ NAMES = "at most 256 characters, none that moves a cursor or turns the direction
 
 def _are_names(*texts: str) -> str | None:
     return NAMES if any(map(wrong_with, texts)) else None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT, or raise ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        raise ValueError(address)
+    return host.strip("[]"), int(port)
+
+
+def _is_address(value: str) -> str | None:
+    try:
+        host_and_port(value or "localhost:1")
+    except ValueError:
+        return "HOST:PORT, for example 127.0.0.1:9464"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +82,10 @@ class PairingSettings:
     matched_max: int = field(default=10_000, metadata=between(1, 10_000_000))
 
 
+def _bytes_a_day(value: int) -> str | None:
+    return None if value == 0 or 50_000 <= value <= 10**12 else "0 (no bound), or 50000 to 1e12"
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """[delivery]: how soon durable, how much kept."""
@@ -68,7 +93,28 @@ class DeliverySettings:
     durable_seconds: float = field(default=75.0, metadata=between(0.05, 3_600))
     ledger_cells_max: int = field(default=50_000, metadata=between(100, 10_000_000))
     parked_cells_max: int = field(default=10_000, metadata=between(0, 10_000_000))
+    bytes_per_day_max: int = field(default=0, metadata={"check": _bytes_a_day})
     farewell_seconds: float = field(default=5.0, metadata=between(0, 600))
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """[clock]: whose word makes the wall clock good."""
+
+    trust: str = field(default="auto", metadata=one_of(*TRUSTS))
+
+
+@dataclass(frozen=True, slots=True)
+class CentralSettings:
+    """[central]: whether settings may come from the broker, and of which groups besides our own."""
+
+    allow: bool = False
+    groups: list[str] = field(
+        default_factory=list,
+        metadata={
+            "check": lambda v: _are_names(*v) or (None if all(v) else "names that are not empty")
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +124,7 @@ class AgentSettings:
     device: str
     ledger: Path = Path("/var/lib/edgemse/ledger.sqlite")
     socket: Path | None = None
+    metrics: str = field(default="", metadata={"check": _is_address})
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     defaults: Defaults = Defaults()
     windows: WindowSettings = WindowSettings()
@@ -85,6 +132,8 @@ class AgentSettings:
     delivery: DeliverySettings = DeliverySettings()
     mqtt: list[MqttRule] = field(default_factory=list)
     mqtt_broker: BrokerSettings | None = None
+    clock: ClockSettings = ClockSettings()
+    central: CentralSettings = field(default_factory=CentralSettings)
     attributes: dict[str, str] = field(
         default_factory=dict, metadata={"check": lambda v: _are_names(*v, *v.values())}
     )
@@ -115,4 +164,7 @@ class AgentSettings:
 
 def read(path: Path) -> AgentSettings:
     """Return the settings of an agent.toml, or raise SettingsError naming file, key and value."""
-    return load(AgentSettings, read_toml(path), str(path))
+    settings = load(AgentSettings, read_toml(path), str(path))
+    if settings.device == AUTO_DEVICE:
+        return replace(settings, device=default_device())
+    return settings

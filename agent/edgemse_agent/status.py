@@ -61,19 +61,23 @@ class BrokerStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """What an agent says of itself.
 
-    `run` is this start of it, as in its presence; `ledger` the id that clients know its ledger by;
-    `versions` of edgemse, the protocol, Python and SQLite. `broker` is null where nobody connects
-    (a replay), `mqtt_broker`, that of the local topics, where no rule wants it. `parked` shows the
-    oldest hundred, `set_aside` the ledger that this run put away; `store` is the id of the
-    collector's store that acknowledged last, empty before any did; `last_error` is the agent's
-    last, empty without one; `health` has every counter and gauge, zeros included.
+    `run` is this start of it, as in its presence; `board` says where the number comes from that its
+    ledger belongs to, empty if there is none; `clock_placed` whether the time is known, by the
+    kernel's word (`clock_synchronised`) or by one that is trusted; `ledger` the id that clients
+    know its ledger by; `versions` of edgemse, the protocol, Python and SQLite. `broker` is null
+    where nobody connects (a replay), `mqtt_broker`, that of the local topics, where no rule wants
+    it. `parked` shows the oldest hundred, `set_aside` the ledger that this run put away; `store` is
+    the id of the collector's store that acknowledged last, empty before any did; `last_error` is
+    the agent's last, empty without one; `health` has every counter and gauge, zeros included.
     """
 
     device: str
     run: str
+    board: str
     ledger: str
     versions: Mapping[str, str]
     clock_synchronised: bool
+    clock_placed: bool
     broker: BrokerStatus | None
     collector_online: bool
     cells_waiting: int

@@ -11,6 +11,7 @@ from edgemse.cells import Identity, SealedCell
 from edgemse.counters import Counters
 from edgemse.presence import Presence, counts
 from edgemse.wire import REPORT_BYTES_MAX, Ack, Code, Report, encode_report, sealed_size
+from edgemse_agent.budget import MESSAGE_BYTES, Budget
 from edgemse_agent.ledger import Held, Ledger, Refused, Written
 from edgemse_agent.pace import Pace
 from edgemse_agent.relay import Relay, Relayed
@@ -78,12 +79,21 @@ class Uplink:
         counters: Counters,
         rng: random.Random,
         pace: Pace,
+        budget: Budget | None = None,
     ) -> None:
         self.report_bytes_max = REPORT_BYTES_MAX
         """The smaller of that and what the broker takes; whoever connects to it says so."""
         self._device, self._run = device, run
         self._ledger, self._relay = ledger, relay
-        self._counters, self._rng, self._pace = counters, rng, pace
+        self._counters, self._rng, self.pace = counters, rng, pace
+        self.budget = budget or Budget(0)
+        self._held_back = False
+        """Whether the day's bytes hold reports back."""
+        self._served = False
+        """Whether a collector has listened in this run: when one comes back, devices spread."""
+        self._spread: float | None = None
+        """Seconds over which to spread, until the next round draws when we begin."""
+        self._begin_at = float("-inf")
         self._since: dict[Identity, float] = {}
         """Of growing cells in the ledger: when the oldest sample came that was not handed over."""
         self._workers: dict[str, Presence] = {}
@@ -110,13 +120,16 @@ class Uplink:
 
     def heard(self, worker: str, presence: Presence | None) -> None:
         """Take a collector's retained presence; None means that it was removed."""
-        known = self._workers.get(worker)
+        known, was_online = self._workers.get(worker), self.online
         if presence is None:
             self._workers.pop(worker, None)
         elif known is None and len(self._workers) >= WORKERS_MAX:
             self._counters.count("messages_bad")
         elif counts(None if known is None else known.run, presence):
             self._workers[worker] = presence
+        if self.online and not was_online and presence is not None:
+            self._spread = presence.spread_seconds if self._served else 0.0
+            self._served = True
 
     def disconnected(self) -> None:
         """Forget what was under way and who was online: the next connection tells anew."""
@@ -144,16 +157,22 @@ class Uplink:
         Raises LedgerError if that mark cannot be written: then nothing may be handed over.
         """
         self._land_overdue(stamp.monotonic)
-        if not self.online:
+        if not self.online or not self._may_begin(stamp.monotonic):
             return []
-        envelope = self._envelope(stamp)
+        health_due = self._is_health_due(stamp)
+        envelope = self._envelope(stamp, with_health=health_due or not self.budget.limited)
         if envelope.room < CELL_ROOM_BYTES_MIN:
             if self._too_small != self.report_bytes_max:
                 self._too_small = self.report_bytes_max
                 log.error("reports of %d bytes have no room for cells", self._too_small)
             return []
-        free = IN_FLIGHT_MAX - len(self._flights)
-        batches = self._batches(free, envelope.room, stamp.monotonic)
+        left = self.budget.room(stamp.monotonic)
+        if self._must_hold(left - (self.report_bytes_max - envelope.room)):
+            return []
+        within = 1 + int(min(left // self.report_bytes_max, IN_FLIGHT_MAX))
+        free = min(IN_FLIGHT_MAX - len(self._flights), within)
+        room = int(min(envelope.room, left - (self.report_bytes_max - envelope.room)))
+        batches = self._batches(free, room, stamp.monotonic)
         picks = [pick for batch in batches for pick in batch]
         fresh = {
             pick.cell.identity: pick.cell.revision
@@ -163,12 +182,30 @@ class Uplink:
         if fresh:
             self._ledger.expose(fresh)
         reports = [self._report(batch, envelope.with_health, stamp) for batch in batches]
-        health_due = stamp.monotonic - self._last_health >= HEALTH_SECONDS
         if health_due and not (reports and envelope.with_health):
             reports.append(self._health_report(stamp))
         if health_due or (reports and envelope.with_health):
             self._last_health = stamp.monotonic
         return reports
+
+    def _may_begin(self, now: float) -> bool:
+        """Tell whether reports may go: after an outage not all devices begin at once."""
+        if self._spread is not None:
+            self._begin_at = now + self._rng.uniform(0.0, self._spread)
+            self._spread = None
+        return now >= self._begin_at
+
+    def _must_hold(self, room: float) -> bool:
+        """Tell whether the day's bytes leave no room for cells, and count when that begins."""
+        hold = room < CELL_ROOM_BYTES_MIN
+        self._counters.count("reports_held", int(hold and not self._held_back))
+        self._held_back = hold
+        return hold
+
+    def _is_health_due(self, stamp: Stamp) -> bool:
+        counters = self._bare_bytes(stamp) + sum(map(len, self._counters.meanings))
+        pause = self.budget.health_seconds(HEALTH_SECONDS, counters)
+        return stamp.monotonic - self._last_health >= pause
 
     def acked(self, ack: Ack) -> None:
         """Take an ack: forget what is committed, park what is refused; LedgerError if it cannot."""
@@ -193,6 +230,11 @@ class Uplink:
             if left:
                 flights.append(_Flight(left, flight.deadline))
         self._flights = flights
+
+    def spend(self, payload_bytes: int) -> None:
+        """Count a message, up or down, for the day's bytes."""
+        self.budget.spend(payload_bytes)
+        self._counters.count("bytes_counted", payload_bytes + MESSAGE_BYTES)
 
     def _note_store(self, store: str) -> None:
         if not store or store == self._ledger.store:
@@ -258,13 +300,16 @@ class Uplink:
             if h.cell.revision > self._relay.revision(h.cell.identity) and self._is_ripe(h, now)
         ]
         passed_on = [_Pick(r.cell, r.exposed, r) for r in self._relay.due(now)]
-        return sorted(passed_on + own, key=lambda pick: not pick.exposed)
+        picks = passed_on + own
+        if self.budget.pressing:  # fewer revisions: a window goes out when it is over
+            picks = [pick for pick in picks if pick.cell.final]
+        return sorted(picks, key=lambda pick: not pick.exposed)
 
     def _is_ripe(self, held: Held, now: float) -> bool:
         since = self._since.get(held.cell.identity)
         if since is None or held.exposed > held.acked:
             return True
-        return now - since >= self._pace.publish_seconds
+        return now - since >= self.pace.publish_seconds
 
     def _report(self, batch: list[_Pick], with_health: bool, stamp: Stamp) -> bytes:
         if any(pick.exposed for pick in batch):
@@ -282,10 +327,10 @@ class Uplink:
         self._counters.count("reports")
         return self._encoded(sent, self._numbers() if with_health else {}, stamp)
 
-    def _envelope(self, stamp: Stamp) -> _Envelope:
+    def _envelope(self, stamp: Stamp, *, with_health: bool) -> _Envelope:
         bare = self._bare_bytes(stamp)
         whole = bare + sum(len(name) + COUNTER_BYTES for name in self._counters.meanings)
-        with_health = whole <= self.report_bytes_max // 2
+        with_health = with_health and whole <= self.report_bytes_max // 2
         return _Envelope(self.report_bytes_max - (whole if with_health else bare), with_health)
 
     def _health_report(self, stamp: Stamp) -> bytes:
@@ -305,6 +350,8 @@ class Uplink:
     def _numbers(self) -> dict[str, int]:
         self._counters.set("cells_waiting", self._ledger.waiting + len(self._relay))
         self._counters.set("cells_parked_now", self._ledger.parked_now)
+        self._counters.set("bytes_pressing", int(self.budget.pressing))
+        self._counters.set("cells_unplaced", self._ledger.unplaced() + self._relay.unplaced)
         return {name: value for name, value in self._counters.snapshot().items() if value}
 
     def _made(self, cells: tuple[SealedCell, ...], health: dict[str, int], stamp: Stamp) -> Report:
@@ -317,4 +364,5 @@ class Uplink:
         payload = encode_report(self._made(cells, health, stamp))
         assert len(payload) <= self.report_bytes_max, (len(payload), self.report_bytes_max)
         self._counters.count("report_bytes", len(payload))
+        self.spend(len(payload))
         return payload

@@ -55,6 +55,8 @@ class Device:
     clock_offset_seconds: float | None
     """The device's time of that report less the collector's when it came, the way included."""
     software: str | None
+    settings: str | None
+    """What it has taken of the settings from the centre, or why not; None: it takes none."""
     last_window: str | None
     """When its last window ended, in ISO 8601; None: it has no cell."""
     silent: bool
@@ -289,6 +291,7 @@ def _device(
             None if received_ms is None or sent_ms is None else (sent_ms - received_ms) / 1000
         ),
         software=heard.software,
+        settings=heard.settings,
         last_window=None if windows.end is None else iso_time(windows.end),
         silent=behind and heard.retired_ms is None,
         retired=heard.retired_ms is not None,

@@ -8,14 +8,19 @@ from typing import NamedTuple
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.selection import COLUMNS
 from edgemse.stores import statements
+from edgemse.stores.attributes import FOR_EVER_SECONDS
 from edgemse.stores.base import Reading
 
 __all__ = ["Heard", "heard_of"]
 
 HEARD = (
     "SELECT d.device, report_received_ms, report_sent_ms, clock_synchronised,"  # noqa: S608
-    f" {statements.ONLINE}, software, run_returned_ms, cells_refused FROM devices AS d"
+    f" {statements.ONLINE}, software, run_returned_ms, cells_refused,"
+    " (SELECT max(s.value) FROM attributes AS s WHERE s.device = d.device"
+    f" AND s.name = 'settings' AND s.until_seconds = {FOR_EVER_SECONDS})"
+    " FROM devices AS d"
 )
+"""The present attribute `settings` is what a device says of settings from the centre."""
 HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 ALIASES = "SELECT shown, device FROM aliases"
 SECOND_NAMES = "SELECT r.device, p.device FROM renames AS r JOIN producers AS p USING (producer)"
@@ -35,6 +40,8 @@ class Heard(NamedTuple):
     returned_ms: int | None = None
     """When a run reported again after another one had; 0: never."""
     refused: int | None = None
+    settings: str | None = None
+    """What it has taken of the settings from the centre, or why not."""
     retired_ms: int | None = None
     names: tuple[str, ...] = ()
     """Further names under which its figures came: by `rename`."""

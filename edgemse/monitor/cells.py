@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, Series
+from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, UNPLACED_SECONDS, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
 from edgemse.measures import Numbers
@@ -28,17 +29,26 @@ class CellConversation:
     """One producer's cells: grown by samples, sent when they grew, kept until durable."""
 
     def __init__(
-        self, model: str, version: str, counters: Counters, *, cells_max: int, series_max: int
+        self,
+        model: str,
+        version: str,
+        counters: Counters,
+        *,
+        cells_max: int,
+        series_max: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._series = Series(model, version)
         self._counters = counters
-        self._growing = Growing(counters, cells_max=cells_max, series_max=series_max)
+        self._growing = Growing(counters, cells_max=cells_max, series_max=series_max, clock=clock)
         self.latest: dict[str, dict[str, OpenCell]] = {}
         """By output and segment, the error's cell that the last sample went to: nearly always the
         next one's too, which then need not come here."""
         self._durable: dict[int, int] = {}
         self._again = True
         self._flush = False
+        self._untold = self._by_device = False
+        """Whether cells that have no place on the calendar wait for the agent's word."""
 
     @property
     def producer(self) -> bytes:
@@ -96,6 +106,8 @@ class CellConversation:
 
     def _possible(self, time_seconds: float) -> float:
         """Return the time, or the nearest that a window can have (counted): no clock is trusted."""
+        if self._by_device and time_seconds >= UNPLACED_SECONDS:
+            return time_seconds  # it is placed later
         bounded = min(max(time_seconds, 0.0), START_SECONDS_MAX - 1.0)
         if bounded != time_seconds:
             self._counters.count("times_bounded")
@@ -104,6 +116,18 @@ class CellConversation:
     def close_ended(self, now: float, *, everything: bool = False) -> None:
         """Make final what no later sample will reach; a late one opens another cell."""
         self._growing.close_ended(now, everything=everything)
+
+    def follow_clock(self, place: Callable[[float], float]) -> None:
+        """Take it that the agent has said the time, or another one: `place` leads to it.
+
+        Cells that have no place on the calendar get it; those that were sent, from the agent.
+        """
+        self._untold = False
+        self._growing.place(place, sent=False)
+
+    def await_clock(self) -> None:
+        """Send nothing that has no place on the calendar before the agent has said the time."""
+        self._untold = self._by_device = True
 
     def hello(self) -> bytes:
         """Return the first line of a connection; what is not durable goes again after it."""
@@ -131,6 +155,8 @@ class CellConversation:
 
     def due(self) -> list[bytes]:
         """Return the lines of the cells that grew, after a hello also of those not durable."""
+        if self._untold and any(cell.window.unplaced for cell in self._growing):
+            return []
         again, self._again = self._again, False
         lines = [
             self._cell_line(cell)

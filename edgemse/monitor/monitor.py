@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import select
 import socket
@@ -31,6 +32,7 @@ from edgemse.monitor.checks import (
     line_time,
     plausible,
 )
+from edgemse.monitor.clock import ANSWER_SECONDS, DeviceClock
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
@@ -85,7 +87,7 @@ class Monitor(Observer):
         cells_max: cells to hold while no agent answers, before windows become wider.
         series_max: outputs and segments told apart; the rest is counted under "(overflow)".
         lines_max: lines of `predict` and `label` to hold; past that they are dropped and counted.
-        clock: seconds since 1970-01-01 UTC.
+        clock: seconds since 1970-01-01 UTC; default: the device's time as the agent knows it.
 
     Thread safety: every method may be called from any thread. A forked child is a Monitor of its
     own, empty and not connected.
@@ -100,14 +102,14 @@ class Monitor(Observer):
         cells_max: int = 10_000,
         series_max: int = 1_000,
         lines_max: int = 100_000,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         checked_names(model=model, version=version)
         if not model:
             raise ValueError("model: got an empty name")
         self._path, self._model, self._version = Path(socket).expanduser(), model, version
         self._cells_max, self._series_max, self._lines_max = cells_max, series_max, lines_max
-        self._clock = clock
+        self._given_clock = clock
         self._begin()
         _monitors.add(self)
 
@@ -116,15 +118,19 @@ class Monitor(Observer):
         self.guard = self._lock = Guard()
         self._durable = threading.Condition(self._lock)  # type: ignore[arg-type]  # as a Lock
         self._counters = Counters(MEANINGS)
+        self._device_clock, self._greeted_at = DeviceClock(), math.inf
+        self._read_by(self._given_clock or self._device_clock.now)
         self._cells = CellConversation(
             self._model,
             self._version,
             self._counters,
             cells_max=self._cells_max,
             series_max=self._series_max,
+            clock=lambda: self._clock(),
         )
         self.latest = self._cells.latest
-        self.ticking = self._clock is time.time
+        if self._given_clock is None:
+            self._cells.await_clock()
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
@@ -343,17 +349,42 @@ class Monitor(Observer):
         if self.closed:
             raise ValueError("this Monitor is closed; make another one")
 
-    def _when(self, ts: float | None) -> dict[str, float | str]:
-        """Return the line's time; none while the clock says what cannot be: the agent says it."""
-        if ts is not None:
-            return {"ts": line_time(checked_time(ts))}
-        now = self._clock()
-        return {"ts": line_time(now)} if plausible(now) else {}
-
     def _add(self, line: Mapping[str, object]) -> None:
         with self._lock:
             self._check_open()
             self._session.add(line)
+
+    def _when(self, ts: float | None) -> dict[str, float | str]:
+        """Return the line's time; from the boot on, while nobody knows it.
+
+        A clock of the caller's that says what cannot be says nothing: the agent's time counts.
+        """
+        if ts is not None:
+            return {"ts": line_time(checked_time(ts))}
+        now = self._clock()
+        if plausible(now):
+            return {"ts": line_time(now)}
+        return {} if self._given_clock else {"boot": self._device_clock.boot()}
+
+    def _follow_clock(self, reply: Mapping[str, object]) -> None:
+        """Take what the agent says of the time."""
+        offset = self._device_clock.heard(reply)
+        if self._given_clock is None and offset is not None:
+            self._cells.follow_clock(self._device_clock.follow(offset))
+            self._read_by(self._device_clock.reader())
+
+    def _read_clock(self) -> None:
+        """Choose anew what is read; an agent that greets nobody leaves us the wall clock."""
+        if self._given_clock is not None:
+            return
+        clock = self._device_clock
+        if not clock.told and time.monotonic() - self._greeted_at >= ANSWER_SECONDS:
+            self._cells.follow_clock(clock.follow(clock.wall_offset()))
+        self._read_by(clock.reader())
+
+    def _read_by(self, clock: Callable[[], float]) -> None:
+        """Read the time there from now on; `observe` reads the wall clock itself, and no other."""
+        self._clock, self.ticking = clock, clock is time.time
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended
@@ -377,12 +408,14 @@ class Monitor(Observer):
             for end in (self._wake_read, self._cell_link, self._line_link):
                 if end.fileno() >= 0:
                     poller.register(end, select.POLLIN)
-            woken = [fd for fd, _ in poller.poll(SEND_EVERY_SECONDS * 1000)]
+            wait = SEND_EVERY_SECONDS if self._device_clock.told else ANSWER_SECONDS
+            woken = [fd for fd, _ in poller.poll(wait * 1000)]
             if self._wake_read.fileno() in woken:
                 self._wake_read.recv(4096)
 
     def _exchange_cells(self) -> None:
         with self._lock:
+            self._read_clock()
             self._cells.close_ended(self._clock())
         self._exchange(self._cell_link, self._cells)
 
@@ -408,10 +441,14 @@ class Monitor(Observer):
                 return
             with self._lock:
                 hello = conversation.hello()
+                if conversation is self._cells:
+                    self._greeted_at = time.monotonic()
             link.send([hello])
         for reply in link.receive():
             with self._lock:
                 conversation.heard(reply)
+                if conversation is self._cells:
+                    self._follow_clock(reply)
             if "error" in reply:
                 self._note(str(reply["error"]))
         if link.open:

@@ -37,6 +37,8 @@ class Broker:
     protocol: str = "5"
     keepalive_seconds: int = 30
     allow_plaintext_password: bool = False
+    websocket_path: str = ""
+    """Where the broker speaks MQTT over WebSockets; empty: plain MQTT."""
 
     def __post_init__(self) -> None:
         for name in ("ca_file", "cert_file", "key_file"):

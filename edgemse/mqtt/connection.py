@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from edgemse.errors import BrokerError, BrokerRefusedError, EdgemseError, SettingsError
 from edgemse.logs import Ration
@@ -38,6 +39,8 @@ CUTS_MAX = 3
 said that the publications may be why."""
 OUTBOX_MAX = 10_000
 """Messages that may wait for the socket; past that `publish` says no."""
+TURN_SECONDS_MAX = 150.0
+"""A pause and an attempt, with a name that resolves slowly, take less."""
 FAREWELL_SECONDS = 5.0
 """How long `stop` waits for what is handed over to leave."""
 
@@ -100,6 +103,7 @@ class Connection:
         self._refusing = threading.Lock()
         self._cuts = 0
         self._lost_at: float | None = None
+        self._turned_at = time.monotonic()
         self._stopping = threading.Event()
         self._tried = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -112,6 +116,12 @@ class Connection:
         """Whether the broker is connected and the subscriptions are confirmed."""
         link = self._link
         return link is not None and link.up
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and has turned lately: it waits for nothing for so long."""
+        turned = time.monotonic() - self._turned_at < TURN_SECONDS_MAX
+        return self._thread.is_alive() and turned
 
     @property
     def packet_bytes_max(self) -> int:
@@ -157,6 +167,12 @@ class Connection:
         self._outbox.append(publication)
         self._wake()
         return True
+
+    def announce(self, birth: Publication) -> None:
+        """Say this at each connection from now on, and at once if there is one."""
+        self._script = replace(self._script, birth=birth)
+        if self.up:
+            self.publish(birth)
 
     def stop(self, farewell: Publication | None = None) -> None:
         """Publish the farewell if connected, send what waits, disconnect and end the thread.
@@ -207,6 +223,7 @@ class Connection:
             wait = pause * self._rng.uniform(0.5, 1.0)
             self.last_error = str(self._error)
             log.warning("%s; trying again in %.1f s", self._error, wait)
+            self._turned_at = time.monotonic()
             self._stopping.wait(wait)
             pause = min(longest, pause * 2)
 
@@ -236,6 +253,7 @@ class Connection:
         self._link = link
         end: float | None = None
         while not link.ended:
+            self._turned_at = time.monotonic()
             if self._stopping.is_set():
                 if not link.up:
                     return

@@ -6,7 +6,6 @@ import os
 import secrets
 import select
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -218,7 +217,8 @@ class Link:
 
     def _poll(self, sock: Any, wake: socket.socket) -> list[MQTTErrorCode]:
         client = self._client
-        ready = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        # Paho's socket of WebSockets has `pending`, too, whether TLS is below it or not.
+        ready = hasattr(sock, "pending") and sock.pending() > 0
         poller = select.poll()
         poller.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         poller.register(wake, select.POLLIN)
@@ -251,7 +251,10 @@ class Link:
             client_id=f"{name}-{secrets.token_hex(4)}",
             clean_session=None if protocol is MQTTProtocolVersion.MQTTv5 else True,
             protocol=protocol,
+            transport="websockets" if broker.websocket_path else "tcp",
         )
+        if broker.websocket_path:
+            client.ws_set_options(broker.websocket_path)
         client.connect_timeout = CONNECT_SECONDS
         if broker.username:
             client.username_pw_set(broker.username, broker.password)

@@ -62,7 +62,7 @@ class VirtualFleet:
         self._topics, self.digest = topics, digest
         self._model, self._version = model, version
         self._width_seconds, self._delay_seconds = width_seconds, label_delay_seconds
-        self._clock = clock or SystemClock()
+        self._clock = clock or SystemClock(trust="wall")
         self._agents: dict[str, VirtualAgent] = {}
         self._collectors: dict[str, bytes] = {}
         self._inbox: queue.SimpleQueue[tuple[Handler, str, bytes]] = queue.SimpleQueue()

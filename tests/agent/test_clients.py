@@ -202,7 +202,12 @@ def cell(**changed: object) -> dict[str, object]:
 def test_a_monitor_is_told_what_is_durable_and_how_wide(bench: Bench) -> None:
     client = bench.connection()
     (answer,) = client.say({"producer": "ab" * 16})
-    assert answer == {"ledger": bench.agent.ledger.id, "width_seconds": 60}
+    offset = bench.agent.calendar.offset
+    assert answer == {
+        "ledger": bench.agent.ledger.id,
+        "width_seconds": 60,
+        "offset_seconds": offset,
+    }
     client.say(cell())
     assert bench.agent.commit(everything=True)
     bench.clients.notify()

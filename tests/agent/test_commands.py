@@ -252,6 +252,18 @@ def test_settings_without_a_file_and_a_secret_that_is_not_shown(
     assert run("--print-config").code == 78
 
 
+def test_a_default_device_is_this_board_and_it_is_said(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEMSE_BOARD", "10000000b5d8c9a2")
+    monkeypatch.setattr(socket, "gethostname", lambda: "pump-room")
+    for given in (["--broker", "b:1"], ["--config", home / "auto.toml"]):
+        (home / "auto.toml").write_text('device = "auto"')
+        first = run("--print-config", *given).out.splitlines()[0]
+        assert first.startswith('device = "pump-room-d8c9a2"')
+        assert first.endswith("the host's name and EDGEMSE_BOARD")
+
+
 def test_the_ledger_s_place_is_checked(run: Run, home: Path) -> None:
     done = run("--check", "--device", "d", "--ledger", home)
     assert (done.code, done.out) == (78, "")

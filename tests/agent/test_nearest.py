@@ -207,3 +207,25 @@ def test_floods_are_bounded_and_every_prediction_is_counted_once(
     assert covered.predictions == covered.matched + covered.expired > 900
     assert covered.matched == bench.pairs()[0]
     assert len(bench.agent.pairing) == 0
+
+
+def test_what_came_before_the_time_was_known_is_joined_before_and_after(bench: Bench) -> None:
+    bench.clock.is_synchronised = False
+    for name in ("boot 2", "boot 3"):  # the second such boot begins a day behind the first
+        bench.close()
+        bench.clock.boot_id = name
+        bench.start()
+        bench.agent.commit()
+    bench.predict(5.0)
+    bench.after(3.0)
+    bench.label(1.0)
+    assert (bench.pairs(), bench.coverage().lag_mean_seconds) == ((1, 4.0), 3.0)
+    bench.after(4.0)
+    bench.predict(7.0)
+    bench.after(1.0)
+    bench.clock.is_synchronised = True
+    bench.agent.tick()
+    assert bench.agent.calendar.placed
+    bench.label(1.0)
+    assert (bench.pairs(), bench.coverage().lag_mean_seconds) == ((2, 10.0), 2.0)
+    assert len(bench.join) == 0

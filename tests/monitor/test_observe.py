@@ -31,7 +31,8 @@ class Kind(enum.StrEnum):
 
 @pytest.fixture
 def lonely(tmp_path: Path) -> Iterator[Monitor]:
-    monitor = Monitor(socket=tmp_path / "nobody.sock", model="m")
+    """By the wall clock, as once an agent has said that its time is that."""
+    monitor = Monitor(socket=tmp_path / "nobody.sock", model="m", clock=time.time)
     yield monitor
     with contextlib.suppress(UnacknowledgedError):
         monitor.close(0.01)
@@ -152,6 +153,25 @@ class Observing(Observer):
 
     def _observe(self, *sample: object) -> None:
         self.long.append(sample)
+
+
+def test_the_wall_clock_is_read_only_while_it_is_the_monitor_s(tmp_path: Path) -> None:
+    monitor = Monitor(socket=tmp_path / "nobody.sock", model="m")
+    wall = monitor._device_clock.wall_offset()
+    for offset in (None, wall, wall + 86_400.0, wall):
+        if offset is not None:
+            with monitor._lock:
+                monitor._follow_clock({"offset_seconds": offset})
+        assert monitor.ticking is (offset == wall)
+        monitor.observe(1.0, 2.0)
+        monitor.observe(1.0, 2.0)
+    found: Counter[int] = Counter()
+    for cell in cells_of(monitor):
+        assert (cell.start, cell.end) == (cell.window.start, cell.window.end)
+        found[round((cell.window.start - time.time()) / 86_400.0)] += cell.stats.count
+    assert found == {0: 6, 1: 2}
+    with contextlib.suppress(UnacknowledgedError):
+        monitor.close(0.01)
 
 
 def test_who_has_the_lock_keeps_the_short_way_shut() -> None:

@@ -107,6 +107,14 @@ def exposed_cells_are_coarsened(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "coarsenable", coarsenable)
 
 
+def what_has_no_place_is_exposed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("edgemse_agent.ledger.transactions.UNPLACED", "FALSE")
+
+
+def times_of_pairing_are_not_placed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("edgemse_agent.pairing.Pairing.place", lambda _self, _place: None)
+
+
 def a_monitor_forgets_what_it_has_sent(patch: pytest.MonkeyPatch) -> None:
     real = CellConversation.due
 
@@ -153,6 +161,8 @@ RULES: list[Patch] = [
     cells_are_durable_once_they_are_relayed,
     nothing_is_marked_before_it_is_handed_over,
     exposed_cells_are_coarsened,
+    what_has_no_place_is_exposed,
+    times_of_pairing_are_not_placed,
     a_monitor_forgets_what_it_has_sent,
     a_session_forgets_what_it_has_sent,
     acks_are_sent_before_the_commit,

@@ -21,26 +21,41 @@ class AgentProcess:
     """One device's agent; `kill` is SIGKILL, its ledger stays. `more` ends its settings."""
 
     def __init__(
-        self, folder: Path, broker: str, protocol: str, more: str = "", **delivery: float
+        self,
+        folder: Path,
+        broker: str,
+        protocol: str,
+        more: str = "",
+        *,
+        clock_trust: str = "auto",
+        **delivery: float,
     ) -> None:
         self.socket = folder / "a.sock"
         self.ledger = folder / "ledger.sqlite"
         self._log = folder / "agent.log"
-        self._config = folder / "agent.toml"
+        self.config = folder / "agent.toml"
         timing = {"durable_seconds": 0.5, "farewell_seconds": 20.0} | delivery
-        self._config.write_text(
+        self._trust = clock_trust
+        self.config.write_text(
             f'device = "pi-1"\nledger = "{self.ledger}"\nsocket = "{self.socket}"\n'
             f'[broker]\naddress = "{broker}"\nprotocol = "{protocol}"\n'
             "[windows]\nwidth_seconds = 10\n[delivery]\n"
             + "".join(f"{key} = {value}\n" for key, value in timing.items())
+            + f'[clock]\ntrust = "{clock_trust}"\n'
             + more
         )
         self.process: subprocess.Popen[bytes] | None = None
 
+    def trust_clock(self, trust: str) -> None:
+        """Change the setting; the next start reads it."""
+        text = self.config.read_text()
+        self.config.write_text(text.replace(f'"{self._trust}"', f'"{trust}"'))
+        self._trust = trust
+
     def start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*AGENT, "--config", str(self._config)], stdout=log, stderr=log
+                [*AGENT, "--config", str(self.config)], stdout=log, stderr=log
             )
         eventually(self.answers)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from edgemse.cells import Identity, SealedCell
 from edgemse_agent.agent import Agent
+from edgemse_agent.calendar import STEP_SECONDS
 from edgemse_agent.lines import (
     LINE_BYTES_MAX,
     LabelLine,
@@ -61,6 +62,8 @@ class LineClient:
         self._producer: bytes | None = None
         self._durable: dict[int, int] = {}
         self._turned_away = False
+        self._offset = 0.0
+        """What the Monitor was told that leads from the boot's clock to the time."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; whole lines are worked off at once."""
@@ -100,6 +103,10 @@ class LineClient:
             self._durable.clear()
             width = self._agent.monitor_width_seconds
             self._send({"durable_cells": cells, "width_seconds": width})
+        offset = self._agent.calendar.offset
+        if self._producer is not None and abs(offset - self._offset) > STEP_SECONDS:
+            self._offset = offset
+            self._send({"offset_seconds": offset})
         if self._turned_away and not self._agent.relay.crowded:
             self._turned_away = False
             self._send({"again": True})
@@ -159,6 +166,10 @@ class LineClient:
         """Act on a line; return what is wrong with it, if anything."""
         if isinstance(line, SessionHello):
             self.session, self._lost, self._told = line.session, False, 0
+            if not self._agent.has_room_for(line.session):
+                self._lost = True
+                self._agent.counters.count("sessions_refused")
+                return "too many sessions since the ledger last took something; try again later"
             received = self._agent.received(line.session)
             self._send({"ledger": self._agent.ledger.id, "received": received})
         elif self._labels_only and not isinstance(line, LabelLine) and line != FLUSH:
@@ -166,7 +177,14 @@ class LineClient:
         elif isinstance(line, MonitorHello):
             self._producer = line.producer
             width = self._agent.monitor_width_seconds
-            self._send({"ledger": self._agent.ledger.id, "width_seconds": width})
+            self._offset = self._agent.calendar.offset
+            self._send(
+                {
+                    "ledger": self._agent.ledger.id,
+                    "width_seconds": width,
+                    "offset_seconds": self._offset,
+                }
+            )
         elif isinstance(line, SealedCell):
             if line.identity.producer != self._producer:
                 return 'a cell of an unannounced producer; say {"producer": ...} first'

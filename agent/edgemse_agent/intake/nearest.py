@@ -83,6 +83,7 @@ class NearestJoin:
         self._due: list[_Due] = []
         """A heap of those and of some that have been decided since."""
         self._numbers = 0
+        agent.placing.tell(self)
         for key, time in agent.pairing.waiting(MARK):
             _, join, within, _ = key.split(MARK)
             self._wait(_Due(clock.monotonic() + float(within), key, join, time, float(within)))
@@ -96,9 +97,11 @@ class NearestJoin:
         self._numbers += 1
         key = MARK.join(["", join, repr(within_seconds), f"{self._agent.run}-{self._numbers}"])
         self._agent.take(line._replace(id=key))
-        wall = self._clock.wall()
-        time = wall if line.time is None else line.time
-        at = self._clock.monotonic() + max(0.0, time - wall) + within_seconds
+        now = self._agent.calendar.possible_now()
+        time = now if line.time is None else line.time
+        # A time of day says nothing of how long to wait where nobody knows what time it is.
+        ahead = max(0.0, time - now) if self._agent.calendar.placed else 0.0
+        at = self._clock.monotonic() + ahead + within_seconds
         due = _Due(at, key, join, time, within_seconds)
         self._wait(due)
         self._decide(due)
@@ -120,7 +123,7 @@ class NearestJoin:
             self._agent.counters.count("labels_nonfinite")
             return
         self._numbers += 1
-        time = self._clock.wall() if line.time is None else line.time
+        time = self._agent.calendar.possible_now() if line.time is None else line.time
         meeting = self._meeting(join)
         insort(meeting.labels, _Held(time, self._numbers, line.y_true))
         self._held += 1
@@ -140,6 +143,16 @@ class NearestJoin:
         now = self._clock.monotonic()
         while self._due and self._due[0].at <= now:
             self._decide(heapq.heappop(self._due), at_last=True)
+
+    def place(self, place: Callable[[float], float]) -> None:
+        """Put the times that are not on the calendar yet there, by what leads to it."""
+        for meeting in self._meetings.values():
+            meeting.labels = sorted(each._replace(time=place(each.time)) for each in meeting.labels)
+            for due in [*meeting.waiting.values()]:
+                placed = due._replace(time=place(due.time))
+                meeting.waiting[due.key] = self._waiting[due.key] = placed
+        self._due = [self._waiting[due.key] for due in self._due if due.key in self._waiting]
+        heapq.heapify(self._due)
 
     def _meeting(self, join: str) -> _Meeting:
         meeting = self._meetings.pop(join, None) or _Meeting()
@@ -171,7 +184,8 @@ class NearestJoin:
             del meeting.waiting[due.key], self._waiting[due.key]
             if self._agent.pairing.waits(due.key):  # it may have been let go for room
                 meeting.used.add(nearest.number)
-                self._agent.take(LabelLine(due.key, ANY, nearest.y_true, nearest.time))
+                when = self._agent.calendar.to_line(nearest.time)
+                self._agent.take(LabelLine(due.key, ANY, nearest.y_true, when))
         elif at_last:
             del meeting.waiting[due.key], self._waiting[due.key]
             self._agent.pairing.give_up(due.key)

@@ -2,6 +2,15 @@
 
 from edgemse_agent.ledger.file import check_place
 from edgemse_agent.ledger.rows import Defect, Held, Parked, Refused, Written
-from edgemse_agent.ledger.transactions import Ledger
+from edgemse_agent.ledger.transactions import SESSIONS_MAX, Ledger
 
-__all__ = ["Defect", "Held", "Ledger", "Parked", "Refused", "Written", "check_place"]
+__all__ = [
+    "SESSIONS_MAX",
+    "Defect",
+    "Held",
+    "Ledger",
+    "Parked",
+    "Refused",
+    "Written",
+    "check_place",
+]

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from edgemse.errors import LedgerError, LedgerLockedError, SettingsError
+from edgemse_agent.calendar import Timeline
 from edgemse_agent.ledger.schema import GUARDED, PAGE_BYTES, SCHEMA, SCHEMA_VERSION, inserted
 from edgemse_agent.ledger.sound import checksum, tolerant
 
@@ -121,7 +122,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 def create(database: sqlite3.Connection, hardware: str, ledger: str = "") -> None:
     """Make the tables of a new ledger, of that id or a random one; raises sqlite3.Error."""
-    about = (SCHEMA_VERSION, ledger or secrets.token_hex(16), hardware, 0.0, "", 0)
+    named = (SCHEMA_VERSION, ledger or secrets.token_hex(16), hardware, 0.0, "", 0)
+    about = (*named, *Timeline())
     assert len(about) == len(GUARDED["meta"])
     with database:
         database.executescript(

@@ -178,7 +178,7 @@ def _check(
         raise _Unfit("corrupt", f"not sound: {problem}")
     if version != SCHEMA_VERSION:
         raise _Unfit("corrupt", f"its header says schema {version}, its content {SCHEMA_VERSION}")
-    for table in ("sessions", "cells", "entries", "attributes"):
+    for table in ("sessions", "cells", "entries", "attributes", "spans"):
         for row in rows(database, table):
             if row.wrong:
                 why = f"a row of {table} is not sound: {row.wrong}"

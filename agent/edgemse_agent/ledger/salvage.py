@@ -225,6 +225,7 @@ def _moved(
         database.executemany(f"INSERT {inserted('sessions')}", readable("sessions"))
         database.execute(META_UPDATE, tuple(said.values()))
     database.executemany(f"INSERT OR IGNORE {inserted('attributes')}", readable("attributes"))
+    database.executemany(f"INSERT OR IGNORE {inserted('spans')}", readable("spans"))
     lost = cells.lost(file) + entries.lost(file)
     return Taken(file, cells.sound, entries.sound, lost, said.get("commits", -1))
 

@@ -3,7 +3,8 @@
 `exposed` is the highest revision that may have been handed to the broker, 0 if none; `acked` is
 what the collector has of it; `code` and `reason` say why a cell is parked, NULL if it is not. The
 numbers in `meta` are kept by triggers, in the transactions that change them: nobody has to count.
-Each row carries the checksum of its other columns: SQLite does not notice a flipped bit.
+`boot` to `known`, and `spans`, are what calendar.py keeps of time. Each row carries the checksum of
+its other columns: SQLite does not notice a flipped bit.
 """
 
 from __future__ import annotations
@@ -48,11 +49,15 @@ CELL = (
 """The columns of `cells` that make a SealedCell, in its order."""
 COLUMNS = ", ".join(CELL)
 GUARDED: Mapping[str, tuple[str, ...]] = {
-    "meta": ("schema", "id", "hardware", "elapsed", "store", "commits"),
+    "meta": (
+        *("schema", "id", "hardware", "elapsed", "store", "commits"),
+        *("boot", "clock_offset", "until", "known"),
+    ),
     "cells": (*CELL, "relayed", "exposed", "acked", "code", "reason"),
     "entries": ("id", "entry"),
     "sessions": ("session", "lines", "touched"),
     "attributes": ("name", "value", "since"),
+    "spans": ("start", "until", "moved"),
 }
 """Of each table the columns that its checksum is of, in this order."""
 NUMBERS = "cells, relayed, waiting, parked, entries"
@@ -68,6 +73,7 @@ SCHEMA = f"""
 CREATE TABLE meta (
     schema INTEGER NOT NULL, id TEXT NOT NULL, hardware TEXT NOT NULL, elapsed REAL NOT NULL,
     store TEXT NOT NULL, commits INTEGER NOT NULL,
+    boot TEXT NOT NULL, clock_offset REAL NOT NULL, until REAL NOT NULL, known REAL NOT NULL,
     cells INTEGER NOT NULL DEFAULT 0, relayed INTEGER NOT NULL DEFAULT 0,
     waiting INTEGER NOT NULL DEFAULT 0, parked INTEGER NOT NULL DEFAULT 0,
     entries INTEGER NOT NULL DEFAULT 0, crc INTEGER NOT NULL
@@ -102,6 +108,9 @@ CREATE TABLE sessions (
 ) WITHOUT ROWID;
 CREATE TABLE attributes (
     name TEXT PRIMARY KEY, value TEXT NOT NULL, since INTEGER, crc INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE spans (
+    start REAL PRIMARY KEY, until REAL NOT NULL, moved REAL, crc INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE defects (
     kind TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL,

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgemse.cells import Identity, SealedCell
 from edgemse.errors import LedgerError
 from edgemse.presence import Attribute
-from edgemse.times import HOUR_SECONDS
+from edgemse_agent.calendar import Span, Timeline
+from edgemse_agent.ledger.attributes import changed
 from edgemse_agent.ledger.file import FileLock, connect, create
 from edgemse_agent.ledger.opening import NoRoomError, Opened, open_ledger, put_away_files
 from edgemse_agent.ledger.rows import (
@@ -46,9 +48,10 @@ from edgemse_agent.ledger.schema import (
     stamped,
 )
 from edgemse_agent.ledger.sound import UNREADABLE
+from edgemse_agent.ledger.unplaced import UNPLACED, move_cells, read_spans, write_spans
 from edgemse_agent.pairing import Entry
 
-__all__ = ["Ledger"]
+__all__ = ["SESSIONS_MAX", "Ledger"]
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,10 @@ class _About(NamedTuple):
     elapsed: float
     store: str
     commits: int
+    boot: str
+    clock_offset: float
+    until: float
+    known: float
 
 
 class _Numbers(NamedTuple):
@@ -139,6 +146,12 @@ class Ledger:
     def store(self) -> str:
         """The id of the collector's store that acknowledged last, empty before any did."""
         return self._about.store
+
+    @property
+    def timeline(self) -> Timeline:
+        """What the agent's time was at the last commit."""
+        about = self._about
+        return Timeline(about.boot, about.clock_offset, about.until, about.known)
 
     @property
     def waiting(self) -> int:
@@ -254,12 +267,15 @@ class Ledger:
         *,
         elapsed_seconds: float | None = None,
         absorbed: Iterable[Identity] = (),
+        timeline: Timeline | None = None,
+        left: Iterable[Span] = (),
     ) -> list[Defect]:
         """Write revisions, pairing entries and line counts together.
 
         A revision that is not newer than the one held changes nothing. `absorbed` cells leave in
         the same transaction: their samples are in one of `cells`. Returns what no ledger could
         write, or read again: it is set aside in the same transaction, so that the rest is written.
+        `timeline` is what the time is now, `left` spans of earlier boots that did not know it.
         """
         elapsed = self.elapsed_seconds if elapsed_seconds is None else float(elapsed_seconds)
         defects: list[Defect] = []
@@ -268,11 +284,12 @@ class Ledger:
         lines = made(
             "session", sessions.items(), key_of, lambda s: session_row(s, elapsed), defects
         )
-        with self._transaction(elapsed=elapsed) as transaction:
+        with self._transaction(elapsed=elapsed, **_columns(timeline)) as transaction:
             transaction.executemany(
                 "DELETE FROM cells WHERE producer = ? AND sequence = ?", absorbed
             )
             transaction.executemany(_INSERT, rows)
+            write_spans(transaction, left)
             transaction.executemany(
                 "DELETE FROM entries WHERE id = ?", [(key,) for key, entry in ids if entry is None]
             )
@@ -307,13 +324,54 @@ class Ledger:
             ).rowcount
 
     def due(self, limit: int) -> list[Held]:
-        """Return cells that the collector has not committed, those once exposed first."""
-        rows = self._rows(
-            f"SELECT {COLUMNS}, exposed, acked FROM cells WHERE {WAITING}"  # noqa: S608 - constants
-            " ORDER BY (exposed > 0) DESC, start LIMIT ?",
-            (limit,),
+        """Return cells that the collector has not committed, those once exposed first.
+
+        Then the newest and the oldest windows in turn: after an outage the present is seen at once.
+        """
+        query = (
+            f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
+            f" WHERE {WAITING} AND NOT {UNPLACED}"
         )
-        return [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        rows = self._rows(f"{query} ORDER BY (exposed > 0) DESC, start LIMIT ?", (limit,))
+        held = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        again = [each for each in held if each.exposed]
+        oldest = held[len(again) :]
+        newest = oldest[::-1]
+        if len(held) == limit and oldest:  # there may be newer ones
+            newest_first = f"{query} AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?"
+            rows = self._rows(newest_first, (len(oldest),))
+            newest = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        lanes = chain.from_iterable(zip(newest, oldest, strict=False))
+        fresh = {each.cell.identity: each for each in lanes}
+        return [*again, *fresh.values()][:limit]
+
+    def fresh(self) -> tuple[int, int]:
+        """Return how many own cells wait that were never exposed: final ones, and all."""
+        ((final, every),) = self._rows(
+            "SELECT coalesce(sum(final), 0), count(*) FROM cells"  # noqa: S608 - constants
+            f" WHERE {WAITING} AND (exposed > 0) = 0 AND NOT relayed"
+        )
+        return int(final), int(every)
+
+    def spans(self) -> list[Span]:
+        """Return the times that were on no calendar, and where they belong, once that is known."""
+        with self._reading() as database:
+            return read_spans(database)
+
+    def unplaced(self) -> int:
+        """Return how many cells have no place on the calendar yet."""
+        ((count,),) = self._rows(f"SELECT count(*) FROM cells WHERE {UNPLACED}")  # noqa: S608
+        return int(count)
+
+    def place(self, spans: Sequence[Span], timeline: Timeline) -> tuple[int, int]:
+        """Put every cell on the calendar, and remember how.
+
+        Return how many cells there were, and how many of them are of boots that ended before the
+        time was known.
+        """
+        with self._transaction(**_columns(timeline)) as transaction:
+            write_spans(transaction, spans)
+            return move_cells(transaction, spans) if spans else (0, 0)
 
     def expose(self, revisions: Mapping[Identity, int]) -> None:
         """Mark revisions as perhaps handed to the broker, before they are."""
@@ -416,29 +474,25 @@ class Ledger:
     def attributes(
         self, current: Mapping[str, str], wall_seconds: float | None
     ) -> dict[str, Attribute]:
-        """Write down what the device says of itself now, and return since when each holds.
-
-        A first value holds for all earlier windows; a change counts from the next whole UTC hour,
-        or, while nobody knows the time (None), from when the collector hears of it. What is said no
-        more is empty from then on.
-        """
+        """Write down what the device says of itself now, and return since when each holds."""
         known: dict[str, tuple[str, int | None]] = {
             name: (value, since)
             for name, value, since in self._rows("SELECT name, value, since FROM attributes")
         }
-        hour = None if wall_seconds is None else int(-(-wall_seconds // HOUR_SECONDS))
-        since = None if hour is None else hour * HOUR_SECONDS
-        wanted = dict.fromkeys(known, "") | dict(current)
-        changed = {n: (v, since) for n, v in wanted.items() if n in known and known[n][0] != v}
-        changed |= {n: (v, 0) for n, v in wanted.items() if n not in known}
-        if changed:
+        news = changed(known, current, wall_seconds)
+        if news:
             with self._transaction() as transaction:
                 transaction.executemany(
                     f"INSERT OR REPLACE {inserted('attributes')}",
-                    [(name, *said) for name, said in changed.items()],
+                    [(name, *said) for name, said in news.items()],
                 )
-        return {name: Attribute(*said) for name, said in (known | changed).items()}
+        return {name: Attribute(*said) for name, said in (known | news).items()}
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._reading() as database:
             return database.execute(query, values).fetchall()
+
+
+def _columns(timeline: Timeline | None) -> dict[str, Any]:
+    """Return the columns of `meta` that a timeline is in."""
+    return {} if timeline is None else dict(zip(_About._fields[-4:], timeline, strict=True))
