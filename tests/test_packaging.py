@@ -246,7 +246,9 @@ def test_files_are_evaluated_without_database_and_server(wheel: Path, tmp_path: 
     answer = json.loads(ran.stdout)
     assert (answer["total"]["count"], answer["total"]["mse"]) == (260, 35.0)
     assert answer["variance"]["p_value"] < 0.001
-    assert run(edgemse, "evaluate", samples, *columns, cwd=tmp_path).returncode == 0
+    saved = run(edgemse, "evaluate", samples, *columns, "--save", "states.json", cwd=tmp_path)
+    assert saved.returncode == 0
+    assert json.loads((tmp_path / "states.json").read_text())["format"] == "edgemse states 1"
     assert run(edgemse, "--help", cwd=tmp_path).returncode == 0
 
     def told(*arguments: str | Path) -> str:

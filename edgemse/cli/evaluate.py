@@ -15,7 +15,7 @@ from edgemse.cli.progress import progress_over
 from edgemse.files import Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.ordering import Order
-from edgemse.fleet.saved import save_states
+from edgemse.fleet.saving import save_states
 from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
 

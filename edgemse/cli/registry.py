@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +11,11 @@ from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.cli.upkeep import acting
 from edgemse.errors import SettingsError
 from edgemse.fleet.asking import apply
-from edgemse.fleet.registry import BaselinePart, BaselineSetting, Done, VersionSetting
-from edgemse.fleet.saved import load_states
 from edgemse.names import shown
 from edgemse.printing import say
+
+if TYPE_CHECKING:
+    from edgemse.fleet.registry import Done
 
 __all__ = ["set_baseline", "set_version"]
 
@@ -49,6 +50,10 @@ def set_baseline(
     A file has the whole statistics of a validation run, so that a gap to it has an interval; how
     sure a bare figure is nobody knows.
     """
+    # Not above: edgemse evaluate has no msgspec.
+    from edgemse.fleet.registry import BaselinePart, BaselineSetting
+    from edgemse.fleet.saved import load_states
+
     if (file is None) == (rmse is None):
         raise SettingsError("baseline: wanted --file FILE or --rmse RMSE")
     who, host = acting()
@@ -91,6 +96,8 @@ def set_version(
 
     What is not given stays as it was; an empty text takes it back.
     """
+    from edgemse.fleet.registry import VersionSetting
+
     who, host = acting()
     facts = (owner, git, training_data, preprocessing_sha)
     setting = VersionSetting(model, version, *facts, who=who, host=host)

@@ -7,9 +7,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from edgemse.errors import UsageError
 from edgemse.fleet.answers import Answer
@@ -17,9 +15,11 @@ from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.http import call, is_url
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, find
-from edgemse.fleet.registry import BaselineSetting, Done, VersionSetting
 from edgemse.stores import Store, open_store
 from edgemse.stores.base import Reading
+
+if TYPE_CHECKING:
+    from edgemse.fleet.registry import BaselineSetting, Done, VersionSetting
 
 __all__ = ["answer_from", "apply", "ask"]
 
@@ -107,6 +107,10 @@ def apply(
         SettingsError, InputError: the setting is none. StoreError, or a child: it cannot be
         written; then nothing is.
     """
+    import msgspec  # asking goes without: edgemse evaluate has no msgspec
+
+    from edgemse.fleet.registry import Done
+
     if isinstance(source, str | Path) and is_url(source):
         body = msgspec.to_builtins(setting)
         found = call(str(source), f"/api/v1/{setting.PATH}", token, body)

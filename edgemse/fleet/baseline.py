@@ -10,7 +10,7 @@ from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.questions import Question
-from edgemse.fleet.registry import Baseline, baselines_of
+from edgemse.fleet.said import Baseline, baselines_of
 from edgemse.stores.base import Reading
 
 if TYPE_CHECKING:

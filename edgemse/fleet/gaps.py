@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.merging import merged
-from edgemse.fleet.registry import Baseline, Baselines, baselines_of
+from edgemse.fleet.said import Baseline, Baselines, baselines_of
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores.base import Reading
 

@@ -12,7 +12,7 @@ from edgemse.fleet.asked import Asked
 from edgemse.fleet.gaps import part_of
 from edgemse.fleet.levels import exactly, gap, of_devices, of_state, of_windows, wider
 from edgemse.fleet.merging import merged
-from edgemse.fleet.registry import Baselines, baselines_of
+from edgemse.fleet.said import Baselines, baselines_of
 from edgemse.fleet.windows import WINDOWS_MAX, Windows, usual_step, windows_of
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading

@@ -6,9 +6,7 @@ when it is made, and applied in one transaction.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
@@ -16,29 +14,24 @@ from msgspec import Meta
 
 from edgemse.errors import InputError, SettingsError, StateError
 from edgemse.fleet.asked import BY_MAX
-from edgemse.fleet.saved import PARTS_MAX, SavedPart
+from edgemse.fleet.said import FACTS, of_part
+from edgemse.fleet.saved import SavedPart
+from edgemse.fleet.saving import PARTS_MAX
 from edgemse.names import wrong_with
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores import statements
 from edgemse.stores.audit import Actor, note
-from edgemse.stores.base import Reading, Writing
+from edgemse.stores.base import Writing
 from edgemse.stores.tables import BASELINES, MODEL_VERSIONS
 
 __all__ = [
-    "FACTS",
-    "Baseline",
     "BaselinePart",
     "BaselineSetting",
-    "Baselines",
     "Done",
     "VersionSetting",
-    "baselines_of",
     "decode_setting",
-    "of_part",
 ]
 
-FACTS = ("owner", "git", "training_data", "preprocessing_sha")
-"""What is said of a version, each a text."""
 RMSE_RANGE = (1e-150, 1e150)
 """Whose squares are floats."""
 COUNT_MAX = 2**62
@@ -53,35 +46,6 @@ class Done(NamedTuple):
     """Rows of an earlier baseline that this one took the place of without having them."""
     cells: bool
     """Whether the store has a cell of the version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """The offline error of a version, or of a part of it."""
-
-    by: Mapping[str, str]
-    """The columns that make the part, with their values; empty: everything."""
-    rmse: float
-    count: int | None
-    """Samples; None: not known."""
-    stats: ErrorStats | None
-    """None: a bare figure, whose own uncertainty is not known."""
-    set_ms: int
-
-
-class Baselines:
-    """The baselines of one version, by part."""
-
-    def __init__(self, found: Iterable[Baseline]) -> None:
-        self._by_part = {of_part(each.by): each for each in found}
-
-    def __iter__(self) -> Iterator[Baseline]:
-        """Yield them by part, that of everything first."""
-        return (self._by_part[part] for part in sorted(self._by_part, key=lambda p: (p != "{}", p)))
-
-    def find(self, by: Mapping[str, str]) -> Baseline | None:
-        """Return the baseline of that part, or of everything where the part has none of its own."""
-        return self._by_part.get(of_part(by), self._by_part.get(of_part({})))
 
 
 class BaselinePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,30 +186,6 @@ class VersionSetting(_Setting, frozen=True, forbid_unknown_fields=True):
         named = {"model": self.model, "version": self.version}
         note(writing, "versions set", by, now_ms, named | given)
         return Done(1, 0, _has_cells(writing, who))
-
-
-def of_part(by: Mapping[str, str]) -> str:
-    """Return the one text of a part that the store keeps it by.
-
-    >>> of_part({"segment": "day", "output": "h1"})
-    '{"output":"h1","segment":"day"}'
-    """
-    return json.dumps(dict(by), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def baselines_of(reading: Reading | Writing, model: str, version: str) -> Baselines:
-    """Return the baselines of a version; none if nobody has set one."""
-    found = reading.rows(statements.BASELINES_OF, (model, version))
-    return Baselines(
-        Baseline(
-            json.loads(part),
-            rmse,
-            count,
-            None if state is None else ErrorStats.from_bytes(bytes(state)),
-            set_ms,
-        )
-        for part, rmse, count, state, set_ms in found
-    )
 
 
 def decode_setting(kind: Any, data: bytes) -> Any:

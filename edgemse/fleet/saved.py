@@ -1,23 +1,19 @@
-"""What a validation run leaves: a file with the statistics of its groups, and of all of them."""
+"""Reads what a validation run has left (edgemse.fleet.saving): the statistics of its groups."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from edgemse.errors import FileUnreadableError, InputError, OutputError, StateError
-from edgemse.stats.error_stats import ErrorStats, merge_all
+from edgemse.errors import FileUnreadableError, InputError, StateError
+from edgemse.fleet.saving import FORMAT, PARTS_MAX
+from edgemse.stats.error_stats import ErrorStats
 
-__all__ = ["PARTS_MAX", "SavedPart", "load_states", "save_states"]
+__all__ = ["SavedPart", "load_states"]
 
-FORMAT = "edgemse states 1"
-PARTS_MAX = 1_000
-"""Parts of one baseline: segments times outputs, with room; a row of a store each."""
 FILE_BYTES_MAX = 64 * 1024 * 1024
 """PARTS_MAX states of at most some kilobytes each are far below it."""
 
@@ -35,33 +31,6 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(_Saved)
-
-
-def save_states(
-    path: Path, columns: tuple[str, ...], groups: Mapping[tuple[str, ...], ErrorStats]
-) -> None:
-    """Write the statistics of each group and of all of them, whole or not at all.
-
-    Raises OutputError if the file cannot be written, or if there are more than PARTS_MAX groups.
-    """
-    if len(groups) > PARTS_MAX:
-        raise OutputError(
-            f"{path}: {len(groups):,} groups, wanted at most {PARTS_MAX:,} in a baseline;"
-            " group by less"
-        )
-    parts = [
-        SavedPart(dict(zip(columns, key, strict=True)), stats.to_bytes())
-        for key, stats in groups.items()
-    ]
-    if columns:
-        parts.insert(0, SavedPart({}, merge_all(groups.values()).to_bytes()))
-    whole = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        whole.write_bytes(msgspec.json.encode(_Saved(FORMAT, parts)) + b"\n")
-        whole.replace(path)
-    except OSError as error:
-        whole.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}") from None
 
 
 def load_states(path: Path) -> list[SavedPart]:

@@ -19,7 +19,7 @@ from edgemse.fleet.figures import Figures
 from edgemse.fleet.gaps import Gap, gap_at, gap_notes, gaps, part_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
-from edgemse.fleet.registry import Baseline
+from edgemse.fleet.said import Baseline
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 

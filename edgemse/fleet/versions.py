@@ -12,7 +12,7 @@ from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import Question
-from edgemse.fleet.registry import FACTS, baselines_of
+from edgemse.fleet.said import FACTS, baselines_of
 from edgemse.fleet.selection import select
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores.base import Reading

@@ -27,7 +27,8 @@ from edgemse.fleet.asking import apply
 from edgemse.fleet.baseline import BaselineAnswer
 from edgemse.fleet.gaps import gap_at
 from edgemse.fleet.levels import exactly, gap, of_state, of_windows
-from edgemse.fleet.registry import Baseline, BaselinePart, BaselineSetting, decode_setting
+from edgemse.fleet.registry import BaselinePart, BaselineSetting, decode_setting
+from edgemse.fleet.said import Baseline
 from edgemse.fleet.trend import TrendAnswer
 from edgemse.fleet.windows import Windows
 from edgemse.stats.error_stats import ErrorStats
