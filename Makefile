@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml $(shell find edgemse/stats -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := pyproject.toml $(shell find edgemse -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: demo test test-arm test-sanitize fuzz lint bench clean
 

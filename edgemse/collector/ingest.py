@@ -90,9 +90,12 @@ class Ingest:
         intake.batch.series = self._budget.new
         held = self._commit(intake.batch, stopping) if intake.batch else {}
         self._budget.settle()
-        for device in intake.offered.keys() | intake.refused.keys():
-            committed = {identity: held[identity] for identity in intake.offered.get(device, ())}
-            self._answer(device, committed, intake.refused.get(device, []))
+        committed: dict[str, dict[Identity, int]] = {device: {} for device in intake.refused}
+        offered = intake.batch.cells
+        for device, identity in zip(offered.devices, offered.identities, strict=True):
+            committed.setdefault(device, {})[identity] = held[identity]
+        for device, cells in committed.items():
+            self._answer(device, cells, intake.refused.get(device, []))
 
     def _answer(self, device: str, committed: dict[Identity, int], refused: list[Refusal]) -> None:
         topic = self._topics.ack(device)

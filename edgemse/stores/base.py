@@ -88,7 +88,8 @@ class Writing(Protocol):
         """Insert rows in the engine's best way; no statement at all without one.
 
         `on_conflict` is one of the clauses of edgemse.stores.statements; empty: a conflict is an
-        error. Returns what the clause returns.
+        error. Returns what the clause returns. Rows may come as Columns, which an engine that reads
+        Arrow reads where they lie. Raises StoreError where a value does not fit its column.
         """
         ...
 
@@ -134,7 +135,7 @@ class Quarantined(NamedTuple):
 class Batch:
     """What one transaction writes; each list in the order of arrival."""
 
-    cells: list[Offered] = field(default_factory=list)
+    cells: Offered = field(default_factory=Offered)
     reports: list[DeviceReport] = field(default_factory=list)
     presences: list[DevicePresence] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)

@@ -25,6 +25,7 @@ from edgemse.errors import (
 from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
+from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
 from edgemse.stores.recovery import Count, log_of, mend, set_aside
@@ -35,6 +36,8 @@ __all__ = ["DuckDBStore"]
 log = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
+OFFERED = "offered_rows"
+"""What the rows of a `put` are called while they are written."""
 LOCKED = re.compile("Could not set lock|Conflicting lock")
 
 
@@ -146,12 +149,19 @@ class _Cursor:
         return int(touched[0]) if touched else 0
 
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:
-        # Each column as one list: fifty times faster here than row by row.
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        if not columns:
+        # Columns are read where they lie: lists as parameters cost six times as much.
+        try:
+            columns = rows if isinstance(rows, Columns) else Columns(table.columns, rows)
+        except ValueError as error:
+            raise StoreError(f"the table {table.name} cannot be written: {error}") from error
+        if not len(columns):
             return Rows((), [])
-        lists = ", ".join(f"unnest(?::{kind}[])" for kind in table.columns.values())
-        return self.rows(statements.insert(table, f"SELECT {lists}", on_conflict), columns)
+        self._cursor.register(OFFERED, columns)
+        try:
+            source = f"SELECT {', '.join(table.columns)} FROM {OFFERED}"  # noqa: S608
+            return self.rows(statements.insert(table, source, on_conflict))
+        finally:
+            self._cursor.unregister(OFFERED)
 
     def histograms(
         self, selection: Selection, column: str = "histogram"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from edgemse.cells import Identity, newest
+from edgemse.cells import Identity
 from edgemse.errors import StoreError
 from edgemse.presence import counts
 from edgemse.stores import migrations, statements, tables
@@ -90,15 +90,15 @@ class Engine(ABC):
             ((self.id,),) = reading.rows(statements.STORE_ID)
 
 
-def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Identity, int]:
-    offered = _newest_of_each(cells)
+def _put_cells(writing: Writing, offered: Offered, now_ms: int) -> dict[Identity, int]:
     if not offered:
         return {}
-    _put_producers(writing, cells, now_ms)
-    rows = [each.row() for each in offered.values()]
+    _put_producers(writing, offered, now_ms)
+    places = offered.newest()
+    rows = offered.rows if len(places) == len(offered) else offered.rows.only(places.values())
     written = writing.put(tables.CELLS, rows, statements.KEEP_HIGHEST)
     held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
-    stale = [identity for identity in offered if identity not in held]
+    stale = [identity for identity in places if identity not in held]
     if stale:
         columns = [list(column) for column in zip(*stale, strict=True)]
         for producer, sequence, revision in writing.rows(statements.REVISIONS, columns):
@@ -106,15 +106,13 @@ def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Iden
     return held
 
 
-def _put_producers(writing: Writing, cells: Iterable[Offered], now_ms: int) -> None:
+def _put_producers(writing: Writing, offered: Offered, now_ms: int) -> None:
     """Note producers, and those that a second device speaks for.
 
     First of all tables, and sorted: whoever else takes in cells of a producer, or drops them, waits
     here (delivery rule 14 in docs/architecture.md).
     """
-    devices: dict[bytes, dict[str, None]] = {}
-    for each in cells:
-        devices.setdefault(each.cell.identity.producer, {})[each.device] = None
+    devices = offered.producers()
     producers = sorted(devices)
     rows: list[Row] = [(each, next(iter(devices[each])), now_ms) for each in producers]
     writing.put(tables.PRODUCERS, rows, statements.KEEP)
@@ -126,15 +124,6 @@ def _put_producers(writing: Writing, cells: Iterable[Offered], now_ms: int) -> N
         if device != first[producer]
     ]
     writing.put(tables.RENAMES, renames, statements.KEEP)
-
-
-def _newest_of_each(cells: Iterable[Offered]) -> dict[Identity, Offered]:
-    found: dict[Identity, Offered] = {}
-    for each in cells:
-        held = found.get(each.cell.identity)
-        if newest(held.cell.revision if held else None, each.cell.revision):
-            found[each.cell.identity] = each
-    return found
 
 
 def _put_reports(writing: Writing, reports: list[DeviceReport]) -> None:

@@ -13,7 +13,7 @@ from support.cells import batch, cell, filled, offered, producer
 from support.engines import ENGINES, Factory
 
 from edgemse import Coverage
-from edgemse.cells import Cell, Identity
+from edgemse.cells import Cell, Identity, seal
 from edgemse.errors import StoreError
 from edgemse.presence import Attribute, Presence
 from edgemse.stats.error_stats import ErrorStats, merge_all
@@ -143,7 +143,7 @@ def test_the_producers_of_cells_are_written_down_once(store: Store) -> None:
 
 def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
     store.commit(batch(cell(1), cell(2)))
-    both = Batch(cells=[offered(cell(1, 1), "b"), offered(cell(1, 1), "pi-1")])
+    both = Batch(cells=offered(("b", cell(1, 1)), ("pi-1", cell(1, 1))))
     for again in (batch(cell(1, 1, 2), device="b"), both, batch(cell(2, 5))):
         store.commit(again)
     assert rows(store, "SELECT producer, device FROM renames") == [(producer(1), "b")]
@@ -153,8 +153,9 @@ def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
 
 def test_series_are_written_down_once(store: Store) -> None:
     first, second = cell().series, cell().series._replace(segment="night")
-    store.commit(Batch(series=[("pi-1", first), ("pi-1", first)], cells=[offered(cell())]))
-    store.commit(Batch(series=[("pi-1", first), ("pi-1", second)], cells=[offered(cell(2))]))
+    for second_time, number in ((first, 1), (second, 2)):
+        cells = offered(("pi-1", cell(number)))
+        store.commit(Batch(series=[("pi-1", first), ("pi-1", second_time)], cells=cells))
     found = rows(store, "SELECT device, model, segment FROM series ORDER BY segment")
     assert found == [("pi-1", "model", ""), ("pi-1", "model", "night")]
 
@@ -238,7 +239,7 @@ def test_a_batch_that_fails_writes_nothing(store: Store) -> None:
     store.commit(batch(cell()))
     bad = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="cannot be written"):
-        store.commit(Batch(cells=[offered(cell(3))], quarantined=[bad]))
+        store.commit(Batch(cells=offered(("pi-1", cell(3))), quarantined=[bad]))
     counted = "SELECT count(*), (SELECT count(*) FROM producers) FROM cells"
     assert rows(store, counted) == [(1, 1)]
     store.commit(batch(cell(3)))
@@ -300,10 +301,12 @@ def test_histograms_are_merged_by_group(store: Store) -> None:
 
 
 def test_a_group_with_a_cell_without_a_histogram_has_none(store: Store) -> None:
-    bare = offered(cell(1, 1))._replace(histogram=None)
-    empty = offered(cell(2, 0, stats=ErrorStats()), "pi-2")
-    whole = offered(cell(2, 1), "pi-2")
-    store.commit(Batch(cells=[offered(cell(1, 0)), bare, empty, whole]))
+    cells = offered(("pi-1", cell(1, 0)))
+    bare = seal(cell(1, 1))._replace(state=cell(1, 1).stats.to_bytes(histogram=False))
+    cells.take_sealed("pi-1", bare)
+    cells.take_sealed("pi-2", seal(cell(2, 0, stats=ErrorStats())))
+    cells.take_sealed("pi-2", seal(cell(2, 1)))
+    store.commit(Batch(cells=cells))
     with store.reading() as reading:
         found = reading.histograms(by_device())
     assert found == {("pi-1",): None, ("pi-2",): cell(2, 1).stats.histogram}
