@@ -16,6 +16,7 @@ from threading import Lock
 
 import duckdb
 
+from edgemse.cells import Identity
 from edgemse.errors import (
     StoreError,
     StoreLockedError,
@@ -26,7 +27,7 @@ from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
 from edgemse.stores.arrow import Columns
-from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
+from edgemse.stores.base import Batch, Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
 from edgemse.stores.recovery import Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
@@ -36,8 +37,8 @@ __all__ = ["DuckDBStore"]
 log = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
-OFFERED = "offered_rows"
-"""What the rows of a `put` are called while they are written."""
+OPEN_MAX = 100_000
+"""Cells that still grow, and that are remembered; past that they are forgotten."""
 LOCKED = re.compile("Could not set lock|Conflicting lock")
 
 
@@ -57,6 +58,8 @@ class DuckDBStore(Engine):
         self._writing = Lock()
         self._connection = _mended(path, now) if not read_only else _connect(path, read_only=True)
         self._commits = 0
+        self._open: set[Identity] = set()
+        """Cells that were stored and still grow: revisions of them will come."""
         self._count: Count | None = None
         try:
             self._prepare(str(path), random_bytes, read_only=read_only)
@@ -87,6 +90,29 @@ class DuckDBStore(Engine):
         with self._failing("cannot be prepared"):
             self._connection.execute("CHECKPOINT")
         count.write(self._commits)
+
+    def commit(self, batch: Batch) -> dict[Identity, int]:
+        """Write the batch; see Store.commit.
+
+        Cells that all seem to be new are inserted, which asks the key's index; only if one is there
+        already are they all compared with what is there: DuckDB makes a join of an upsert, which
+        reads the names of all cells and takes three times as long to plan as a batch to write.
+        """
+        cells = batch.cells
+        held: dict[Identity, int] | None = None
+        if self._open.isdisjoint(cells.identities):
+            with suppress(_AlreadyThereError):
+                held = self._write(batch, "")
+        if held is None:
+            held = self._write(batch, statements.KEEP_HIGHEST)
+        if len(self._open) > OPEN_MAX:
+            self._open.clear()
+        for identity, final in zip(cells.identities, cells.finals, strict=True):
+            if not final:
+                self._open.add(identity)
+            else:
+                self._open.discard(identity)
+        return held
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -130,8 +156,15 @@ class DuckDBStore(Engine):
     def _failing(self, what: str) -> Iterator[None]:
         try:
             yield
+        except duckdb.ConstraintException as error:
+            text = _first_line(error)
+            raise _AlreadyThereError(f"store {self.path} {what}: {text}") from error
         except duckdb.Error as error:
             raise StoreError(f"store {self.path} {what}: {_first_line(error)}") from error
+
+
+class _AlreadyThereError(StoreError):
+    """A row whose key is there already."""
 
 
 class _Cursor:
@@ -141,27 +174,23 @@ class _Cursor:
         self._cursor = cursor
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
-        result = self._cursor.execute(sql, parameters)
-        return Rows(tuple(column[0] for column in result.description), result.fetchall())
+        return _fetched(self._cursor.execute(sql, parameters))
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         touched = self._cursor.execute(sql, parameters).fetchone()
         return int(touched[0]) if touched else 0
 
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:
-        # Columns are read where they lie: lists as parameters cost six times as much.
+        # DuckDB finds a variable by its name, and reads Arrow where it lies: lists as parameters
+        # cost six times as much, a name that is registered first a millisecond.
         try:
-            columns = rows if isinstance(rows, Columns) else Columns(table.columns, rows)
+            offered_rows = rows if isinstance(rows, Columns) else Columns(table.columns, rows)
         except ValueError as error:
             raise StoreError(f"the table {table.name} cannot be written: {error}") from error
-        if not len(columns):
+        if not len(offered_rows):
             return Rows((), [])
-        self._cursor.register(OFFERED, columns)
-        try:
-            source = f"SELECT {', '.join(table.columns)} FROM {OFFERED}"  # noqa: S608
-            return self.rows(statements.insert(table, source, on_conflict))
-        finally:
-            self._cursor.unregister(OFFERED)
+        source = f"SELECT {', '.join(table.columns)} FROM offered_rows"  # noqa: S608
+        return _fetched(self._cursor.execute(statements.insert(table, source, on_conflict)))
 
     def histograms(
         self, selection: Selection, column: str = "histogram"
@@ -177,6 +206,10 @@ class _Cursor:
         except RuntimeError as error:
             raise StoreError(f"the histograms of a store cannot be read: {error}") from error
         return {keys[number]: each for number, each in merged.items()}
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> Rows:
+    return Rows(tuple(column[0] for column in result.description), result.fetchall())
 
 
 def _mended(path: Path, now: Callable[[], float]) -> duckdb.DuckDBPyConnection:

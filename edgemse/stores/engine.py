@@ -18,6 +18,8 @@ from edgemse.stores.tables import Row
 
 __all__ = ["Engine"]
 
+PRODUCERS_MAX = 100_000
+"""Producers whose first device is remembered; past that all are looked up again, once."""
 ID_BYTES = 8
 """Of a store's random name: enough that no two stores of one house are ever called the same."""
 
@@ -29,6 +31,8 @@ class Engine(ABC):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._first_devices: dict[bytes, str] = {}
+        """Of producers that the store knows: it never changes."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Reading]:
@@ -40,14 +44,46 @@ class Engine(ABC):
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch; see Store.commit."""
+        return self._write(batch, statements.KEEP_HIGHEST)
+
+    def _write(self, batch: Batch, on_conflict: str) -> dict[Identity, int]:
+        """Write the batch, its cells with that clause; without one none may be there yet."""
         with self.writing() as writing:
-            held = _put_cells(writing, batch.cells, self._now_ms())
+            first = self._put_producers(writing, batch.cells)
+            held = _put_cells(writing, batch.cells, on_conflict)
             rows = [(device, *series) for device, series in batch.series]
             writing.put(tables.SERIES, rows, statements.KEEP)
             _put_reports(writing, batch.reports)
             _put_presences(writing, batch.presences)
             writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+        if len(self._first_devices) + len(first) > PRODUCERS_MAX:
+            self._first_devices.clear()
+        self._first_devices |= first
         return held
+
+    def _put_producers(self, writing: Writing, offered: Offered) -> dict[bytes, str]:
+        """Note producers, and those that a second device speaks for.
+
+        First of all tables, and sorted: whoever else takes in cells of a producer, or drops them,
+        waits here (delivery rule 14 in docs/architecture.md). Returns the first device of those
+        that are not remembered.
+        """
+        devices = offered.producers()
+        new = sorted(devices.keys() - self._first_devices.keys())
+        first: dict[bytes, str] = {}
+        if new:
+            rows: list[Row] = [(each, next(iter(devices[each])), self._now_ms()) for each in new]
+            writing.put(tables.PRODUCERS, rows, statements.KEEP)
+            first = dict(writing.rows(statements.FIRST_DEVICES, (new,)))
+        known = self._first_devices | first if first else self._first_devices
+        renames: list[Row] = [
+            (producer, device, self._now_ms())
+            for producer in sorted(devices)
+            for device in devices[producer]
+            if device != known[producer]
+        ]
+        writing.put(tables.RENAMES, renames, statements.KEEP)
+        return first
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
         """Tell whether `holder` has the lease; see Store.lease."""
@@ -90,13 +126,12 @@ class Engine(ABC):
             ((self.id,),) = reading.rows(statements.STORE_ID)
 
 
-def _put_cells(writing: Writing, offered: Offered, now_ms: int) -> dict[Identity, int]:
-    if not offered:
-        return {}
-    _put_producers(writing, offered, now_ms)
+def _put_cells(writing: Writing, offered: Offered, on_conflict: str) -> dict[Identity, int]:
     places = offered.newest()
     rows = offered.rows if len(places) == len(offered) else offered.rows.only(places.values())
-    written = writing.put(tables.CELLS, rows, statements.KEEP_HIGHEST)
+    written = writing.put(tables.CELLS, rows, on_conflict)
+    if not on_conflict:
+        return {identity: offered.revisions[place] for identity, place in places.items()}
     held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
     stale = [identity for identity in places if identity not in held]
     if stale:
@@ -104,26 +139,6 @@ def _put_cells(writing: Writing, offered: Offered, now_ms: int) -> dict[Identity
         for producer, sequence, revision in writing.rows(statements.REVISIONS, columns):
             held[Identity(producer, sequence)] = revision
     return held
-
-
-def _put_producers(writing: Writing, offered: Offered, now_ms: int) -> None:
-    """Note producers, and those that a second device speaks for.
-
-    First of all tables, and sorted: whoever else takes in cells of a producer, or drops them, waits
-    here (delivery rule 14 in docs/architecture.md).
-    """
-    devices = offered.producers()
-    producers = sorted(devices)
-    rows: list[Row] = [(each, next(iter(devices[each])), now_ms) for each in producers]
-    writing.put(tables.PRODUCERS, rows, statements.KEEP)
-    first: dict[bytes, str] = dict(writing.rows(statements.FIRST_DEVICES, (producers,)))
-    renames: list[Row] = [
-        (producer, device, now_ms)
-        for producer in producers
-        for device in devices[producer]
-        if device != first[producer]
-    ]
-    writing.put(tables.RENAMES, renames, statements.KEEP)
 
 
 def _put_reports(writing: Writing, reports: list[DeviceReport]) -> None:

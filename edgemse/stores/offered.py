@@ -18,6 +18,7 @@ class Offered:
         """Of each row."""
         self.devices: list[str] = []
         self.revisions: list[int] = []
+        self.finals: list[bool] = []
 
     def __len__(self) -> int:
         return len(self.revisions)
@@ -44,6 +45,7 @@ class Offered:
         self.identities.append(identity)
         self.devices.append(device)
         self.revisions.append(revision)
+        self.finals.append(final)
         return largest
 
     def take_sealed(self, device: str, cell: SealedCell) -> int:
@@ -53,7 +55,7 @@ class Offered:
     def drop_last(self) -> None:
         """Take the cell out again that was added last."""
         self.rows.drop_last()
-        for column in (self.identities, self.devices, self.revisions):
+        for column in (self.identities, self.devices, self.revisions, self.finals):
             column.pop()
 
     def newest(self) -> dict[Identity, int]:
