@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Identity, Series
 from edgemse.presence import Presence
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores.offered import Offered
 from edgemse.stores.tables import Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "Batch",
@@ -61,6 +65,12 @@ class Reading(Protocol):
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Run one SELECT, `?` for parameters, and return all its rows: for what is grouped."""
+        ...
+
+    def arrays(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
+        """Run one SELECT of numbers without nulls and return its columns: for many rows."""
         ...
 
     def histograms(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -31,6 +32,10 @@ from edgemse.stores.base import Batch, Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
 from edgemse.stores.recovery import Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["DuckDBStore"]
 
@@ -175,6 +180,11 @@ class _Cursor:
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         return _fetched(self._cursor.execute(sql, parameters))
+
+    def arrays(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
+        return list(self._cursor.execute(sql, parameters).fetchnumpy().values())
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         touched = self._cursor.execute(sql, parameters).fetchone()

@@ -371,3 +371,14 @@ def test_a_store_has_a_name_that_it_keeps(engine: Factory, tmp_path: Path, clock
         store.close()
     assert names[0] == names[1] != names[2]
     assert len(names[0]) == 16
+
+
+def test_numbers_come_back_as_arrays(store: Store) -> None:
+    store.commit(batch(cell(1), cell(2), cell(3)))
+    asked = "SELECT sequence, count, mean FROM cells WHERE revision = ? ORDER BY producer"
+    with store.reading() as reading:
+        sequence, count, mean = reading.arrays(asked, (1,))
+        assert [sequence.tolist(), count.tolist()] == [[0, 0, 0], [20, 20, 20]]
+        assert mean.tolist() == [row[2] for row in reading.rows(asked, (1,))]
+        assert (sequence.dtype, mean.dtype) == ("int64", "float64")
+        assert [len(column) for column in reading.arrays(asked, (9,))] == [0, 0, 0]
