@@ -131,8 +131,7 @@ class DuckDBStore(Engine):
                 cursor.close()
 
     @contextmanager
-    def writing(self) -> Iterator[Writing]:
-        """Open one transaction; see Store.writing."""
+    def _transaction(self) -> Iterator[Writing]:
         with self._writing, self._failing("cannot be written"):
             self._connection.begin()
             try:

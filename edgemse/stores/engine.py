@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from edgemse.cells import Identity
 from edgemse.errors import StoreError
@@ -32,15 +32,22 @@ class Engine(ABC):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._first_devices: dict[bytes, str] = {}
-        """Of producers that the store knows: it never changes."""
+        """Of producers that the store knows: only people change it, by `writing`."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Reading]:
         """Open one consistent view; see Store.reading."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[Writing]:
+    def _transaction(self) -> AbstractContextManager[Writing]:
         """Open one transaction; see Store.writing."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Open one transaction; see Store.writing."""
+        with self._transaction() as writing:
+            self._first_devices.clear()  # whatever is written, it may be about producers
+            yield writing
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch; see Store.commit."""
@@ -48,48 +55,47 @@ class Engine(ABC):
 
     def _write(self, batch: Batch, on_conflict: str) -> dict[Identity, int]:
         """Write the batch, its cells with that clause; without one none may be there yet."""
-        with self.writing() as writing:
-            first = self._put_producers(writing, batch.cells)
-            held = _put_cells(writing, batch.cells, on_conflict)
-            rows = [(device, *series) for device, series in batch.series]
-            writing.put(tables.SERIES, rows, statements.KEEP)
-            _put_reports(writing, batch.reports)
-            _put_presences(writing, batch.presences)
-            writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
-        if len(self._first_devices) + len(first) > PRODUCERS_MAX:
+        try:
+            with self._transaction() as writing:
+                self._put_producers(writing, batch.cells)
+                held = _put_cells(writing, batch.cells, on_conflict)
+                rows = [(device, *series) for device, series in batch.series]
+                writing.put(tables.SERIES, rows, statements.KEEP)
+                _put_reports(writing, batch.reports)
+                _put_presences(writing, batch.presences)
+                writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+        except BaseException:
             self._first_devices.clear()
-        self._first_devices |= first
+            raise
         return held
 
-    def _put_producers(self, writing: Writing, offered: Offered) -> dict[bytes, str]:
+    def _put_producers(self, writing: Writing, offered: Offered) -> None:
         """Note producers, and those that a second device speaks for.
 
         First of all tables, and sorted: whoever else takes in cells of a producer, or drops them,
-        waits here (delivery rule 14 in docs/architecture.md). Returns the first device of those
-        that are not remembered.
+        waits here (delivery rule 14 in docs/architecture.md).
         """
         devices = offered.producers()
         new = sorted(devices.keys() - self._first_devices.keys())
-        first: dict[bytes, str] = {}
         if new:
             rows: list[Row] = [(each, next(iter(devices[each])), self._now_ms()) for each in new]
             writing.put(tables.PRODUCERS, rows, statements.KEEP)
-            first = dict(writing.rows(statements.FIRST_DEVICES, (new,)))
-        known = self._first_devices | first if first else self._first_devices
+            self._first_devices |= dict(writing.rows(statements.FIRST_DEVICES, (new,)))
         renames: list[Row] = [
             (producer, device, self._now_ms())
             for producer in sorted(devices)
             for device in devices[producer]
-            if device != known[producer]
+            if device != self._first_devices[producer]
         ]
         writing.put(tables.RENAMES, renames, statements.KEEP)
-        return first
+        if len(self._first_devices) > PRODUCERS_MAX:
+            self._first_devices.clear()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
         """Tell whether `holder` has the lease; see Store.lease."""
         now_ms = self._now_ms()
         until_ms = now_ms + int(seconds * 1000)
-        with self.writing() as writing:
+        with self._transaction() as writing:
             taken = writing.rows(statements.TAKE_LEASE, (name, holder, until_ms, now_ms))
         return len(taken) > 0
 

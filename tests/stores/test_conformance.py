@@ -32,6 +32,8 @@ from edgemse.stores.statements import CENSUS, ONLINE
 from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 
 HOUR = 3_600
+BAD = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
+"""No store can write it."""
 
 
 @pytest.fixture(params=list(ENGINES))
@@ -151,6 +153,18 @@ def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
     assert found == [(producer(1), "pi-1"), (producer(2), "pi-1")]
 
 
+def test_what_people_change_of_producers_counts_from_then_on(store: Store) -> None:
+    store.commit(batch(cell(1)))
+    with store.writing() as writing:
+        writing.execute("UPDATE producers SET device = 'pump'")
+    store.commit(batch(cell(1, 1), device="pump"))
+    assert rows(store, "SELECT producer, device FROM renames") == []
+    with pytest.raises(StoreError):
+        store.commit(Batch(cells=offered(("pump", cell(2))), quarantined=[BAD]))
+    store.commit(batch(cell(2), device="pump"))
+    assert rows(store, "SELECT count(*) FROM producers") == [(2,)]
+
+
 def test_series_are_written_down_once(store: Store) -> None:
     first, second = cell().series, cell().series._replace(segment="night")
     for second_time, number in ((first, 1), (second, 2)):
@@ -237,9 +251,8 @@ def test_a_pump_that_moves_keeps_the_figures_of_its_old_site(store: Store) -> No
 
 def test_a_batch_that_fails_writes_nothing(store: Store) -> None:
     store.commit(batch(cell()))
-    bad = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="cannot be written"):
-        store.commit(Batch(cells=offered(("pi-1", cell(3))), quarantined=[bad]))
+        store.commit(Batch(cells=offered(("pi-1", cell(3))), quarantined=[BAD]))
     counted = "SELECT count(*), (SELECT count(*) FROM producers) FROM cells"
     assert rows(store, counted) == [(1, 1)]
     store.commit(batch(cell(3)))
