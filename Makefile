@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml $(shell find edgemse -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-.PHONY: demo test test-arm test-sanitize fuzz lint bench clean
+# A line for each step; what it prints is shown only if it fails.
+STEP := @step() { echo "$$1"; shift; log=$$(mktemp); if "$$@" >"$$log" 2>&1; then rm -f "$$log"; \
+	else code=$$?; cat "$$log" >&2; rm -f "$$log"; return $$code; fi; }; step
+
+.PHONY: demo test test-arm test-c test-sanitize chaos fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/edgemse demo $(ARGS)
+	@$(BIN)/edgemse demo $(ARGS)
 
 test: $(VENV)/dev.stamp
 	sh tests/system_parts.sh
@@ -16,8 +20,16 @@ test: $(VENV)/dev.stamp
 test-arm: $(VENV)/dev.stamp
 	tests/arm/run.sh $(ARGS)
 
+test-c: $(VENV)/dev.stamp
+	sh tests/system_parts.sh
+	tests/c/run.sh $(ARGS)
+
 test-sanitize: $(VENV)/dev.stamp
 	tests/sanitize.sh $(ARGS)
+
+chaos: $(VENV)/dev.stamp
+	sh tests/system_parts.sh
+	$(BIN)/python tests/chaos/campaign.py $(or $(ARGS),--seconds 600)
 
 fuzz: $(VENV)/dev.stamp
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tests/fuzz/run.sh $(ARGS)
@@ -35,20 +47,21 @@ clean:
 	find edgemse agent \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "edgemse needs Python 3.11 or newer; say make PYTHON=python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	touch $@
+	$(STEP) "making a virtual environment in $(VENV)" $(PYTHON) -m venv $(VENV)
+	$(STEP) "bringing its pip up to date" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	@touch $@
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
-	touch $@
+	$(STEP) "compiling edgemse and fetching what the demo needs: a minute or two" \
+		$(BIN)/python -m pip install --editable '.[demo]'
+	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(BIN)/python -m pip install --quiet --group dev
-	touch $@
+	$(STEP) "fetching what the tests need" $(BIN)/python -m pip install --group dev
+	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp
-	$(BIN)/python -m pip install --quiet --group bench
-	touch $@
+	$(STEP) "fetching what the benchmarks compare with" $(BIN)/python -m pip install --group bench
+	@touch $@

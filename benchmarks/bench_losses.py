@@ -15,6 +15,7 @@ LOSSES = {
     "rmsle": {},
     "brier": {},
     "log_loss": {},
+    "smape": {},
 }
 Pairs = list[tuple[float, float]]
 
@@ -60,6 +61,7 @@ def main() -> None:
 
         for name, peer in (
             ("mape", metrics.MAPE),
+            ("smape", metrics.SMAPE),
             ("rmsle", metrics.RMSLE),
             ("log_loss", metrics.LogLoss),
         ):

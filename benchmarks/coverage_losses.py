@@ -30,6 +30,7 @@ CASES = {
     "huber, normal": ("huber", {"delta": 1.0}, lambda r, n: (np.zeros(n), r.normal(0, 1, n))),
     "huber, Laplace": ("huber", {"delta": 1.0}, lambda r, n: (np.zeros(n), r.laplace(0, 1, n))),
     "mape, labels 5 to 15": ("mape", {"floor": 1.0}, far_from_zero),
+    "smape, labels 5 to 15": ("smape", {}, far_from_zero),
     "pinball, 90 %": (
         "pinball",
         {"quantile": 0.9},

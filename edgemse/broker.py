@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgemse.mqtt import Broker
-from edgemse.settings import between, one_of, read_secret
+from edgemse.settings import PASSWORD_VARIABLE, between, one_of, read_secret
 from edgemse.topics import DEFAULT_PREFIX, Topics
 
-__all__ = ["PASSWORD_VARIABLE", "BrokerSettings"]
-
-PASSWORD_VARIABLE = "EDGEMSE_BROKER_PASSWORD"  # noqa: S105 - the name of a variable
-"""Holds the password where no `password_file` is set; a command line would show it to everybody."""
+__all__ = ["BrokerSettings"]
 
 
 @dataclass(frozen=True, slots=True)

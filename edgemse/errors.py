@@ -22,12 +22,14 @@
     ├── StoreError                           the collector's database
     │   ├── StoreLockedError                   another collector holds the DuckDB file
     │   ├── StoreVersionError                  made by a newer edgemse
-    │   ├── StoreRefusedError                  the database says no (name, password)
+    │   ├── StoreRefusedError                  database or collector say no (password, token)
     │   ├── StoreUnreachableError              nothing answers, or no such file
     │   ├── OtherStoreError                    another store has the topic prefix
     │   └── StoreTakenOverError                another store came while the collector ran
     ├── UnacknowledgedError(TimeoutError)    the collector has not confirmed everything
+    ├── NoAgentError(ConnectionError)        no agent runs here, or answers there
     ├── OutputError                          what a command found cannot be written
+    ├── AlarmError                           what was asked about is not as it should be
     └── DemoError                            the demo cannot go on
 
 A message says what was got, what was wanted and what to do. `exit_code` is what the commands exit
@@ -35,6 +37,7 @@ with; a class that sets none inherits its parent's.
 """
 
 __all__ = [
+    "AlarmError",
     "BrokerError",
     "BrokerRefusedError",
     "CellError",
@@ -48,6 +51,7 @@ __all__ = [
     "LedgerLockedError",
     "LineError",
     "MergeError",
+    "NoAgentError",
     "NotEnoughDataError",
     "OtherStoreError",
     "OutputError",
@@ -200,7 +204,7 @@ class StoreVersionError(StoreError):
 
 
 class StoreRefusedError(StoreError):
-    """The database answers and refuses the connection."""
+    """The database, or a collector over HTTP, answers and says no (password, token)."""
 
     exit_code = 76
 
@@ -233,6 +237,18 @@ class DemoError(EdgemseError):
     """A process of the demo has ended, or does not begin, for a reason that its message names."""
 
     exit_code = 81
+
+
+class AlarmError(EdgemseError):
+    """With --exit-code: devices are silent, or groups drift."""
+
+    exit_code = 86
+
+
+class NoAgentError(EdgemseError, ConnectionError):
+    """No agent runs here, or none answers at its socket."""
+
+    exit_code = 85
 
 
 class OutputError(EdgemseError):

@@ -11,7 +11,6 @@ from msgspec import Meta
 from edgemse.errors import WireError
 
 __all__ = [
-    "HOUR_SECONDS",
     "Attribute",
     "Presence",
     "counts",
@@ -21,8 +20,6 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 1
-HOUR_SECONDS = 3_600
-"""A change of an attribute counts from the next whole UTC hour: no rollup has two values."""
 
 Text = Annotated[str, Meta(max_length=256)]
 

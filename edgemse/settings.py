@@ -12,10 +12,19 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from edgemse.errors import SettingsError
+from edgemse.times import duration
 
-__all__ = ["between", "load", "one_of", "read_secret", "read_toml"]
+__all__ = ["PASSWORD_VARIABLE", "between", "load", "one_of", "read_secret", "read_toml"]
 
 S = TypeVar("S")
+
+PASSWORD_VARIABLE = "EDGEMSE_BROKER_PASSWORD"  # noqa: S105 - the name of a variable
+"""Holds the password where no `password_file` is set; a command line would show it to everybody."""
+_SECONDS = "_seconds"
+"""How the keys of durations end."""
+
+LARGEST = 2**1023
+"""Whole numbers from here on may be no float."""
 
 
 def between(low: float, high: float) -> dict[str, Any]:
@@ -68,8 +77,9 @@ def load(kind: type[S], values: dict[str, Any], where: str) -> S:
 
     Types are checked by the annotations (bool, int, float, str, Path, lists and dicts of these,
     nested dataclasses; an int is taken for a float), ranges by the field's metadata `check`, a
-    function from the value to None or what was wanted instead. Raises SettingsError naming the
-    file (`where`), the key, the value got and the value wanted.
+    function from the value to None or what was wanted instead. A key that ends in `_seconds` takes
+    a duration ("1h") too. Raises SettingsError naming the file (`where`), the key, the value got
+    and the value wanted.
     """
     hints = get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
@@ -79,7 +89,10 @@ def load(kind: type[S], values: dict[str, Any], where: str) -> S:
     arguments: dict[str, Any] = {}
     for name, field in known.items():
         if name in values:
-            value = _converted(hints[name], values[name], f"{where}: {name}")
+            value, place = values[name], f"{where}: {name}"
+            if name.endswith(_SECONDS) and isinstance(value, str):
+                value = _seconds(value, place)
+            value = _converted(hints[name], value, place)
             check: Callable[[Any], str | None] | None = field.metadata.get("check")
             wanted = check(value) if check else None
             if wanted:
@@ -91,6 +104,15 @@ def load(kind: type[S], values: dict[str, Any], where: str) -> S:
         return kind(**arguments)
     except SettingsError as error:  # from the dataclass itself, which does not know the file
         raise SettingsError(f"{where}: {error}") from None
+
+
+def _seconds(text: str, where: str) -> int | float:
+    """Return a duration's seconds, as an int where they are whole."""
+    try:
+        seconds = duration(text)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}, or the seconds as a number") from None
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def _converted(hint: Any, value: Any, where: str) -> Any:
@@ -106,13 +128,13 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
         return {
             key: _converted(arguments[1], item, f"{where}.{key}") for key, item in value.items()
         }
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < LARGEST:
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
     if isinstance(hint, type) and type(value) is hint:
         return value
-    raise SettingsError(f"{where}: got {value!r}, wanted {_described(hint)}")
+    raise SettingsError(f"{where}: got {value!r:.80}, wanted {_described(hint)}")
 
 
 def _described(hint: Any) -> str:

@@ -12,7 +12,19 @@ from datetime import UTC, datetime, timedelta
 
 from edgemse.errors import SettingsError
 
-__all__ = ["PLAUSIBLE_SECONDS", "UNITS", "duration", "instant", "seconds_of", "unit_of"]
+__all__ = [
+    "HOUR_SECONDS",
+    "PLAUSIBLE_SECONDS",
+    "UNITS",
+    "ago",
+    "duration",
+    "instant",
+    "seconds_of",
+    "unit_of",
+]
+
+HOUR_SECONDS = 3_600
+"""A change of an attribute counts from the next whole UTC hour: no rollup has two values."""
 
 PLAUSIBLE_SECONDS = (31_536_000, 2**33)
 """1971 to 2242. A cell's window ends there; and whatever is read in too small a unit (seconds for
@@ -45,6 +57,18 @@ _FAST = (10**9, PLAUSIBLE_SECONDS[1])
 """Numbers that can be nothing but seconds since 1970: ten digits, before 2242."""
 
 _WANTED = "wanted ISO 8601, for example 2026-01-31T12:00Z, or seconds since 1970 (10 digits)"
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit; "" if it is yet to come.
+
+    >>> ago(0.4), ago(59), ago(200), ago(7_300), ago(90_000), ago(-2)
+    ('now', '59 s ago', '3 min ago', '2 h ago', '1 d ago', '')
+    """
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= unit:
+            return f"{int(seconds // unit):,} {name} ago"
+    return "now" if seconds > -1 else ""
 
 
 def instant(text: str, *, now: float | None = None, unit: str | None = None) -> float:

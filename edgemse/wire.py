@@ -291,7 +291,9 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes, kind: str) -> An
     try:
         message = decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(f"not a {kind}: {error}; {_version_hint(data)}") from None
+        raise WireError(
+            f"not {'an' if kind == 'ack' else 'a'} {kind}: {error}; {_version_hint(data)}"
+        ) from None
     if message.version != PROTOCOL_VERSION:
         raise WireError(f"{kind} of protocol {message.version}; this is {PROTOCOL_VERSION}")
     return message

@@ -6,6 +6,7 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 missing=""
 command -v mosquitto > /dev/null || missing="$missing mosquitto"
+command -v arm-none-eabi-gcc > /dev/null || missing="$missing gcc-arm-none-eabi"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then

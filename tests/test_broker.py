@@ -13,8 +13,9 @@ from edgemse_agent.command import main
 from support.processes import EDGEMSE, edgemse
 from support.waiting import eventually
 
-from edgemse.broker import PASSWORD_VARIABLE, BrokerSettings
+from edgemse.broker import BrokerSettings
 from edgemse.errors import SettingsError
+from edgemse.settings import PASSWORD_VARIABLE
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -10,9 +12,11 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {ROOT: "edgemse", ROOT / "agent": "edgemse_agent"}
@@ -24,7 +28,9 @@ SHIPPED = sorted(
     and "__pycache__" not in path.parts
     and path.suffix not in (".so", ".pyx", ".c", ".pyc")
 )
-EXTENSIONS = tuple(f"edgemse.stats.{n}" for n in ("error_stats", "grouped", "histogram", "parts"))
+EXTENSIONS = tuple(
+    f"edgemse.stats.{name}" for name in ("error_stats", "grouped", "histogram", "observer", "parts")
+)
 EX_UNAVAILABLE = 69
 
 pytestmark = pytest.mark.timeout(300)
@@ -142,6 +148,14 @@ def test_python_beside_the_sources_finds_them_or_says_what_to_do(alone: Path, cl
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("entry", ["edgemse.cli.entry", "edgemse_agent.entry"])
+def test_a_command_beside_the_sources_says_what_to_do(clone: Path, entry: str) -> None:
+    code = f"import sys; from {entry} import main; sys.argv[1:] = ['status']; sys.exit(main())"
+    status, out, told = one_line(run(sys.executable, "-c", code, cwd=clone))
+    assert (status, out) == (EX_UNAVAILABLE, "")
+    assert "is not compiled for this Python; pip install --editable" in told
+
+
 def test_an_editable_install_is_found_from_everywhere(clone: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "edit", with_pip=False)
     python = tmp_path / "edit" / "bin" / "python"
@@ -159,12 +173,96 @@ def test_an_editable_install_is_found_from_everywhere(clone: Path, tmp_path: Pat
     assert not list((tmp_path / "edit").rglob("*edgemse*"))
 
 
-@pytest.mark.parametrize("command", ["edgemse", "edgemse-agent"])
+def closure(extra: str) -> set[str]:
+    """Return the distributions that the extra brings, as they are installed here."""
+    found: set[str] = set()
+    waiting = [Requirement(f"edgemse[{extra}]")]
+    while waiting:
+        wanted = waiting.pop()
+        for text in requires(wanted.name) or []:
+            each = Requirement(text)
+            extras = [*wanted.extras, ""]
+            if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in extras):
+                if each.name not in found:
+                    waiting.append(each)
+                found.add(each.name)
+    return found
+
+
+def with_extra(extra: str, wheel: Path, folder: Path) -> Path:
+    """Return the bin folder of an environment with the wheel and that extra, linked from here."""
+    venv.create(folder, with_pip=False)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install")
+    ran = run(*pip, "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    (site,) = folder.glob("lib/python*/site-packages")
+    for name in closure(extra):
+        here = distribution(name)
+        tops = {file.parts[0] for file in here.files or [] if file.parts[0] not in ("..", "bin")}
+        for top in tops - {"__pycache__"}:
+            (site / top).symlink_to(Path(str(here.locate_file(top))).resolve())
+    return folder / "bin"
+
+
+def one_line(ran: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    return ran.returncode, ran.stdout, ran.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("command", "install"),
+    [
+        ("edgemse", "'edgemse[collector]', or 'edgemse[files]' for evaluate alone"),
+        ("edgemse-agent", "'edgemse[agent]'"),
+    ],
+)
 def test_a_command_without_its_extra_says_so_in_one_line(
-    alone: Path, tmp_path: Path, command: str
+    alone: Path, tmp_path: Path, command: str, install: str
 ) -> None:
-    ran = run(alone / command, "--help", cwd=tmp_path)
-    assert ran.returncode == EX_UNAVAILABLE
-    assert ran.stdout == ""
-    (line,) = ran.stderr.splitlines()
-    assert "is not installed; pip install 'edgemse[" in line
+    code, out, told = one_line(run(alone / command, "--help", cwd=tmp_path))
+    assert (code, out) == (EX_UNAVAILABLE, "")
+    assert "is not installed; pip install" in told
+    assert told.endswith(install)
+
+
+def test_the_agent_s_extra_has_the_agent_alone(wheel: Path, tmp_path: Path) -> None:
+    assert closure("agent") == {"paho-mqtt", "msgspec"}
+    commands = with_extra("agent", wheel, tmp_path / "agent")
+    assert run(commands / "edgemse-agent", "--help", cwd=tmp_path).returncode == 0
+    code, out, told = one_line(run(commands / "edgemse", "demo", cwd=tmp_path))
+    assert (code, out) == (EX_UNAVAILABLE, "")
+    assert told == "edgemse: typer is not installed; pip install 'edgemse[demo]'"
+
+
+def test_files_are_evaluated_without_database_and_server(wheel: Path, tmp_path: Path) -> None:
+    heavy = {"duckdb", "fastapi", "uvicorn", "paho-mqtt", "msgspec", "plotly", "zstandard"}
+    assert not heavy & closure("files")
+    edgemse = with_extra("files", wheel, tmp_path / "files") / "edgemse"
+    samples = tmp_path / "samples.csv.gz"
+    rows = [f"{n % 2},{n},{n + (1 + n % 2) * (n * 7 % 13 - 6)}" for n in range(260)]
+    samples.write_bytes(gzip.compress("\n".join(["g,y,p", *rows]).encode()))
+    columns = ("--y-true", "y", "--y-pred", "p")
+    ran = run(edgemse, "evaluate", samples, *columns, "--by", "g", "--format", "json", cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    answer = json.loads(ran.stdout)
+    assert (answer["total"]["count"], answer["total"]["mse"]) == (260, 35.0)
+    assert answer["variance"]["p_value"] < 0.001
+    assert run(edgemse, "evaluate", samples, *columns, cwd=tmp_path).returncode == 0
+    assert run(edgemse, "--help", cwd=tmp_path).returncode == 0
+
+    def told(*arguments: str | Path) -> str:
+        code, out, error = one_line(run(edgemse, *arguments, cwd=tmp_path))
+        assert (code, out) == (EX_UNAVAILABLE, "")
+        return error
+
+    parquet, zstd = tmp_path / "s.parquet", tmp_path / "s.csv.zst"
+    parquet.write_bytes(b"PAR1")
+    zstd.write_bytes(b"\x28\xb5\x2f\xfd")
+    assert told("evaluate", parquet, *columns).endswith("pip install 'edgemse[files,parquet]'")
+    assert told("evaluate", zstd, *columns).endswith("pip install zstandard")
+    for command in ("collector", "replay"):
+        assert told(command, "--whatever", "x").endswith("pip install 'edgemse[collector]'")
+    assert told("demo").endswith("pip install 'edgemse[demo]'")
+    assert told("fleet", "devices", "--from", "f.duckdb").endswith("'edgemse[collector]'")
+    asked = run(edgemse, "fleet", "devices", "--from", "http://127.0.0.1:1", cwd=tmp_path)
+    assert one_line(asked)[0] == 72, "a collector is asked without them"

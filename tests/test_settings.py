@@ -8,7 +8,9 @@ import pytest
 from edgemse_agent.command import main
 from edgemse_agent.settings import read
 
+from edgemse.collector import CollectorSettings
 from edgemse.errors import SettingsError
+from edgemse.settings import load
 
 GOOD = """
 device = "pump-7"
@@ -40,6 +42,30 @@ def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
     assert settings.attributes == {"site": "north"}
 
 
+def test_a_setting_in_seconds_takes_a_duration(tmp_path: Path) -> None:
+    text = """
+device = "d"
+[broker]
+keepalive_seconds = "1m"
+[windows]
+width_seconds = "1h"
+grace_seconds = "1.5s"
+[pairing]
+age_max_seconds = "30 d"
+[delivery]
+durable_seconds = "90"
+farewell_seconds = 2.5
+"""
+    settings = read(write(tmp_path, text))
+    assert settings.broker.keepalive_seconds == 60
+    assert (settings.windows.width_seconds, settings.windows.grace_seconds) == (3_600, 1.5)
+    assert type(settings.windows.width_seconds) is int
+    assert (settings.pairing.age_max_seconds, settings.delivery.durable_seconds) == (2_592_000, 90)
+    assert type(settings.pairing.age_max_seconds) is float
+    values = {"store": "s", "broker": {"keepalive_seconds": "2min"}}
+    assert load(CollectorSettings, values, "c").broker.keepalive_seconds == 120
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -47,6 +73,7 @@ def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
         ("", "device is missing; wanted a string"),
         ("device = 'd'\ncolour = 1", "unknown key 'colour'; known are device"),
         ("device = 'd'\n[windows]\nwidth_seconds = 61", "width_seconds: got 61, wanted one of 10"),
+        (f"device = 'd'\n[delivery]\ndurable_seconds = {10**400}", "durable_seconds: got 1000"),
         ("device = 'd'\n[windows]\nwidth = 60", "windows: unknown key 'width'"),
         ("device = 'd'\n[broker]\naddress = 'x:y'", "wanted HOST:PORT"),
         ("device = 'd'\n[broker]\nprotocol = '4'", "got '4', wanted one of 5, 3.1.1"),
@@ -57,6 +84,19 @@ def test_a_file_becomes_typed_settings(tmp_path: Path) -> None:
         ('device = "d"\n[attributes]\n"a\\u0007" = "b"', "wanted at most 256 characters, none"),
         ('device = "d"\n[defaults]\nmodel = "a\\u0007"', "wanted at most 256 characters, none"),
         ('device = "d"\n[defaults]\nversion = "a\\u009b"', "wanted at most 256 characters, none"),
+        ('device = "d"\n[windows]\nwidth_seconds = "61s"', "got '61s', wanted one of 10"),
+        ('device = "d"\n[windows]\nwidth_seconds = "1.5s"', "got 1.5, wanted a whole number"),
+        (
+            'device = "d"\n[pairing]\nage_max_seconds = "1 year"',
+            "as in 90s, or the seconds as a nu",
+        ),
+        (
+            'device = "d"\n[pairing]\nage_max_seconds = ""',
+            "duration '': wanted a number and s, m, h",
+        ),
+        ('device = "d"\n[pairing]\nage_max_seconds = "-1h"', "duration '-1h'"),
+        ('device = "d"\n[pairing]\nage_max_seconds = true', "got True, wanted a number"),
+        ('device = "d"\n[pairing]\npending_max = "1h"', "got '1h', wanted a whole number"),
         ("device = ", "not TOML"),
         ("device = 'd'\nattributes = [1]", "attributes: got [1], wanted a table"),
     ],

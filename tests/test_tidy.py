@@ -19,7 +19,7 @@ SOURCES = sorted(
     for pattern in ("*.py", "*.pyx", "*.pxd", "*.h", "*.pyi", "*.sql")
     for path in (ROOT / folder).rglob(pattern)
     if "__pycache__" not in path.parts
-)
+) + [path for folder in ("agent/c", "tests/c") for path in sorted((ROOT / folder).glob("*.c"))]
 MODULES = {
     ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): path
     for base, folder in ((ROOT, "edgemse"), (ROOT / "agent", "edgemse_agent"))
@@ -29,10 +29,23 @@ MODULES = {
 COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
-CELLS = STATS | {"names", "times", "counters", "cells"}
-LINE = CELLS | {"growing", "logs", "settings", "topics", "presence", "wire", "mqtt", "broker"}
+CELLS = STATS | {"names", "times", "counters", "measures", "cells"}
+LINE = CELLS | {
+    "interrupts",
+    "printing",
+    "growing",
+    "logs",
+    "settings",
+    "topics",
+    "presence",
+    "wire",
+    "mqtt",
+    "broker",
+}
 MAY_IMPORT = {
     "errors": set(),
+    "interrupts": set(),
+    "printing": {"errors"},
     "names": {"errors"},
     "times": {"errors"},
     "counters": set(),
@@ -40,6 +53,7 @@ MAY_IMPORT = {
     "settings": {"errors", "times"},
     "topics": {"errors", "names"},
     "stats": {"errors"},
+    "measures": STATS | {"names"},
     "adapters": STATS,
     "cells": STATS | {"names"},
     "growing": CELLS,
@@ -55,6 +69,7 @@ MAY_IMPORT = {
     "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
+    "labels": LINE | {"files", "edgemse_agent"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
     "__main__": {"cli"},
@@ -197,7 +212,7 @@ LIGHT = """
 import sys
 import edgemse_agent.service, edgemse_agent.command, edgemse.monitor
 heavy = {"numpy", "scipy", "duckdb", "fastapi", "typer", "rich", "pandas", "plotly"}
-rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay"}
+rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay", "labels"}
 loaded = heavy & sys.modules.keys() | {m for m in sys.modules if m.split(".")[1:2] and
     m.startswith("edgemse.") and m.split(".")[1] in rooms}
 sys.exit(f"the device would load {sorted(loaded)}" if loaded else 0)
@@ -216,6 +231,28 @@ def test_a_monitor_needs_only_the_standard_library() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stderr.strip() == ""
+
+
+def test_names_of_the_package_are_loaded_when_asked_for() -> None:
+    code = """
+import sys
+import edgemse
+assert not [m for m in sys.modules if m.startswith("edgemse.")], "the first thing a command does"
+assert {*edgemse.__all__, "errors", "fleet", "__version__"} <= set(dir(edgemse))
+assert issubclass(edgemse.errors.SettingsError, ValueError)
+assert edgemse.fleet.ask
+from edgemse import *
+assert ErrorStats is edgemse.ErrorStats is edgemse.__dict__["ErrorStats"]
+assert Monitor and LossStats and Coverage and ResidualHistogram and merge_all and update_columns
+try:
+    edgemse.nothing
+except AttributeError as error:
+    assert "no attribute 'nothing'" in str(error)
+else:
+    raise SystemExit("an attribute that is not there")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_the_top_level_holds_what_it_may() -> None:

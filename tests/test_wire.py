@@ -120,6 +120,12 @@ def test_junk_is_a_typed_error(decode: object, data: bytes) -> None:
         decode(data)
 
 
+def test_messages_are_called_by_their_names() -> None:
+    for decode, name in ((decode_report, "a report"), (decode_ack, "an ack")):
+        with pytest.raises(WireError, match=f"^not {name}: "):
+            decode(b"{}")
+
+
 def test_a_report_too_long_is_refused_unread() -> None:
     with pytest.raises(WireError, match="at most 65536"):
         decode_report(b"\x90" * (REPORT_BYTES_MAX + 1))

@@ -4,138 +4,138 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import json
 import logging
-import os
-import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-from edgemse.errors import EdgemseError, SettingsError
-from edgemse_agent.ledger import Ledger
+from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
+from edgemse.names import shown
+from edgemse.printing import make_ready, say
+from edgemse_agent import sending, trying
+from edgemse_agent.completion import script
+from edgemse_agent.effective import effective, printed
+from edgemse_agent.finding import find, places
+from edgemse_agent.intake.filters import cover
+from edgemse_agent.intake.mapping import Mapping
+from edgemse_agent.ledger import Ledger, check_place
+from edgemse_agent.options import parse, parser
 from edgemse_agent.service import Service, hardware_serial
-from edgemse_agent.settings import AgentSettings, read
+from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import ask
 
 __all__ = ["main"]
 
-CONFIG = Path("/etc/edgemse/agent.toml")
-EXIT_WRONG_USE = 64
-"""EX_USAGE of sysexits.h."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; errors are one line on standard error."""
-    options = _parser().parse_args(arguments)
+    make_ready()
+    options = parse(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
     try:
-        settings = _settings(options)
-        if options.check:
-            settings.broker.check()
-            print(f"ok: device {settings.device}, broker {settings.broker.address}")
-            return 0
-        if options.command == "adopt":
-            return _adopt(settings)
-        if options.command is not None:
-            return _ask(settings, options.command)
-        software = f"edgemse {version('edgemse')}"
-        print(
-            f"edgemse-agent: {software}, device {settings.device},"
-            f" broker {settings.broker.address}, ledger {settings.ledger}",
-            file=sys.stderr,
-        )
-        service = Service(settings, software=software, stdin=options.stdin)
-        left = asyncio.run(service.run())
+        if options.print_completion:
+            say(script(parser()))
+        elif options.print_config:
+            say("\n".join(printed(options)))
+        elif options.check:
+            _check(effective(options), connect=options.connect)
+        elif options.command == "adopt":
+            _adopt(effective(options))
+        elif options.command == "send":
+            return _send(options)
+        elif options.command == "map":
+            return _map(effective(options), *options.lines)
+        elif options.command is not None:
+            _ask(_socket(options), options.command)
+        else:
+            _run(effective(options), stdin=options.stdin)
     except EdgemseError as error:
-        print(f"edgemse-agent: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
+    return 0
+
+
+def _run(settings: AgentSettings, *, stdin: bool) -> None:
+    software = f"edgemse {version('edgemse')}"
+    print(
+        f"edgemse-agent: {software}, device {settings.device},"
+        f" broker {settings.broker.address}, ledger {settings.ledger}",
+        file=sys.stderr,
+    )
+    left = asyncio.run(Service(settings, software=software, stdin=stdin).run())
     if left:
         print(
             f"edgemse-agent: {left} cells wait in {settings.ledger} for the collector;"
             " the next run sends them",
             file=sys.stderr,
         )
-    return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_WRONG_USE, f"edgemse-agent: {message} (edgemse-agent -h says more)\n")
+def _check(settings: AgentSettings, *, connect: bool) -> None:
+    settings.broker.check()
+    check_place(settings.ledger)
+    say(f"ok: device {settings.device}, broker {settings.broker.address}")
+    if settings.mqtt:
+        local = settings.read_local_broker()
+        if local.tls:
+            local.tls_context()
+        asked = ", ".join(cover(Mapping(settings.mqtt).filters))
+        say(f"ok: {len(settings.mqtt)} mqtt rules, subscribing to {asked} at {local}")
+    if connect:
+        say(shown(trying.connect(settings)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="edgemse-agent",
-        description="Measures a device's model errors and sends compact cells over MQTT.",
-    )
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=["status", "release", "adopt"],
-        help="ask the running agent: status as JSON, or release of the cells that it parked;"
-        " adopt, while none runs: deliver what can be read in the ledgers that were put away",
-    )
-    parser.add_argument("--config", type=Path, help=f"settings file (default: {CONFIG} if there)")
-    parser.add_argument("--check", action="store_true", help="check the settings and exit")
-    parser.add_argument("--broker", metavar="HOST:PORT", help="the MQTT broker")
-    parser.add_argument("--device", metavar="NAME", help="what this device is called")
-    parser.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger file")
-    parser.add_argument("--socket", type=Path, metavar="FILE", help="the Unix socket for clients")
-    parser.add_argument("--stdin", action="store_true", help="read JSON lines from standard input")
-    parser.add_argument("--verbose", action="store_true", help="log what happens, too")
-    parser.add_argument("--version", action="version", version=f"edgemse {version('edgemse')}")
-    return parser
-
-
-def _settings(options: argparse.Namespace) -> AgentSettings:
-    """Read the settings file, if there is one, and let the options have the last word."""
-    path: Path | None = options.config or (CONFIG if CONFIG.exists() else None)
-    if path is not None:
-        settings = read(path)
-    elif options.device or options.command:
-        device = options.device or socket.gethostname()
-        home = _state_home() / device
-        path = None if options.stdin else home / "agent.sock"
-        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)
-    else:
-        raise SettingsError(
-            f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"
-        )
-    changes = {
-        name: value
-        for name in ("device", "ledger", "socket")
-        if (value := getattr(options, name)) is not None
-    }
-    if options.broker:
-        changes["broker"] = dataclasses.replace(settings.broker, address=options.broker)
-    return dataclasses.replace(settings, **changes)
-
-
-def _state_home() -> Path:
-    configured = os.environ.get("XDG_STATE_HOME")
-    return (Path(configured) if configured else Path.home() / ".local" / "state") / "edgemse"
-
-
-def _ask(settings: AgentSettings, request: str) -> int:
-    """Put one question to the running agent and print its answer."""
-    path = settings.socket
+def _socket(options: argparse.Namespace) -> Path:
+    """Return the socket of the agent that is meant: the one named, or the one that runs."""
+    if options.socket is not None:
+        return Path(options.socket)
+    if options.config is None:
+        return find(places(options.device))
+    path = effective(options).socket
     if path is None:
         raise SettingsError("the agent has no socket to ask; set `socket` in its settings")
+    return path
+
+
+def _ask(path: Path, request: str) -> None:
+    """Put one question to the running agent and print its answer."""
     try:
         answer = ask(path, request)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"no agent answers at {path}: {error}; is it running?") from None
-    print(json.dumps(answer, indent=2))
-    return 0
+        raise NoAgentError(f"no agent answers at {path}: {error}; is it running?") from None
+    _print(answer)
 
 
-def _adopt(settings: AgentSettings) -> int:
+def _send(options: argparse.Namespace) -> int:
+    """Send lines to the running agent, and print how many are durable and what it refuses."""
+    piped = options.lines == ["-"] and sys.stdin is not None
+    lines = sending.lines_of(sys.stdin.buffer if piped else options.lines)
+    sent = sending.send(_socket(options), lines)
+    _print(sent._asdict())
+    for text in sent.refused:
+        _complain(text)
+    return LineError.exit_code if sent.refused else 0
+
+
+def _map(settings: AgentSettings, topic: str, payload: str) -> int:
+    """Print what each rule makes of a message; EX_DATAERR unless one makes a line."""
+    if set("+#") & set(topic):
+        raise SettingsError(f"map: {topic!r} is a filter; wanted a topic, as a message has it")
+    found = Mapping(settings.mqtt).apply(topic, payload.encode(errors="surrogateescape"))
+    for each in found:
+        _print(each.to_json())
+    if not found:
+        rules = len(settings.mqtt)
+        raise LineError(f"no [[mqtt]] rule ({rules} in all) has a topic that matches {topic!r}")
+    return 0 if any(each.line for each in found) else LineError.exit_code
+
+
+def _adopt(settings: AgentSettings) -> None:
     """Take over what can be read in the ledgers that were put away, and print what that was."""
     ledger = Ledger(settings.ledger, hardware=hardware_serial())
     try:
@@ -144,8 +144,15 @@ def _adopt(settings: AgentSettings) -> int:
     finally:
         ledger.close()
     adopted = [{**taken._asdict(), "file": str(taken.file)} for taken in found]
-    print(json.dumps({"adopted": adopted, "cells_waiting": waiting}, indent=2))
-    return 0
+    _print({"adopted": adopted, "cells_waiting": waiting})
+
+
+def _complain(message: str) -> None:
+    print(f"edgemse-agent: {shown(' '.join(message.split()))}", file=sys.stderr)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    say(json.dumps(answer, indent=2))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ left out, where River's own stays NaN for ever; a negative weight is a ValueErro
 
 from __future__ import annotations
 
+import math
 from typing import NoReturn
 
 from river.metrics.base import RegressionMetric
 
 from edgemse.errors import UnsupportedError
 from edgemse.stats.error_stats import ErrorStats
+from edgemse.stats.loss_stats import LossStats
 
-__all__ = ["MSE", "RMSE"]
+__all__ = ["MAPE", "MSE", "RMSE", "SMAPE"]
 
 
 class MSE(RegressionMetric):
@@ -38,10 +40,7 @@ class MSE(RegressionMetric):
 
     def revert(self, y_true: float, y_pred: float, w: float = 1.0) -> NoReturn:  # noqa: ARG002
         """Raise UnsupportedError: a sample that was folded in cannot be taken out again."""
-        raise UnsupportedError(
-            f"{type(self).__name__} cannot take a sample back, so it does not roll;"
-            " keep one ErrorStats per window and merge the windows that count"
-        )
+        raise _no_way_back(self)
 
     def merge(self, other: MSE) -> None:
         """Fold the samples of another metric in; it stays as it is."""
@@ -58,3 +57,69 @@ class RMSE(MSE):
     def get(self) -> float:
         """Return the root of the mean squared error; NaN when empty."""
         return self.stats.rmse
+
+
+SMALLEST = 5e-324
+"""The smallest double above 0: as a floor it divides nothing but a label of 0."""
+
+
+class SMAPE(RegressionMetric):
+    """Mean of 2 |e| / (|y_true| + |y_pred|) in per cent, as River has it: 0 where both are 0.
+
+    `losses`, a `LossStats`, has the shares (0.1 is 10 %) and all that it can tell of them.
+
+    Examples:
+        >>> metric = SMAPE()
+        >>> metric.update(1.0, 3.0)
+        >>> metric, metric.losses.mean
+        (SMAPE: 100., 1.0)
+    """
+
+    def __init__(self) -> None:
+        self.losses = LossStats("smape")
+
+    def update(self, y_true: float, y_pred: float, w: float = 1.0) -> None:
+        """Fold one sample of weight `w` in; see `LossStats.update`."""
+        self.losses.update(y_true, y_pred, w)
+
+    def revert(self, y_true: float, y_pred: float, w: float = 1.0) -> NoReturn:  # noqa: ARG002
+        """Raise UnsupportedError: a sample that was folded in cannot be taken out again."""
+        raise _no_way_back(self)
+
+    def merge(self, other: SMAPE) -> None:
+        """Fold the samples of another metric in; it stays as it is."""
+        self.losses.merge(other.losses)
+
+    def get(self) -> float:
+        """Return the mean in per cent; NaN when empty."""
+        return 100 * self.losses.mean
+
+
+class MAPE(SMAPE):
+    """Mean of |e| / |y_true| in per cent, as River has it: any prediction of 0 counts as perfect.
+
+    scikit-learn divides by 2^-52 there (`edgemse.adapters.sklearn`); `LossStats("mape", floor=...)`
+    by a floor that you choose, which is what to follow in a fleet.
+
+    Examples:
+        >>> metric = MAPE()
+        >>> metric.update(10.0, 9.0)
+        >>> metric.update(0.0, 5.0)
+        >>> metric
+        MAPE: 5.
+    """
+
+    def __init__(self) -> None:
+        self.losses = LossStats("mape", floor=SMALLEST)
+
+    def update(self, y_true: float, y_pred: float, w: float = 1.0) -> None:
+        """Fold one sample of weight `w` in; see `LossStats.update`."""
+        perfect = y_true == 0 and math.isfinite(y_pred)
+        self.losses.update(y_true, y_true if perfect else y_pred, w)
+
+
+def _no_way_back(metric: RegressionMetric) -> UnsupportedError:
+    return UnsupportedError(
+        f"{type(metric).__name__} cannot take a sample back, so it does not roll;"
+        " keep one ErrorStats per window and merge the windows that count"
+    )

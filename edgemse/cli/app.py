@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version as installed
 from typing import Annotated
 
 import typer
 
-from edgemse.cli import collector, demo, evaluate, fleet, replay
+from edgemse.cli import fleet, upkeep
+from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
 __all__ = ["app", "common"]
@@ -15,15 +17,39 @@ __all__ = ["app", "common"]
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,  # its markup eats what stands in square brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("collector")(collector.command)
-app.command("demo")(demo.command)
-app.command("evaluate")(evaluate.command)
-app.command("replay")(replay.command)
+
+
+ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def _add(name: str) -> None:
+    """Add the command of the module, or its commands, or one that says which package it lacks."""
+    try:
+        module = import_module(f"edgemse.cli.{name}")
+    except ModuleNotFoundError as error:
+        wanting, missing = lacking(error, name), error
+        if not wanting:
+            raise
+
+        def command(_context: typer.Context) -> None:
+            raise missing
+
+        # Whatever stands behind it: that it is not here is what there is to say.
+        app.command(name, help=f"Not here: {wanting}.", context_settings=ANYTHING)(command)
+    else:
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
+
+
+for _name in ("collector", "demo", "evaluate", "labels", "replay"):
+    _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
+app.command("audit")(upkeep.audit_command)
 app.add_typer(fleet.app, name="fleet")
 
 

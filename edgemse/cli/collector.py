@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemse.cli.options import (
+from edgemse.cli.broker_options import (
     CaFile,
     CertFile,
     KeyFile,

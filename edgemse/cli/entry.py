@@ -1,70 +1,19 @@
-"""Where `edgemse` begins: every error that is ours becomes one line and an exit code."""
-
-from __future__ import annotations
-
-import os
-import sys
-from pathlib import Path
-from typing import Any
-
-from edgemse.errors import EdgemseError
-from edgemse.names import shown
+"""Where `edgemse` begins. It imports nothing before it can take a Ctrl-C without a traceback."""
 
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
-EXIT_WRONG_USE = 64
-"""EX_USAGE of sysexits.h; typer's own 2 means not enough data here."""
-EXIT_UNAVAILABLE = 69
-OPTIONAL = frozenset(
-    {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
-    | {"amqtt", "psutil", "zstandard"}
-)
+"""128 and the number of SIGINT, as shells say it."""
 
 
 def main() -> int:
     """Run the command and return its exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the shell's >&-
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for good
-        getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
-        return _run()
-    except EdgemseError as error:
-        return _complain(str(error), error.exit_code)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in OPTIONAL:
-            raise
-        extra = "demo" if package in ("amqtt", "psutil") else "collector"
-        return _complain(
-            f"{package} is not installed; pip install 'edgemse[{extra}]'", EXIT_UNAVAILABLE
-        )
+        from edgemse.interrupts import EndAtOnce
+
+        importing = EndAtOnce(EXIT_INTERRUPTED)
+        with importing:
+            from edgemse.cli.running import run
+        return run(importing)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-
-
-def _run() -> int:
-    from typer import BadParameter
-
-    from edgemse.cli.app import app
-
-    wrong_use: Any = BadParameter.__bases__[0]  # where it is kept differs between typer's releases
-    try:
-        return int(app(standalone_mode=False) or 0)
-    except wrong_use as error:
-        message: str = error.format_message()
-        if "\n" in message:  # a command that says nothing gets its help
-            print(message, file=sys.stderr)
-            return EXIT_WRONG_USE
-        command = error.ctx.command_path if error.ctx else "edgemse"
-        return _complain(f"{message} ({command} -h says more)", EXIT_WRONG_USE)
-
-
-def _complain(message: str, exit_code: int) -> int:
-    print(f"edgemse: {shown(' '.join(message.split()))}", file=sys.stderr)
-    return exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli.options import By, Decimal, Delimiter, Format, FormatOption, Na
+from edgemse.cli.options import By, Decimal, Delimiter, Format, FormatOption, Limit, Na, Sort
 from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
 from edgemse.files import Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
+from edgemse.fleet.ordering import Order
 from edgemse.fleet.variance import of_states
 from edgemse.stats.error_stats import ErrorStats
 
@@ -33,12 +34,16 @@ def command(
     delimiter: Delimiter = "",
     decimal: Decimal = ".",
     na: Na = None,
+    sort: Sort = None,
+    limit: Limit = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Measure the error of predictions in CSV or Parquet files.
 
     Files may be compressed (gzip, bzip2, xz, zstd); - is standard input.
     """
+    wanted = {"sort": sort, "limit": limit}
+    order = Order.parse({name: [value] for name, value in wanted.items() if value is not None})
     dialect = Dialect(delimiter, decimal, tuple(na or ()))
     by = by or []
     numbers = [y_true, y_pred, *([weight] if weight else [])]
@@ -51,7 +56,7 @@ def command(
                     stats = groups.setdefault(key, ErrorStats())
                     stats.update_many(*(_taken(chunk.numbers[each], rows) for each in numbers))
                 progress(number, chunk.done)
-    show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form)
+    show(of_states(Asked(by=tuple(by), where={}), dict(sorted(groups.items()))), form, order)
 
 
 def _grouped(texts: Sequence[list[str]], rows: int) -> Iterator[tuple[Key, list[int] | None]]:

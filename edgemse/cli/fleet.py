@@ -5,27 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from edgemse.cli import gate
-from edgemse.cli.options import By, Format, FormatOption
+from edgemse.cli import gate, upkeep
+from edgemse.cli.options import By, Format, FormatOption, Limit, Sort
 from edgemse.cli.output import show
+from edgemse.cli.source import Source, TokenFile, token_of
+from edgemse.errors import AlarmError
+from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import SHORTHANDS, Option
 from edgemse.fleet.asking import answer_from
+from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, questions
 
 __all__ = ["app", "command_of"]
 
-Source = Annotated[
-    str,
-    typer.Option(
-        "--from",
-        metavar="PATH|URL",
-        help="The store's file, or http://HOST:PORT of a running collector.",
-    ),
-]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -34,18 +31,31 @@ Where = Annotated[
         help="Only cells whose column or device's attribute is so; may be repeated.",
     ),
 ]
+ExitCode = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code",
+        help=f"Exit with {AlarmError.exit_code} if a device is silent, or a group drifts.",
+    ),
+]
 TIME = "ISO 8601, epoch seconds, or 7d ago"
 
 
 def command_of(question: Question) -> Callable[..., None]:
     """Return a function with the question's options, for typer to make a command of."""
 
-    def command(source: str, form: Format, **given: Any) -> None:
+    def command(
+        source: str, token_file: Path | None, form: Format, *, exit_code: bool = False, **given: Any
+    ) -> None:
         lists = {name: [v] if isinstance(v, str) else v for name, v in given.items() if v}
-        asked = question.parse(lists, now=time.time())
-        answer = answer_from(source, question, asked)
-        show(answer, form)
+        order = Order.parse({n: lists.pop(n) for n in ("sort", "limit") if n in lists})
+        now = time.time()
+        answer = answer_from(source, question, question.parse(lists, now=now), token_of(token_file))
+        show(answer, form, order, now)
         gate.end(answer)
+        alarm = answer.alarm()
+        if exit_code and alarm:
+            raise AlarmError(alarm)
 
     options = {"source": Source, "where": Where}
     options |= {"by": By} if question.by is not None else {}
@@ -54,8 +64,10 @@ def command_of(question: Question) -> Callable[..., None]:
     options["since"] = _text("since", f"Windows that start then or later ({TIME}).", "TIME")
     options["until"] = _text("until", f"Windows that start before then ({TIME}).", "TIME")
     options |= {each.name: _option(each) for each in question.options}
-    options["form"] = FormatOption
-    defaults = {"source": Parameter.empty, "form": Format.TABLE}
+    options |= {"sort": Sort, "limit": Limit}
+    options |= {"exit_code": ExitCode} if question.answer.alarm is not Answer.alarm else {}
+    options |= {"token_file": TokenFile, "form": FormatOption}
+    defaults = {"source": Parameter.empty, "form": Format.TABLE, "exit_code": False}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
         for name, kind in options.items()
@@ -83,3 +95,6 @@ def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's wo
 app = typer.Typer(help="Ask a store, or a running collector.", no_args_is_help=True)
 for _question in questions():
     app.command(_question.name)(command_of(_question))
+app.command("forget")(upkeep.forget_command)
+app.command("retire")(upkeep.retire_command)
+app.command("rename")(upkeep.rename_command)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgemse.broker import PASSWORD_VARIABLE
-
 __all__ = [
     "By",
-    "CaFile",
-    "CertFile",
     "Decimal",
     "Delimiter",
     "Format",
     "FormatOption",
-    "KeyFile",
+    "Limit",
     "Na",
-    "PasswordFile",
-    "PlaintextPassword",
+    "Sort",
     "TimeUnit",
-    "Username",
 ]
 
 
@@ -57,26 +50,14 @@ By = Annotated[
     list[str] | None,
     typer.Option("--by", metavar="COLUMN", help="A column to group by; may be repeated."),
 ]
-Username = Annotated[str, typer.Option("--username", help="User name at the broker.")]
-PasswordFile = Annotated[
-    Path | None,
+Sort = Annotated[
+    str | None,
     typer.Option(
-        "--password-file", metavar="FILE", help=f"Password at the broker (or ${PASSWORD_VARIABLE})."
+        "--sort",
+        metavar="COLUMN",
+        help="Sort by a column: figures from the largest; -COLUMN turns it round.",
     ),
 ]
-CaFile = Annotated[
-    str, typer.Option("--ca-file", metavar="FILE", help="Certificates to trust with --tls.")
-]
-CertFile = Annotated[
-    str,
-    typer.Option("--cert-file", metavar="FILE", help="Our certificate, for brokers that want one."),
-]
-KeyFile = Annotated[
-    str, typer.Option("--key-file", metavar="FILE", help="Its key, if it stands elsewhere.")
-]
-PlaintextPassword = Annotated[
-    bool,
-    typer.Option(
-        "--allow-plaintext-password", help="Send the password unencrypted to another host."
-    ),
+Limit = Annotated[
+    str | None, typer.Option("--limit", metavar="N", help="Only the first N rows [all].")
 ]

@@ -10,47 +10,39 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from edgemse.cli.options import Format
-from edgemse.errors import OutputError
 from edgemse.fleet.answers import Answer
+from edgemse.fleet.ordering import Order
 from edgemse.names import shown
+from edgemse.printing import say
 
-__all__ = ["as_json", "console", "say", "show"]
+__all__ = ["as_json", "show"]
 
-PIPE_COLUMNS = 200
-"""Width of a table that goes into a file or a pipe."""
-
-
-def console(file: TextIO | None = None) -> Console:
-    """Return a console as standard output is, wide where nobody looks on; it writes to `file`."""
-    looked_at = sys.stdout.isatty()
-    wide = not looked_at and "COLUMNS" not in os.environ
-    columns = PIPE_COLUMNS if wide else shutil.get_terminal_size().columns
-    return Console(file=file, force_terminal=looked_at or None, width=columns)
+BETWEEN_COLUMNS = 2
+"""Blanks between two columns of a table."""
+AS_IT_IS = Order()
+UNBROKEN_COLUMNS = 100_000
+"""Where no terminal breaks lines, a sentence is one line."""
 
 
-def say(text: str) -> None:
-    """Write to standard output, at once.
+def _console(file: TextIO, columns: int) -> Console:
+    """Return a console as standard output is, so wide, that writes to `file`."""
+    return Console(file=file, force_terminal=sys.stdout.isatty() or None, width=columns)
 
-    A reader that has gone is no error, and what the exit code says stays so.
 
-    Raises:
-        OutputError: it takes no more.
-    """
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # nor may the interpreter flush into the pipe at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"standard output: {error.strerror}") from None
+def _width() -> int | None:
+    """Return how many columns the terminal has; None if a file or a pipe takes any number."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def as_json(document: object) -> str:
@@ -59,10 +51,17 @@ def as_json(document: object) -> str:
     return shown(json.dumps(document, ensure_ascii=plain, allow_nan=False))
 
 
-def show(answer: Answer, form: Format) -> None:
-    """Print an answer. That no cell was found stands on standard error too, in any form."""
-    texts = {Format.JSON: _json, Format.CSV: _csv, Format.TABLE: _table}
-    say(texts[form](answer))
+def show(answer: Answer, form: Format, order: Order = AS_IT_IS, now: float | None = None) -> None:
+    """Print an answer, its rows in that order; what it says in words is about all of them.
+
+    That no cell was found stands on standard error too, in any form. `now` is in UTC seconds.
+    """
+    sentences = [*answer.sentences()]
+    answer = order.of(answer)
+    if form is Format.TABLE:
+        say(_page(answer, sentences, now))
+    else:
+        say(_json(answer) if form is Format.JSON else _csv(answer))
     aside = answer.notes if form is Format.CSV else answer.notes[: not answer.cells_found]
     for note in aside:
         print(f"edgemse: {shown(note)}", file=sys.stderr)
@@ -90,36 +89,56 @@ def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _table(answer: Answer) -> str:
-    drawn = answer.table()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, heading in enumerate(drawn.headings):
-        table.add_column(
-            Text(shown(heading)), justify="left" if place < drawn.words else "right", no_wrap=True
-        )
-    for row in drawn.rows:
-        table.add_row(*_texts(row))
-    if drawn.rows and drawn.below:
-        table.add_section()
-    for row in drawn.below:
-        table.add_row(*_texts(row), style="bold")
+def _page(answer: Answer, sentences: Sequence[str], now: float | None) -> str:
+    """Return the table, cut to whole columns where a terminal is too narrow, and what is said."""
+    drawn = answer.table(now)
+    cells = [[shown(each) for each in row] for row in (drawn.headings, *drawn.rows, *drawn.below)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    columns = _width()
+    fitting = _fitting(widths, drawn.kept, columns)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for place, heading in enumerate(cells[0][:fitting]):
+        justify: Literal["left", "right"] = "left" if place in drawn.words else "right"
+        table.add_column(Text(heading), justify=justify, no_wrap=True)
+    for number, row in enumerate(cells[1:]):
+        if number == len(drawn.rows):
+            table.add_section()
+        # Texts are printed as they are: a device may be called [red].
+        style = "bold" if number >= len(drawn.rows) else ""
+        table.add_row(*map(Text, row[:fitting]), style=style)
     page = _Page()
     page.encoding = sys.stdout.encoding
-    out = console(page)
-    out.print(table)
-    for sentence in answer.sentences():
-        out.print(Text(shown(sentence)), highlight=False)
-    for note in answer.notes if answer.cells_found else answer.notes[1:]:
-        out.print(Text(shown(f"Note: {note}")), highlight=False)
+    # As wide as the table, or the names that are kept whatever the width would be cut.
+    needed = sum(widths) + BETWEEN_COLUMNS * len(widths)
+    _console(page, max(columns or 0, needed)).print(table)
+    page.write("\n")
+    lines = [shown(each) for each in sentences]
+    lines += [shown(f"Note: {n}") for n in answer.notes[0 if answer.cells_found else 1 :]]
+    if fitting < len(widths):
+        left = ", ".join(cells[0][fitting:])
+        lines.append(
+            f"Note: left out for want of width: {left}; a wider terminal, a pipe or --format csv"
+            " shows all"
+        )
+    out = _console(page, columns or UNBROKEN_COLUMNS)
+    for line in lines:
+        out.print(Text(line), highlight=False)
     return page.getvalue().rstrip("\n")
+
+
+def _fitting(widths: Sequence[int], kept: int, columns: int | None) -> int:
+    """Return how many of the first columns a terminal shows whole, but never under `kept`."""
+    if columns is None:
+        return len(widths)
+    taken = 0
+    for number, each in enumerate(widths):
+        taken += each + (BETWEEN_COLUMNS if number else 0)
+        if number >= kept and taken > columns:
+            return number
+    return len(widths)
 
 
 class _Page(io.StringIO):
     """A table before it is written: drawn for the encoding that it will be written in."""
 
     encoding: str = "utf-8"
-
-
-def _texts(row: Sequence[str]) -> list[Text]:
-    """Return texts that are printed as they are: a device may be called [red]."""
-    return [Text(shown(each)) for each in row]

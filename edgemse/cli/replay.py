@@ -12,24 +12,20 @@ from rich.console import Console
 
 from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
-from edgemse.cli.options import (
+from edgemse.cli.broker_options import (
     CaFile,
     CertFile,
-    Decimal,
-    Delimiter,
-    Format,
-    FormatOption,
     KeyFile,
-    Na,
     PasswordFile,
     PlaintextPassword,
-    TimeUnit,
     Username,
 )
-from edgemse.cli.output import as_json, say
+from edgemse.cli.options import Decimal, Delimiter, Format, FormatOption, Na, TimeUnit
+from edgemse.cli.output import as_json
 from edgemse.cli.progress import progress_over
 from edgemse.errors import InputError, SettingsError, UnacknowledgedError
 from edgemse.files import Dialect, spooled
+from edgemse.printing import say
 from edgemse.replay import Outcome, Roles, Rows, VirtualFleet, digest_of
 from edgemse.times import duration
 from edgemse.topics import DEFAULT_PREFIX, Topics

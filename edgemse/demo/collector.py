@@ -29,7 +29,7 @@ class DemoCollector:
     def command(self, broker: str, protocol: str) -> list[str]:
         """Return the command that runs the collector."""
         return [
-            *(sys.executable, "-P", "-m", "edgemse.cli.entry", "collector"),
+            *(sys.executable, "-P", "-m", "edgemse", "collector"),
             *("--store", str(self.store), "--broker", broker, "--protocol", protocol),
             *("--http", self.address),
         ]

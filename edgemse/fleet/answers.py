@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     import plotly.graph_objects as plotly
     import pyarrow
 
-__all__ = ["Answer", "Table", "percent", "text"]
+__all__ = ["Answer", "Table", "listed", "percent", "text"]
+
+NAMED_MAX = 5
 
 
 class Table(NamedTuple):
-    """What people see: headings, how many columns hold words, rows, and rows below a line."""
+    """What people see: headings, which columns hold words, rows, and rows below a line.
+
+    The `kept` first columns name a row; where there is no room the last of the others go first.
+    """
 
     headings: Sequence[str]
-    words: int
+    words: Collection[int]
+    kept: int
     rows: Sequence[Sequence[str]]
     below: Sequence[Sequence[str]] = ()
 
@@ -34,11 +40,13 @@ class Answer:
     """What every answer has. Floats are NaN where there is nothing to say; JSON has null there.
 
     A question's answer is a child of this with fields of its own, that says in ROWS which of them
-    holds the rows, and in HEADINGS which fields of a row people see and what these are called.
+    holds the rows, in HEADINGS which fields of a row people see and what these are called, the most
+    important first, and in WORDS which of these are words and not figures.
     """
 
     ROWS: ClassVar[str]
     HEADINGS: ClassVar[Mapping[str, str]]
+    WORDS: ClassVar[Collection[str]] = ()
 
     asked: Asked
     """What was selected."""
@@ -80,15 +88,21 @@ class Answer:
         columns = {name: [record[name] for record in records] for name in self.columns()}
         return pyarrow.table(columns)
 
-    def table(self) -> Table:
-        """Return the rows as people see them."""
+    def table(self, now: float | None = None) -> Table:
+        """Return the rows as people see them; `now` (UTC seconds) lets times be "3 min ago"."""
         by = self._by()
-        rows = [self._line(row, by) for row in getattr(self, self.ROWS)]
-        return Table([*by, *self.HEADINGS.values()], len(by) + self._words(), rows)
+        rows = [self._line(row, by, now) for row in getattr(self, self.ROWS)]
+        words = [*range(len(by))]
+        words += [place for place, name in enumerate(self.HEADINGS, len(by)) if name in self.WORDS]
+        return Table([*by, *self.HEADINGS.values()], words, max(1, len(by)), rows)
 
     def sentences(self) -> Iterator[str]:
         """Yield what the rows do not show, in words."""
         yield from ()
+
+    def alarm(self) -> str:
+        """Return what a script should be stopped by, in a line; empty: nothing."""
+        return ""
 
     def plot(self) -> plotly.Figure:
         """Return a picture; needs Plotly."""
@@ -105,10 +119,6 @@ class Answer:
     def _by(self) -> tuple[str, ...]:
         return self.asked.by
 
-    def _words(self) -> int:
-        """How many of HEADINGS, the first ones, are words and not figures."""
-        return 0
-
     def columns(self) -> list[str]:
         """Return the names in `records`, of an answer without a row too."""
         row = _row_type(type(self))
@@ -116,7 +126,7 @@ class Answer:
         scalar = [name for name in names if _is_scalar(row, name)]
         return [*self._by(), *scalar]
 
-    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
+    def _line(self, row: Any, by: Sequence[str], _now: float | None) -> list[str]:
         return [*(row.by[name] for name in by), *(text(getattr(row, n)) for n in self.HEADINGS)]
 
 
@@ -133,6 +143,16 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d", "e", "f", "g"])
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -47,14 +47,14 @@ class Segment:
     """One segment: b to a, and whether b is worse there."""
 
     HEADINGS: ClassVar[Mapping[str, str]] = {
-        "count_a": "samples a",
-        "count_b": "samples b",
         "ratio": "RMSE b to a",
         "low": "low",
         "high": "high",
-        "p_value": "p",
-        "p_adjusted": "p adjusted",
         "worse": "worse",
+        "p_adjusted": "p adjusted",
+        "p_value": "p",
+        "count_a": "samples a",
+        "count_b": "samples b",
     }
 
     by: Mapping[str, str]
@@ -133,12 +133,13 @@ class CompareAnswer(Answer):
     """b's 95 % or 99 % quantile is up by more than its RMSE is; None: not enough data."""
     needed: Needed
 
-    def table(self) -> Table:
+    def table(self, now: float | None = None) -> Table:
         """Return a line for each segment and one for all."""
         words = max(1, len(self.asked.by))
         total = ["all", *[""] * (words - 1)] if self.asked.by else []
-        cells = [self.a.count, self.b.count, self.ratio, self.low, self.high, self.p_value]
-        return super().table()._replace(below=[[*total, *map(text, cells), "", ""]])
+        ratio = [text(value) for value in (self.ratio, self.low, self.high)]
+        rest = [text(value) for value in (self.p_value, self.a.count, self.b.count)]
+        return super().table(now)._replace(below=[[*total, *ratio, "", "", *rest]])
 
     def sentences(self) -> Iterator[str]:
         """Yield what was found, in words."""

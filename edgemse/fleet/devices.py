@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from edgemse import times
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer, percent
+from edgemse.fleet.answers import Answer, listed, percent
 from edgemse.fleet.asked import Asked, iso_time
+from edgemse.fleet.heard import Heard, heard_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
-from edgemse.fleet.selection import COLUMNS, select
+from edgemse.fleet.selection import select
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores.base import Reading
-from edgemse.stores.statements import ONLINE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as plotly
 
 __all__ = ["QUESTION", "Device", "DevicesAnswer", "Mix", "ask"]
 
-HEARD = (
-    "SELECT device, report_received_ms, report_sent_ms, clock_synchronised, "  # noqa: S608
-    + ONLINE
-    + ", software FROM devices AS d"
-)
-HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 WINDOWS = (
     "SELECT g1, count(DISTINCT window_start_seconds),"
     " max(window_start_seconds + window_width_seconds), max(window_width_seconds)"
@@ -39,10 +34,10 @@ VERSIONS = (
     "SELECT g1, g2, CAST(sum(count) AS BIGINT), max(window_start_seconds) FROM ({}) AS chosen"
     " GROUP BY g1, g2"
 )
+NOT_HEARD = Heard()
 SILENT_WIDTHS = 3
 """Windows by which a device may lag behind the fleet's last one: reports are sent together."""
 WORST_SHARE = 0.5
-NAMED_MAX = 5
 CLOCKS = {True: "synchronised", False: "not synchronised", None: None}
 
 
@@ -63,7 +58,20 @@ class Device:
     last_window: str | None
     """When its last window ended, in ISO 8601; None: it has no cell."""
     silent: bool
-    """It has no cell, or its last window ended over three widths before the fleet's last one."""
+    """It has no cell, or its last window ended over three widths before the fleet's last one; never
+    of a retired device."""
+    retired: bool
+    """Out of service, as somebody has said."""
+    back: bool
+    """It has reported since it was retired."""
+    twins: bool
+    """Two boards of this name reported in turn within a day of its last report."""
+    names: tuple[str, ...]
+    """Further names whose figures stand here: `edgemse fleet rename`."""
+    shared: tuple[str, ...]
+    """Names from which cells of the same producers came: renamed without `rename`, or overheard."""
+    cells_refused: int | None
+    """Cells that the collector has refused, so far."""
     version: str | None
     """The model version of its last window; of several the one with more samples."""
     versions: Mapping[str, int]
@@ -74,6 +82,8 @@ class Device:
     """Accepted samples."""
     nonfinite: int
     """Samples refused for a NaN or an infinity."""
+    out_of_range: int
+    """Samples refused because error or label are beyond 2^200."""
     rmse: float
     bias: float
     worst_share: float
@@ -108,20 +118,24 @@ class DevicesAnswer(Answer):
     ROWS: ClassVar[str] = "devices"
     HEADINGS: ClassVar[Mapping[str, str]] = {
         "device": "device",
-        "online": "online",
         "silent": "silent",
-        "version": "version",
         "last_report": "last report",
-        "clock": "clock",
-        "windows": "windows",
         "count": "samples",
         "rmse": "RMSE",
+        "version": "version",
         "bias": "bias",
+        "coverage": "labelled",
+        "online": "online",
         "worst_share": "worst sample",
         "nonfinite": "not finite",
-        "coverage": "labelled",
+        "out_of_range": "out of range",
+        "clock": "clock",
+        "windows": "windows",
         "lag_p95_seconds": "lag p95 s",
     }
+    WORDS: ClassVar[Collection[str]] = (
+        *("device", "silent", "last_report", "version", "online", "clock"),
+    )
 
     devices: tuple[Device, ...]
     versions: tuple[Mix, ...] = ()
@@ -129,9 +143,10 @@ class DevicesAnswer(Answer):
 
     def sentences(self) -> Iterator[str]:
         """Yield how many devices are silent, which versions run, and where one sample decides."""
-        silent = [each.device for each in self.devices if each.silent]
+        silent = self.alarm()
         if silent:
-            yield f"{len(silent)} of {len(self.devices)} devices are silent: {_listed(silent)}"
+            yield silent
+        yield from self._oddities()
         if len(self.versions) > 1:
             mix = (f"{each.version or chr(39) * 2} on {each.devices:,}" for each in self.versions)
             yield f"Versions: {', '.join(mix)} devices"
@@ -139,8 +154,33 @@ class DevicesAnswer(Answer):
         if single:
             yield (
                 f"One sample has over {percent(WORST_SHARE, 0)} of the squared error of"
-                f" {_listed(single)}: an outlier, rather than a bad device"
+                f" {listed(single)}: an outlier, rather than a bad device"
             )
+
+    def _oddities(self) -> Iterator[str]:
+        """Yield what is odd about names."""
+        twins = [each.device for each in self.devices if each.twins]
+        if twins:
+            yield f"Two boards report in turn under one name: {listed(twins)}; rename one of them"
+        back = [each.device for each in self.devices if each.back]
+        if back:
+            yield f"Retired, and they report again: {listed(back)}"
+        shared = [
+            f"{each.device} and {listed(each.shared)}" for each in self.devices if each.shared
+        ]
+        if shared:
+            yield (
+                f"Cells of one producer came under two names: {listed(shared)}: a device was"
+                " renamed (edgemse fleet rename makes one of them), or somebody uses what he has"
+                " overheard"
+            )
+
+    def alarm(self) -> str:
+        """Return how many devices are silent, and which."""
+        silent = [each.device for each in self.devices if each.silent]
+        if not silent:
+            return ""
+        return f"{len(silent):,} of {len(self.devices):,} devices are silent: {listed(silent)}"
 
     def plot(self) -> plotly.Figure:
         """Return the devices' RMSE."""
@@ -148,13 +188,14 @@ class DevicesAnswer(Answer):
         names, rmse = [each.device for each in measured], [each.rmse for each in measured]
         return charts.dots("RMSE by device", names, rmse)
 
-    def _words(self) -> int:
-        return 6
-
-    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by), strict=True))
+    def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
+        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
         said = {True: "yes", False: "no", None: "?"}[row.online]
-        line |= {"online": said, "last_report": row.last_report or "never"}
+        heard = row.last_report or "never"
+        if row.last_report and now is not None:
+            heard = times.ago(now - times.instant(row.last_report)) or heard
+        line |= {"online": said, "last_report": heard}
+        line |= {"silent": "retired"} if row.retired else {}
         line |= {"clock": row.clock or "?", "coverage": percent(row.coverage)}
         line |= {"worst_share": percent(row.worst_share)}
         return [*line.values()]
@@ -171,20 +212,20 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
         for (device,), lag in reading.histograms(selection, "lag_histogram").items():
             if lag is not None:
                 groups[device].coverage.lag_histogram = lag
-    heard = {device: rest for device, *rest in reading.rows(*_heard(asked))}
+    heard = heard_of(reading, asked)
     versions = _versions(reading, asked)
     last = _last(windows, heard)
     nothing = Group({}, None, ErrorStats(), Coverage())
     devices = tuple(
         _device(
             name,
-            heard.get(name, [None] * 5),
+            heard.get(name, NOT_HEARD),
             windows.get(name, _Windows(0, None, 0)),
             versions.get(name, {}),
             last,
             groups.get(name, nothing),
         )
-        for name in sorted(heard.keys() | groups.keys())
+        for name in sorted({name for name, each in heard.items() if each.chosen} | groups.keys())
     )
     return DevicesAnswer(asked=asked, devices=devices, versions=_mix(devices))
 
@@ -207,10 +248,12 @@ def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, int]]:
     return found
 
 
-def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Sequence[Any]]) -> int | None:
+def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Heard]) -> int | None:
     """Return when the fleet's last window ended, by clocks that are not known to be wrong."""
     ends = {name: each.end for name, each in windows.items() if each.end is not None}
-    right = [end for name, end in ends.items() if heard.get(name, [None] * 3)[2] is not False]
+    right = [
+        end for name, end in ends.items() if heard.get(name, NOT_HEARD).synchronised is not False
+    ]
     return max(right or ends.values(), default=None)
 
 
@@ -226,54 +269,42 @@ def _mix(devices: Sequence[Device]) -> tuple[Mix, ...]:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _heard(asked: Asked) -> tuple[str, list[object]]:
-    """Return what finds the devices that were ever what is asked, measured or not."""
-    conditions: list[str] = []
-    values: list[object] = []
-    for name, value in asked.where.items():
-        if name == "device":
-            conditions.append("d.device = ?")
-            values.append(value)
-        elif name not in COLUMNS:
-            conditions.append(HAS.format(" AND a.value = ?") if value else f"NOT {HAS.format('')}")
-            values += [name, value] if value else [name]
-    return HEARD + (" WHERE " + " AND ".join(conditions) if conditions else ""), values
-
-
 def _device(
     name: str,
-    heard: Sequence[Any],
+    heard: Heard,
     windows: _Windows,
     versions: Mapping[str, int],
     last: int | None,
     group: Group,
 ) -> Device:
-    received_ms, sent_ms, synchronised, online, software = heard
-    known = received_ms is not None and sent_ms is not None
+    received_ms, sent_ms = heard.received_ms, heard.sent_ms
+    behind = windows.end is None or last is None
+    if windows.end is not None and last is not None:
+        behind = windows.end < last - SILENT_WIDTHS * max(windows.width, 1)
     coverage = group.coverage
     return Device(
         device=name,
-        online=online,
+        online=heard.online,
         last_report=None if received_ms is None else _iso(received_ms),
-        clock=CLOCKS[synchronised],
-        clock_offset_seconds=(sent_ms - received_ms) / 1000 if known else None,
-        software=software,
-        last_window=None if windows.end is None else iso_time(windows.end),
-        silent=(
-            windows.end is None
-            or last is None
-            or windows.end < last - SILENT_WIDTHS * max(windows.width, 1)
+        clock=CLOCKS[heard.synchronised],
+        clock_offset_seconds=(
+            None if received_ms is None or sent_ms is None else (sent_ms - received_ms) / 1000
         ),
+        software=heard.software,
+        last_window=None if windows.end is None else iso_time(windows.end),
+        silent=behind and heard.retired_ms is None,
+        retired=heard.retired_ms is not None,
+        back=heard.back,
+        twins=heard.twins,
+        names=heard.names,
+        shared=heard.shared,
+        cells_refused=heard.refused,
         version=next(iter(versions), None),
         versions=versions,
         windows=windows.number,
         count=group.stats.count,
         nonfinite=group.stats.nonfinite,
+        out_of_range=group.stats.out_of_range,
         rmse=group.stats.rmse,
         bias=group.stats.bias,
         worst_share=_worst_share(group.stats),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgemse import times
 from edgemse.errors import SettingsError
 from edgemse.fleet import charts
-from edgemse.fleet.answers import Answer, percent, text
+from edgemse.fleet.answers import Answer, listed, percent, text
 from edgemse.fleet.asked import Asked, Option, iso_time
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
@@ -84,19 +84,19 @@ class DriftGroup:
     """One group, then (the reference) and now."""
 
     HEADINGS: ClassVar[Mapping[str, str]] = {
-        "count_then": "samples then",
-        "count_now": "now",
+        "alarm": "alarm",
         "rmse_then": "RMSE then",
-        "rmse_now": "now",
+        "rmse_now": "RMSE now",
         "psi": "PSI",
         "psi_noise": "by chance",
-        "ks": "KS",
         "p_value": "p",
-        "label_shift": "labels: shift, sd",
-        "label_scale": "spread",
+        "count_then": "samples then",
+        "count_now": "samples now",
+        "ks": "KS",
+        "label_shift": "label shift (sd)",
+        "label_scale": "label spread",
         "calibration_slope": "slope",
         "labelled": "labelled",
-        "alarm": "alarm",
     }
 
     by: Mapping[str, str]
@@ -143,6 +143,7 @@ class DriftAnswer(Answer):
 
     ROWS: ClassVar[str] = "groups"
     HEADINGS: ClassVar[Mapping[str, str]] = DriftGroup.HEADINGS
+    WORDS: ClassVar[Collection[str]] = ("alarm",)
 
     groups: tuple[DriftGroup, ...]
     reference: str
@@ -162,6 +163,11 @@ class DriftAnswer(Answer):
                     f" {text(group.calibration_slope_then)} to {text(group.calibration_slope)})"
                 )
 
+    def alarm(self) -> str:
+        """Return how many groups drift, and which."""
+        found = [", ".join(group.by.values()) or "all" for group in self.groups if group.alarm]
+        return f"{len(found):,} of {len(self.groups):,} drift: {listed(found)}" if found else ""
+
     def plot(self) -> plotly.Figure:
         """Return the groups' PSI; those that alarm are red."""
         return charts.dots(
@@ -172,7 +178,7 @@ class DriftAnswer(Answer):
             unit="PSI",
         )
 
-    def _line(self, row: DriftGroup, by: Sequence[str]) -> list[str]:
+    def _line(self, row: DriftGroup, by: Sequence[str], _now: float | None) -> list[str]:
         own = {n: text(getattr(row, n)) for n in self.HEADINGS if n != "labelled"}
         own["labelled"] = percent(row.audit_now.labelled)
         own["alarm"] = ", ".join(row.kinds) if row.alarm else own["alarm"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,11 +31,11 @@ class Check:
     """One ratio held to the limit."""
 
     HEADINGS: ClassVar[Mapping[str, str]] = {
+        "verdict": "verdict",
         "ratio": "RMSE b to a",
+        "limit": "limit",
         "low": "low",
         "high": "high",
-        "limit": "limit",
-        "verdict": "verdict",
     }
 
     by: Mapping[str, str]
@@ -57,6 +57,7 @@ class GateAnswer(Answer):
 
     ROWS: ClassVar[str] = "checks"
     HEADINGS: ClassVar[Mapping[str, str]] = Check.HEADINGS
+    WORDS: ClassVar[Collection[str]] = ("verdict",)
 
     verdict: str
     """ "fail" if any check fails, "pass" if all pass, else "not enough data"."""
@@ -78,9 +79,9 @@ class GateAnswer(Answer):
             unit="ratio",
         )
 
-    def _line(self, row: Check, by: tuple[str, ...]) -> list[str]:  # type: ignore[override]
+    def _line(self, row: Check, by: Sequence[str], now: float | None) -> list[str]:
         names = {name: row.by.get(name, "" if row.by else "all") for name in by}
-        cells = super()._line(row, ())
+        cells = super()._line(row, (), now)
         return [*names.values(), *cells]
 
 

@@ -65,14 +65,14 @@ class SegmentsAnswer(Answer):
     design_effect: float
     """How many times larger an MSE's variance is than of independent samples; NaN: not known."""
 
-    def table(self) -> Table:
+    def table(self, now: float | None = None) -> Table:
         """Return a line for each group and one for all."""
         words = max(1, len(self.asked.by))
         own = {name: text(getattr(self.total, name)) for name in Figures.HEADINGS}
         own |= {"share": percent(1.0 if self.total.count else math.nan)}
         cells = [own.get(name, "") for name in self.HEADINGS]
         total = ["total", *[""] * (words - 1)] if self.asked.by else []
-        return super().table()._replace(below=[[*total, *cells]])
+        return super().table(now)._replace(below=[[*total, *cells]])
 
     def plot(self) -> plotly.Figure:
         """Return the groups' steadied RMSE with its interval; worse ones are red."""
@@ -85,8 +85,8 @@ class SegmentsAnswer(Answer):
             marked=[bool(group.worse) for group in self.groups],
         )
 
-    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip([*by, *self.HEADINGS], super()._line(row, by), strict=True))
+    def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
+        line = dict(zip([*by, *self.HEADINGS], super()._line(row, by, now), strict=True))
         return [*(line | {"share": percent(row.share)}).values()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,6 +89,7 @@ class TrendAnswer(Answer):
 
     ROWS: ClassVar[str] = "points"
     HEADINGS: ClassVar[Mapping[str, str]] = Point.HEADINGS
+    WORDS: ClassVar[Collection[str]] = ("start",)
 
     points: tuple[Point, ...]
     slope: Slope | None
@@ -122,11 +123,8 @@ class TrendAnswer(Answer):
             changes=[change.at for change in self.changes],
         )
 
-    def _words(self) -> int:
-        return 1
-
-    def _line(self, row: Any, by: Sequence[str]) -> list[str]:
-        line = dict(zip(self.HEADINGS, super()._line(row, by), strict=True))
+    def _line(self, row: Any, by: Sequence[str], now: float | None) -> list[str]:
+        line = dict(zip(self.HEADINGS, super()._line(row, by, now), strict=True))
         return [*(line | {"coverage": percent(row.coverage)}).values()]
 
 

@@ -50,14 +50,14 @@ class VarianceGroup(Figures):
         "low": "low",
         "high": "high",
         "ratio": "ratio",
+        "materially_worse": "worse",
+        "unusual": "unusual",
         "bias": "bias",
         "mae": "MAE",
         "r2": "R²",
         "abs_p50": "|e| p50",
         "abs_p95": "|e| p95",
         "nonfinite": "not finite",
-        "unusual": "unusual",
-        "materially_worse": "worse",
     }
 
     low: float
@@ -129,13 +129,13 @@ class VarianceAnswer(Answer):
     explained: tuple[Explained, ...] = ()
     """What each attribute of `explain` explains; empty unless asked."""
 
-    def table(self) -> Table:
+    def table(self, now: float | None = None) -> Table:
         """Return a line for each group and one for all."""
         words = max(1, len(self.asked.by))
         total = ["total", *[""] * (words - 1)] if self.asked.by else []
         own = {name: text(getattr(self.total, name)) for name in Figures.HEADINGS}
         cells = [own.get(name, "") for name in self.HEADINGS]
-        return super().table()._replace(below=[[*total, *cells]])
+        return super().table(now)._replace(below=[[*total, *cells]])
 
     def sentences(self) -> Iterator[str]:
         """Yield how the groups differ."""

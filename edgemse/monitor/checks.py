@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import index
 
+from edgemse.measures import Numbers, numbers_beside
 from edgemse.names import NAME_CHARACTERS_MAX, wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
 __all__ = [
+    "as_double",
+    "checked_beside",
     "checked_id",
     "checked_names",
     "checked_number",
@@ -22,6 +27,8 @@ ID_BOUND = 10 ** (NAME_CHARACTERS_MAX - 1)
 """An id is a name: with its sign a whole number below this has characters enough."""
 SECONDS_MIN = 1_000_000_000.0
 """September 2001: a number below it could be a date (20260921), so a line writes it as a text."""
+_FINER = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+"""How many of each make a second."""
 
 
 def checked_names(**names: str) -> None:
@@ -50,6 +57,20 @@ def checked_id(key: str | int) -> str | int:
     return number
 
 
+def as_double(value: float) -> float:
+    """Return the number as a float; one that no float64 holds as the largest of its sign.
+
+    That is refused as out of range likewise. Raises TypeError where it is no number.
+
+    >>> as_double(2), as_double(-(10**400))
+    (2.0, -1.7976931348623157e+308)
+    """
+    try:
+        return math.ldexp(value, 0)  # float() would take texts
+    except OverflowError:
+        return sys.float_info.max if value > 0 else -sys.float_info.max
+
+
 def checked_number(name: str, value: float, *, above: float = -math.inf) -> float:
     """Return the number as a float (numpy's are some), or raise; NaN only where any will do."""
     try:
@@ -65,6 +86,20 @@ def checked_number(name: str, value: float, *, above: float = -math.inf) -> floa
     return number
 
 
+def checked_beside(latency: float | None, features: Mapping[str, float] | None) -> Numbers:
+    """Return the measures of latency and features, or raise TypeError or ValueError."""
+    if latency is None and features is None:
+        return ()
+    if features is not None:
+        if not isinstance(features, Mapping):
+            raise TypeError(f"features: got {features!r:.80}, wanted numbers by name")
+        checked_names(**{f"features {name!r:.80}": name for name in features})
+        features = {name: checked_number(name, value) for name, value in features.items()}
+    if latency is not None:
+        latency = checked_number("latency", latency)
+    return numbers_beside(latency, features)
+
+
 def plausible(ts: float) -> bool:
     """Tell whether the time can be seconds since 1970 that an agent takes."""
     low, high = PLAUSIBLE_SECONDS
@@ -72,13 +107,22 @@ def plausible(ts: float) -> bool:
 
 
 def checked_time(ts: float) -> float:
-    """Return the time, or raise unless it can be seconds since 1970."""
+    """Return the time, or raise unless it can be seconds since 1970.
+
+    >>> checked_time(1_767_225_600_000)
+    Traceback (most recent call last):
+    ...
+    ValueError: ts: got 1767225600000, wanted seconds since 1970, of 1971 to 2242 (milliseconds?)
+    """
     try:
         possible = plausible(ts)
     except TypeError:
         raise TypeError(f"ts: got {ts!r:.80}, wanted seconds since 1970") from None
     if not possible:
-        raise ValueError(f"ts: got {ts!r:.80}, wanted seconds since 1970 (milliseconds?)")
+        got = as_double(ts)
+        fine = (f" ({name}?)" for name, parts in _FINER.items() if plausible(got / parts))
+        wanted = f"wanted seconds since 1970, of 1971 to 2242{next(fine, '')}"
+        raise ValueError(f"ts: got {got:.17g}, {wanted}")
     return ts
 
 

@@ -61,7 +61,10 @@ cdef inline int column_acquire(Column *c, object source, str name) except -1:
     """Opens a column; the caller releases it in every case."""
     if not PyObject_CheckBuffer(source):
         source = column_doubles(source, name)
-    PyObject_GetBuffer(source, &c.view, PyBUF_STRIDES | PyBUF_FORMAT)
+    try:
+        PyObject_GetBuffer(source, &c.view, PyBUF_STRIDES | PyBUF_FORMAT)
+    except ValueError as error:  # numpy's, of dates
+        raise TypeError(f"{name} holds no numbers: {error}") from None
     c.held = True
     if c.view.ndim != 1:
         raise ValueError(f"{name} has {c.view.ndim} dimensions; one is wanted")

@@ -65,6 +65,8 @@ def buffer_of(source: Any, name: str) -> Any:
         memoryview(source)
     except TypeError:
         return as_buffer(source, name)
+    except ValueError as error:  # numpy's, of dates
+        raise TypeError(f"{name} holds no numbers: {error}") from None
     return source
 
 

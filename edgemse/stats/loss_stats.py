@@ -29,8 +29,8 @@ class LossStats:
     compensated, minimum, maximum, counts and the histogram are exact.
 
     Args:
-        loss: `brier`, `huber`, `log_loss`, `mape`, `pinball` or `rmsle` (edgemse/stats/losses.py
-            and docs/adapters.md give their formulas and domains).
+        loss: `brier`, `huber`, `log_loss`, `mape`, `pinball`, `rmsle` or `smape`
+            (edgemse/stats/losses.py and docs/adapters.md give their formulas and domains).
         parameters: `delta` of huber, `floor` of mape and `quantile` of pinball must be given;
             `clip` of log_loss is 2^-52 unless given; the others have none.
 

@@ -3,8 +3,9 @@
 A function takes finite numbers and returns the loss, never negative, or NaN outside its domain.
 `LOSSES` names them for `LossStats`, with the one parameter that some have.
 
-Huber, MAPE, pinball and Brier are made of single IEEE operations: the same bits on every machine.
-RMSLE and log loss call the C library's logarithm, whose last bit may differ between libraries.
+Huber, MAPE, SMAPE, pinball and Brier are made of single IEEE operations: the same bits on every
+machine. RMSLE and log loss call the C library's logarithm, whose last bit may differ between
+libraries.
 """
 
 import math
@@ -20,6 +21,7 @@ __all__ = [
     "log_loss",
     "pinball",
     "squared_log",
+    "symmetric_percentage",
 ]
 
 NAN = math.nan
@@ -53,6 +55,25 @@ def absolute_percentage(y_true: float, y_pred: float, floor: float) -> float:
         (0.1, 0.5)
     """
     return abs(y_pred - y_true) / max(abs(y_true), floor)
+
+
+def symmetric_percentage(y_true: float, y_pred: float) -> float:
+    """2 |e| / (|y_true| + |y_pred|), a share from 0 to 2: 0.1 is 10 %; 0 where both are 0.
+
+    Of one size too high or too low it makes different figures, in spite of its name. Domain: every
+    number.
+
+    Source: S. Makridakis, Accuracy measures: theoretical and practical concerns, Int. J.
+    Forecasting 9 (1993); River's `metrics.SMAPE` is the same in per cent.
+
+    Examples:
+        >>> symmetric_percentage(1.0, 3.0), symmetric_percentage(0.0, 0.5)
+        (1.0, 2.0)
+        >>> symmetric_percentage(0.0, 0.0)
+        0.0
+    """
+    size = abs(y_true) + abs(y_pred)
+    return 2.0 * abs(y_pred - y_true) / size if size else 0.0
 
 
 def squared_log(y_true: float, y_pred: float) -> float:
@@ -157,4 +178,5 @@ LOSSES = {
     "mape": Loss(absolute_percentage, "floor"),
     "pinball": Loss(pinball, "quantile", below=1.0),
     "rmsle": Loss(squared_log, root=True),
+    "smape": Loss(symmetric_percentage),
 }

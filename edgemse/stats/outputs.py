@@ -84,7 +84,11 @@ def split_columns(table: Any, name: str = "the table") -> list[Any]:
         return list(table.itercolumns())
     if hasattr(table, "numpy") or hasattr(table, "to_numpy") or _has_buffer(table):
         return _of_buffer(buffer_of(table, name), name)
-    rows = list(table)
+    try:
+        rows = list(table)
+    except TypeError:
+        kind = type(table).__name__
+        raise TypeError(f"{name}: got {kind}, wanted a column or a table of numbers") from None
     if rows and (hasattr(rows[0], "__iter__") and not isinstance(rows[0], str | bytes)):
         if len({len(row) for row in rows}) > 1:
             raise ValueError(f"the rows of {name} differ in length")
@@ -97,6 +101,8 @@ def _has_buffer(table: Any) -> bool:
         memoryview(table)
     except TypeError:
         return False
+    except ValueError:  # of what it cannot show, which is told when it is to be read
+        return True
     return True
 
 

@@ -9,7 +9,7 @@ CREATE TABLE store (
 );
 
 -- A row for each memory that makes cells: what a transaction locks first, before it looks up
--- revisions, and where retention will note the names of the cells that it has absorbed.
+-- revisions.
 CREATE TABLE producers (
     producer BYTEA PRIMARY KEY,
     device TEXT NOT NULL,

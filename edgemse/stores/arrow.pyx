@@ -203,8 +203,13 @@ cdef class Columns:
         self.size -= 1
         self.forget()
 
-    def only(self, places):
-        """Columns of these rows, by their places from 0, in the order given."""
+    def only(self, places, replaced=None):
+        """Columns of these rows, by their places from 0, in the order given.
+
+        Args:
+            places: of the rows.
+            replaced: other values for some columns, by name: one for each of the new rows.
+        """
         cdef Columns new = Columns.__new__(
             Columns, {n: list(KINDS)[self.column[i].kind] for i, n in enumerate(self.names)})
         cdef int64_t at
@@ -216,6 +221,14 @@ cdef class Columns:
             for i in range(self.width):
                 made(column_copy(&new.column[i], new.size, &self.column[i], at))
             new.size += 1
+        for name, values in (replaced or {}).items():
+            i = self.names.index(name)
+            for at, value in enumerate(values):
+                if at >= new.size:
+                    raise ValueError(f"more values of {name} than rows")
+                put(&new.column[i], at, value)
+            if len(values) < new.size:
+                raise ValueError(f"fewer values of {name} than rows")
         return new
 
     def __arrow_c_stream__(self, requested_schema=None):

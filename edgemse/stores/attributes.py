@@ -10,15 +10,44 @@ were made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgemse.presence import HOUR_SECONDS, Presence
 from edgemse.stores.tables import Row
+from edgemse.times import HOUR_SECONDS
 
-__all__ = ["FOR_EVER_SECONDS", "History", "Span"]
+if TYPE_CHECKING:  # msgspec; who evaluates a file need not have it
+    from edgemse.presence import Presence
+
+__all__ = ["FOR_EVER_SECONDS", "History", "Span", "joined"]
 
 FOR_EVER_SECONDS = 2**62
 """The end of what still holds; well above every window's start, and it fits a BIGINT."""
+
+
+def joined(old: Iterable[Row], own: Iterable[Row], since: int) -> Iterator[Row]:
+    """Yield the history of a device that was renamed: the old name's before `since`, then its own.
+
+    Rows are (name, value, since, until, said), seconds UTC. An attribute that only one of the two
+    names has keeps its whole history, so that no window loses a value that it had.
+    """
+    before, after = _by_name(old), _by_name(own)
+    for name in before.keys() | after.keys():
+        if name not in before or name not in after:
+            yield from ((name, *span) for span in before.get(name) or after[name])
+            continue
+        for span in before[name]:
+            if span.since < since:
+                yield (name, *span._replace(until=min(span.until, since)))
+        for span in after[name]:
+            if span.until > since:
+                yield (name, *span._replace(since=max(span.since, since)))
+
+
+def _by_name(rows: Iterable[Row]) -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    for name, *span in rows:
+        found.setdefault(str(name), []).append(Span(*span))  # type: ignore[arg-type]
+    return found
 
 
 class Span(NamedTuple):

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Identity, Series
-from edgemse.presence import Presence
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores.offered import Offered
 from edgemse.stores.tables import Row, Table
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # msgspec and numpy; who evaluates a file need not have them
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgemse.presence import Presence
 
 __all__ = [
     "Batch",

@@ -249,10 +249,6 @@ def _commits(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    if read_only and not path.exists():
-        raise StoreUnreachableError(
-            f"store {path} does not exist; check the path, or run edgemse collector with it first"
-        )
     try:
         return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:

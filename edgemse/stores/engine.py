@@ -12,6 +12,7 @@ from edgemse.presence import counts
 from edgemse.stores import migrations, statements, tables
 from edgemse.stores.attributes import FOR_EVER_SECONDS, History
 from edgemse.stores.base import Batch, DevicePresence, DeviceReport, Reading, Writing
+from edgemse.stores.gone import named_anew, take_out
 from edgemse.stores.offered import Offered
 from edgemse.stores.reported import Reported
 from edgemse.stores.tables import Row
@@ -57,6 +58,7 @@ class Engine(ABC):
         """Write the batch, its cells with that clause; without one none may be there yet."""
         try:
             with self._transaction() as writing:
+                batch = named_anew(writing, batch)
                 self._put_producers(writing, batch.cells)
                 held = _put_cells(writing, batch.cells, on_conflict)
                 rows = [(device, *series) for device, series in batch.series]
@@ -133,12 +135,14 @@ class Engine(ABC):
 
 
 def _put_cells(writing: Writing, offered: Offered, on_conflict: str) -> dict[Identity, int]:
-    places = offered.newest()
+    newest = offered.newest()
+    held = take_out(writing, offered, newest)
+    places = {identity: place for identity, place in newest.items() if identity not in held}
     rows = offered.rows if len(places) == len(offered) else offered.rows.only(places.values())
     written = writing.put(tables.CELLS, rows, on_conflict)
     if not on_conflict:
-        return {identity: offered.revisions[place] for identity, place in places.items()}
-    held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
+        return held | {identity: offered.revisions[place] for identity, place in places.items()}
+    held |= {Identity(producer, sequence): revision for producer, sequence, revision in written}
     stale = [identity for identity in places if identity not in held]
     if stale:
         columns = [list(column) for column in zip(*stale, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgemse.cells import Identity, SealedCell, Series, Window, check_place, newest
 from edgemse.stores.arrow import Columns
 from edgemse.stores.tables import CELLS
@@ -57,6 +59,15 @@ class Offered:
         self.rows.drop_last()
         for column in (self.identities, self.devices, self.revisions, self.finals):
             column.pop()
+
+    def named_anew(self, shown: Mapping[str, str]) -> Offered:
+        """Return the same cells, devices under the names that `shown` has for some."""
+        new = Offered()
+        new.devices = [shown.get(device, device) for device in self.devices]
+        new.identities, new.revisions = [*self.identities], [*self.revisions]
+        new.finals = [*self.finals]
+        new.rows = self.rows.only(range(len(self)), {"device": new.devices})
+        return new
 
     def newest(self) -> dict[Identity, int]:
         """Return the row of each cell's highest revision, the first one of several."""

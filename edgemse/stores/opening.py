@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgemse.errors import StoreError
+from edgemse.errors import StoreError, StoreUnreachableError
 from edgemse.stores.base import Store
 
 __all__ = ["open_store"]
 
 
-def open_store(address: str | Path, *, read_only: bool = False) -> Store:
+def open_store(address: str | Path, *, read_only: bool = False, must_exist: bool = False) -> Store:
     """Open the store at a path (a DuckDB file).
 
-    A store that is opened for writing is made if it is not there, and brought to this version's
-    schema; one that is opened `read_only` must exist. Raises StoreError or one of its children.
+    A store that is opened for writing is brought to this version's schema, and made if it is not
+    there unless it `must_exist`; one that is opened `read_only` must. Raises StoreError or one of
+    its children.
     """
     if str(address).startswith(("postgresql://", "postgres://")):
         raise StoreError(
@@ -25,4 +26,9 @@ def open_store(address: str | Path, *, read_only: bool = False) -> Store:
         raise StoreError(f"store {address}: wanted the path of a DuckDB file")
     from edgemse.stores.duckdb import DuckDBStore  # only when one is used: it takes 50 ms
 
-    return DuckDBStore(Path(address), read_only=read_only)
+    path = Path(address)
+    if (must_exist or read_only) and not path.exists():
+        raise StoreUnreachableError(
+            f"store {path} does not exist; check the path, or run edgemse collector with it first"
+        )
+    return DuckDBStore(path, read_only=read_only)

@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 from edgemse.stores.base import Selection
-from edgemse.stores.tables import ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
+from edgemse.stores.tables import ALIASES, ATTRIBUTES, CELLS, PRESENCES, REPORTS, Table
 
 __all__ = [
+    "ABSORB",
+    "ALIASES_OF",
+    "ATTRIBUTES_OF",
+    "AUDITED",
     "CENSUS",
     "COMMITS",
     "COUNT_COMMIT",
     "COUNT_DROPPED",
+    "COUNT_FORGOTTEN",
     "COUNT_MISSING",
     "CREATE_VERSIONS",
+    "DROP_ALIASES",
+    "DROP_ATTRIBUTES",
+    "DROP_CELL",
+    "DROP_CELLS",
+    "DROP_SPAN",
     "FIRST_DEVICES",
+    "FIRST_WINDOW",
+    "FOLLOW_ALIASES",
+    "FORGET",
+    "GONE_OR_LEAVING",
+    "HAS_DEVICE",
+    "HOLDS",
     "KEEP",
     "KEEP_HIGHEST",
+    "LEAVE",
+    "LEAVE_NO_MORE",
+    "LOCK_PRODUCERS",
+    "LOSE_ALIAS",
     "NEW_STORE",
     "NOTE_VERSION",
     "ONLINE",
     "PRESENT_ATTRIBUTES",
+    "REACTIVATE",
+    "RENAME_CELLS",
+    "RENAME_DEVICE",
+    "RENAME_PRODUCERS",
+    "RENAME_QUARANTINE",
+    "RENAME_RENAMES",
+    "RENAME_SERIES",
+    "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
     "REPORTED",
+    "RETIRE",
+    "RETIRED",
     "REVISIONS",
     "RUNS",
     "SERIES_COUNTS",
     "SERIES_COUNTS_OF",
     "SERIES_OF",
+    "SETTLE_RENAMES",
     "STORE_ID",
     "TABLES",
     "TAKE_LEASE",
@@ -93,6 +124,7 @@ KEEP_HIGHEST = (
 )
 REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
 REPLACE_PRESENCE = f"DO UPDATE SET {_replaced(PRESENCES)}"
+REPLACE_ALIAS = f"DO UPDATE SET {_replaced(ALIASES)}"
 REPLACE_ATTRIBUTES = f"DO UPDATE SET {_replaced(ATTRIBUTES)}"
 
 # Cells and devices.
@@ -149,6 +181,86 @@ COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
 COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
 COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
 COUNT_DROPPED = "UPDATE counters SET value = value + ? WHERE name = 'quarantine_dropped'"
+
+# What people do to devices; edgemse.stores.devices. Neighbouring sequences make one range.
+HOLDS = (
+    "SELECT (SELECT count(*) FROM cells WHERE device = ?), (SELECT count(*) FROM devices"
+    " WHERE device = ?), (SELECT count(*) FROM retired WHERE device = ?)"
+)
+HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
+LOCK_PRODUCERS = (
+    "UPDATE producers SET first_received_ms = first_received_ms"
+    " WHERE producer IN (SELECT producer FROM cells WHERE device = ?)"
+)
+ABSORB = (
+    "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
+    " sequence, sequence - row_number() OVER (PARTITION BY producer ORDER BY sequence) AS island"
+    " FROM cells WHERE device = ? AND (final OR ?)) AS going GROUP BY producer, island"
+)
+DROP_CELLS = "DELETE FROM cells WHERE device = ? AND (final OR ?)"
+LEAVE = (
+    "INSERT INTO leaving SELECT producer, sequence FROM cells WHERE device = ?"
+    " ON CONFLICT (producer, sequence) DO NOTHING"
+)
+FORGET = (
+    "DELETE FROM devices WHERE device = ?",
+    "DELETE FROM attributes WHERE device = ?",
+    "DELETE FROM retired WHERE device = ?",
+    "DELETE FROM quarantine WHERE device = ?",
+    "DELETE FROM series WHERE device = ?",
+    "DELETE FROM renames WHERE device = ?",
+)
+LEAVE_NO_MORE = (
+    "DELETE FROM leaving WHERE EXISTS (SELECT 1 FROM cells AS c WHERE c.device = ?"
+    " AND c.producer = leaving.producer AND c.sequence = leaving.sequence)"
+)
+DROP_ALIASES = "DELETE FROM aliases WHERE shown = ?"
+RETIRE = "INSERT INTO retired VALUES (?, ?) ON CONFLICT (device) DO NOTHING"
+REACTIVATE = "DELETE FROM retired WHERE device = ?"
+RETIRED = "SELECT device, since_ms FROM retired"
+RENAME_CELLS = "UPDATE cells SET device = ? WHERE device = ?"
+RENAME_QUARANTINE = "UPDATE quarantine SET device = ? WHERE device = ?"
+RENAME_PRODUCERS = "UPDATE producers SET device = ? WHERE device = ?"
+RENAME_SERIES = (
+    "INSERT INTO series SELECT ?, model, version, output, segment, measure FROM series"
+    " WHERE device = ? ON CONFLICT DO NOTHING"
+)
+RENAME_RENAMES = (
+    "INSERT INTO renames SELECT producer, ?, first_received_ms FROM renames"
+    " WHERE device = ? ON CONFLICT DO NOTHING"
+)
+SETTLE_RENAMES = (
+    "DELETE FROM renames WHERE device = ? OR EXISTS (SELECT 1 FROM producers AS p"
+    " WHERE p.producer = renames.producer AND p.device = renames.device)",
+    "DELETE FROM series WHERE device = ?",
+)
+RENAME_DEVICE = "UPDATE devices SET device = ? WHERE device = ?"
+ATTRIBUTES_OF = (
+    "SELECT name, value, since_seconds, until_seconds, said_seconds FROM attributes"
+    " WHERE device = ? ORDER BY name, since_seconds"
+)
+DROP_ATTRIBUTES = "DELETE FROM attributes WHERE device = ?"
+DROP_SPAN = "DELETE FROM attributes WHERE device = ? AND name = ? AND since_seconds = ?"
+FIRST_WINDOW = "SELECT min(window_start_seconds) FROM cells WHERE device = ?"
+FOLLOW_ALIASES = "UPDATE aliases SET shown = ? WHERE shown = ?"
+LOSE_ALIAS = "DELETE FROM aliases WHERE device = ?"
+ALIASES_OF = "SELECT device, shown FROM aliases WHERE device = ANY(?::TEXT[])"
+AUDITED = (
+    "SELECT at_ms, who, host, token, action, device, details FROM audit"
+    " WHERE ? = '' OR device = ? ORDER BY id"
+)
+
+# Cells that come although they are gone, or only wait to go.
+GONE_OR_LEAVING = (
+    "SELECT producer, first_sequence, last_sequence, TRUE FROM absorbed"
+    " WHERE producer = ANY(?::BYTEA[]) UNION ALL SELECT producer, sequence, sequence, FALSE"
+    " FROM leaving WHERE producer = ANY(?::BYTEA[])"
+)
+DROP_CELL = (
+    "DELETE FROM cells WHERE producer = ? AND sequence = ?",
+    "DELETE FROM leaving WHERE producer = ? AND sequence = ?",
+)
+COUNT_FORGOTTEN = "UPDATE counters SET value = value + ? WHERE name = 'cells_forgotten'"
 
 # The store itself.
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"

@@ -7,7 +7,10 @@ from typing import NamedTuple, TypeAlias
 from edgemse.stats.moments import Moments
 
 __all__ = [
+    "ABSORBED",
+    "ALIASES",
     "ATTRIBUTES",
+    "AUDIT",
     "CELLS",
     "COVERAGE_COLUMNS",
     "PRESENCES",
@@ -128,5 +131,23 @@ QUARANTINE = Table(
         "reason": "TEXT",
         "size_bytes": "BIGINT",
         "head": "BYTEA",
+    },
+)
+ABSORBED = Table(
+    "absorbed",
+    {"producer": "BYTEA", "first_sequence": "BIGINT", "last_sequence": "BIGINT"},
+    ("producer", "first_sequence"),
+)
+ALIASES = Table("aliases", {"device": "TEXT", "shown": "TEXT", "since_ms": "BIGINT"}, ("device",))
+AUDIT = Table(
+    "audit",
+    {
+        "at_ms": "BIGINT",
+        "who": "TEXT",
+        "host": "TEXT",
+        "token": "TEXT",
+        "action": "TEXT",
+        "device": "TEXT",
+        "details": "TEXT",
     },
 )

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from edgemse.errors import EdgemseError, StoreError
 from edgemse.stores import Store
-from edgemse.web import fleet
+from edgemse.web import fleet, upkeep
 
 __all__ = ["create_app"]
 
@@ -36,6 +36,7 @@ def create_app(
         return Response(metrics(), media_type=PROMETHEUS_TEXT)
 
     app.include_router(fleet.router(store))
+    app.include_router(upkeep.router(store))
     return app
 
 

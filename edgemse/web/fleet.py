@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, questions
 from edgemse.stores import Store
 
@@ -29,8 +30,9 @@ def _route(
     def route(request: Request) -> JSONResponse:
         parameters = request.query_params
         given = {name: parameters.getlist(name) for name in parameters}
+        order = Order.parse({n: given.pop(n) for n in ("sort", "limit") if n in given})
         asked = question.parse(given, now=now())
         with store.reading() as reading:
-            return JSONResponse(answer(question, reading, asked).to_json())
+            return JSONResponse(order.of(answer(question, reading, asked)).to_json())
 
     return route

@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edgemse.errors import SettingsError
 from edgemse.web.tokens import ROLES, Tokens
 
-__all__ = ["Guard", "Guards", "guards_for"]
+__all__ = ["TOKEN_STATE", "Guard", "Guards", "guards_for"]
 
+TOKEN_STATE = "token"  # noqa: S105 - a key
+"""Where the application finds the name of the token that was shown, in the scope's state."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -51,14 +53,20 @@ def guards_for(address: str, hosts: Sequence[str] = (), tokens: Path | None = No
 class Guard:
     """Answers 421 to a request for another host, 401 without a token and 403 beyond its role.
 
-    GET, HEAD and OPTIONS want the role read; everything else wants ingest on `ingest_paths` and
-    admin elsewhere.
+    GET, HEAD and OPTIONS want the role read, but admin on `admin_paths`; everything else wants
+    ingest on `ingest_paths` and admin elsewhere.
     """
 
     def __init__(
-        self, app: ASGIApp, guards: Guards, *, ingest_paths: frozenset[str] = frozenset()
+        self,
+        app: ASGIApp,
+        guards: Guards,
+        *,
+        ingest_paths: frozenset[str] = frozenset(),
+        admin_paths: frozenset[str] = frozenset(),
     ) -> None:
-        self._app, self._guards, self._ingest_paths = app, guards, ingest_paths
+        self._app, self._guards = app, guards
+        self._ingest_paths, self._admin_paths = ingest_paths, admin_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
@@ -82,6 +90,7 @@ class Guard:
         if token is None:
             return 401, "a valid token is wanted: Authorization: Bearer ..."
         wanted = self._role(scope["method"], scope["path"])
+        scope.setdefault("state", {})[TOKEN_STATE] = token.name
         if wanted not in ROLES[token.role]:
             return 403, f"the token {token.name} has the role {token.role}; {wanted} is wanted"
         return 0, ""
@@ -95,7 +104,7 @@ class Guard:
         return name in self._guards.hosts or _is_address(name)
 
     def _role(self, method: str, path: str) -> str:
-        if method in SAFE:
+        if method in SAFE and path not in self._admin_paths:
             return "read"
         return "ingest" if path in self._ingest_paths else "admin"
 

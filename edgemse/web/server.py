@@ -17,6 +17,7 @@ from edgemse.errors import PortInUseError, SettingsError
 from edgemse.logs import Ration
 from edgemse.web.bounded import BACKLOG, MEANINGS, bounded, connections_max
 from edgemse.web.guard import Guard, guards_for
+from edgemse.web.upkeep import ADMIN_PATHS
 
 __all__ = ["Server"]
 
@@ -51,7 +52,7 @@ class Server:
         for name in ("asyncio", "uvicorn.error"):
             logging.getLogger(name).addFilter(RATION)
         config = uvicorn.Config(
-            Guard(app, self._guards),
+            Guard(app, self._guards, admin_paths=ADMIN_PATHS),
             http=bounded(connections_max(), self.counters),
             log_config=None,
             access_log=False,

@@ -11,7 +11,7 @@ import random
 import pytest
 from river import compose, evaluate, linear_model, metrics, model_selection, preprocessing, utils
 
-from edgemse import ErrorStats
+from edgemse import ErrorStats, LossStats
 from edgemse.adapters import river as adapter
 from edgemse.errors import EdgemseError, UnsupportedError
 
@@ -127,3 +127,49 @@ def test_far_from_zero_the_peer_agrees_on_the_mean_square():
 
 def test_the_examples_run():
     assert doctest.testmod(adapter).failed == 0
+
+
+PERCENTAGES = [(adapter.MAPE, metrics.MAPE), (adapter.SMAPE, metrics.SMAPE)]
+
+
+@pytest.mark.parametrize(("ours", "peer"), PERCENTAGES, ids=["MAPE", "SMAPE"])
+def test_percentages_are_the_peers_at_zero_too(ours, peer):
+    rng = random.Random(20261125)
+    mine, theirs, half = ours(), peer(), ours()
+    assert math.isnan(mine.get())
+    for number in range(300):
+        y_true = rng.choice([0.0, -0.0, 5e-324, rng.gauss(3, 2)])
+        y_pred = rng.choice([0.0, y_true, rng.gauss(3, 2)])
+        if abs(y_true) == 5e-324:
+            y_pred = y_true  # or the peer's mean is astronomic, and compares nothing
+        weight = rng.choice([1.0, 2.5])
+        mine.update(y_true, y_pred, weight)
+        theirs.update(y_true, y_pred, weight)
+        if number % 2:
+            half.update(y_true, y_pred, weight)
+        assert mine.get() == pytest.approx(theirs.get(), rel=1e-12)
+    assert mine.losses.count == 300
+    assert repr(mine) == repr(theirs)
+    assert mine.bigger_is_better == theirs.bigger_is_better
+    count = half.losses.count
+    half.merge(mine)
+    assert half.losses.count == count + 300
+    with pytest.raises(UnsupportedError, match="cannot take a sample back"):
+        mine.revert(1.0, 1.0)
+
+
+def test_three_conventions_of_a_percentage_of_zero():
+    from sklearn.metrics import mean_absolute_percentage_error
+
+    river, floored = adapter.MAPE(), LossStats("mape", floor=1.0)
+    for y_true, y_pred in ((0.0, 0.5), (10.0, 9.0)):
+        river.update(y_true, y_pred)
+        floored.update(y_true, y_pred)
+    assert river.get() == pytest.approx(5.0)  # per cent; the label of 0 counts as perfect
+    assert floored.mean == pytest.approx(0.3)  # a share; 0.5 / 1.0 and 0.1
+    assert mean_absolute_percentage_error([0.0, 10.0], [0.5, 9.0]) > 1e15
+    smape = LossStats("smape")
+    smape.update(0.0, 0.5)
+    assert smape.mean == 2.0
+    river.update(0.0, math.nan)
+    assert river.losses.nonfinite == 1

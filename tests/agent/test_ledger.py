@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,7 @@ from edgemse_agent.ledger import Ledger, Refused, Written
 
 from edgemse import ErrorStats
 from edgemse.cells import Identity, SealedCell, Series, Window
-from edgemse.errors import LedgerError, LedgerLockedError
+from edgemse.errors import LedgerError, LedgerLockedError, SettingsError
 
 PRODUCER = bytes(16)
 NAME = Identity(PRODUCER, 0)
@@ -131,11 +132,19 @@ def test_a_corrupt_ledger_never_keeps_the_agent_from_starting(damage: str, tmp_p
         ledger.commit([Written(cell())])
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "l"
-    path.mkdir()
-    with pytest.raises(LedgerError, match="ledger"):
-        Ledger(path)
+def test_what_can_be_no_ledger_is_a_wrong_setting_and_left_as_it_is(tmp_path: Path) -> None:
+    folder, pipe = tmp_path / "l", tmp_path / "p"
+    folder.mkdir()
+    os.mkfifo(pipe, 0o644)
+    for path, told in (
+        (folder, "is a folder; wanted a file, say .*/l/ledger.sqlite"),
+        (pipe, "pipe"),
+    ):
+        mode = path.stat().st_mode
+        with pytest.raises(SettingsError, match=told):
+            Ledger(path)
+        assert path.stat().st_mode == mode
+    assert sorted(tmp_path.iterdir()) == [folder, pipe]
 
 
 def test_a_folder_that_cannot_be_made_is_told() -> None:

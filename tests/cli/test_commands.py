@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from support.broker import Mosquitto, free_port
 from support.cells import cell, offered
 from support.processes import edgemse
 
-from edgemse.cli import entry
+from edgemse.cli import entry, extras
 from edgemse.stores import Batch, open_store
 
 
@@ -188,10 +189,19 @@ def test_an_interrupted_command_exits_as_shells_expect(
 
 def test_missing_packages_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "edgemse.cli.app", None)
-    monkeypatch.setattr(entry, "OPTIONAL", frozenset({"edgemse"}))
+    monkeypatch.setattr(extras, "OPTIONAL", frozenset({"edgemse"}))
     done = run("--version")
     assert (done.code, done.err.count("\n")) == (69, 1)
     assert "pip install 'edgemse[collector]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("edgemse fl", "fleet"), ("edgemse fleet vari", "variance")]
+)
+def test_the_shell_completes_commands(words: str, found: str) -> None:
+    asked = {"_EDGEMSE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = edgemse(env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))})
+    assert (done.stdout.split(), done.stderr) == ([found], "")
 
 
 def test_wrong_use_of_the_collector(tmp_path: Path) -> None:

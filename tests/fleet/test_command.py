@@ -3,34 +3,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from support.fleet import NEEDED, Planted, plant_hours
+from support.fleet import NEEDED, Planted, Run, plant_hours
 
-from edgemse.cli import entry
 from edgemse.fleet.questions import NAMES
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["edgemse", "fleet", *map(str, arguments)])
-        return Done(entry.main(), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fuzz.device import check_device
+
 from edgemse import Coverage, ErrorStats, ResidualHistogram
 from edgemse.cells import unseal
 from edgemse.errors import StateError, WireError
@@ -29,6 +31,7 @@ def check(data: bytes) -> None:
     check_coverage(data)
     check_report(data)
     check_ack(data)
+    check_device(data)
 
 
 def check_state(data: bytes) -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
+from edgemse_agent.pairing import Entry, Label, Prediction
+
 from edgemse import Coverage, ErrorStats
 from edgemse.cells import Cell, Identity, SealedCell, Series, Window, seal
+from edgemse.presence import Attribute, Presence, encode_presence
 from edgemse.wire import Ack, Code, Refusal, Report, encode_ack, encode_report
 
 __all__ = ["corpus", "keep", "made"]
@@ -28,6 +32,20 @@ SAMPLES: dict[str, list[tuple[float, ...]]] = {
     "smallest": [(0.0, 5e-324), (0.0, -5e-324)],
     "many": [(float(i % 11), float(i % 7) / 3) for i in range(500)],
 }
+
+TEXTS = (
+    '{"y_true": 1.5, "y_pred": 1, "ts": "2026-01-01", "segment": 3, "weight": 2, "n": 7}',
+    '{"id": 17, "y_pred": NaN, "model": "m", "version": "v", "output": "o", "loss": "mape"}',
+    '{"id": "a", "y_true": 1e400}\n{"measure": "latency", "value": 0.25}\n{"request": "flush"}',
+    '{"session": "s", "from": 3}\n{"producer": "000102030405060708090a0b0c0d0e0f"}',
+    '{"producer": "00", "sequence": 0, "revision": 1, "final": true, "series": ["m"],'
+    ' "window": [60, 60], "state": "AQ=="}',
+    "hall%2F3",
+    'device = "pi"\nledger = "/l"\n[windows]\nwidth_seconds = 60\n[broker]\naddress = "h:1"\n'
+    "[delivery]\ndurable_seconds = 75\n[attributes]\nsite = 'north'\n",
+)
+"""Lines of clients, a level of a topic, settings."""
+ENTRY = Entry(1.5, [(Series("m"), Prediction(2.0, 1.0, 1e9))], [Label(1.0, 1e9, (None,) * 4)])
 
 
 def state_of(samples: list[tuple[float, ...]]) -> ErrorStats:
@@ -68,6 +86,11 @@ def made() -> list[bytes]:
         *(coverage_of(n).to_bytes() for n in range(4)),
         *map(encode_report, reports),
         *map(encode_ack, acks),
+        *(text.encode() for text in TEXTS),
+        msgspec.msgpack.encode(ENTRY),
+        encode_presence(
+            Presence(True, "edgemse", "1f", attributes={"site": Attribute("north", 9)})
+        ),
     ]
 
 

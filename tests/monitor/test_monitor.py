@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from edgemse.monitor import monitor as monitor_module
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
-from edgemse.stats.measures import follow_loss
 
 EMPTY = ErrorStats().to_bytes()
 
@@ -97,8 +97,8 @@ def test_a_cell_that_is_refused_is_given_up_and_counted() -> None:
 def test_losses_and_measures_have_cells_of_their_own() -> None:
     cells = conversation()
     cells.add("", "", 10.0, 0.0, 3.0)
-    cells.add_loss(follow_loss("huber(delta=1)"), "", "", 10.0, 0.0, 3.0)
-    cells.follow("latency", 0.2, "", "", 10.0)
+    cells.follow((("loss:huber(delta=1)", 2.5),), "", "", 10.0)
+    cells.follow((("latency", 0.2),), "", "", 10.0)
     measures = {
         line["series"][4]: ErrorStats.from_bytes(base64.b64decode(line["state"])).bias
         for line in said(cells.due())
@@ -206,8 +206,10 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.observe(1.0, 2.0, segment="x" * 257), ValueError, "257 characters"),
         (lambda m: m.observe(1.0, 2.0, segment="\ud800"), ValueError, "U\\+D800"),
         (lambda m: m.observe(1.0, 2.0, output="a\nb"), ValueError, "U\\+000A"),
-        (lambda m: m.observe(1.0, 2.0, ts=1_767_225_600_000), ValueError, "milliseconds"),
-        (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "wanted seconds since 1970"),
+        (lambda m: m.observe(1.0, 2.0, ts=1_767_225_600_000), ValueError, r"\(milliseconds\?\)"),
+        (lambda m: m.observe(1.0, 2.0, ts=1.7672256e15), ValueError, r"\(microseconds\?\)"),
+        (lambda m: m.observe(1.0, 2.0, ts=-5), ValueError, "got -5, wanted .* of 1971 to 2242$"),
+        (lambda m: m.observe(1.0, 2.0, ts=10**5000), ValueError, "got 1.79.*e.308, wanted .*2242$"),
         (lambda m: m.observe(1.0, 2.0, ts=1e18), ValueError, "wanted seconds since 1970"),
         (lambda m: m.observe(1.0, 2.0, ts="noon"), TypeError, "wanted seconds since 1970"),
         (lambda m: m.observe("x", 2.0), TypeError, "number|float|str"),
@@ -223,8 +225,17 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.label(1, None), TypeError, "y_true"),
         (lambda m: m.label(1, 2.0, output="\u202e"), ValueError, "U\\+202E"),
         (lambda m: m.follow("", 2.0), ValueError, "measure"),
+        (lambda m: m.follow("loss:brier", 2.0), ValueError, "say loss beside"),
+        (lambda m: m.follow("interval:width", 2.0), ValueError, "say lower and upper"),
+        (lambda m: m.observe(1.0, 2.0, lower=1.0), ValueError, "wanted both ends"),
+        (lambda m: m.observe(1.0, 2.0, lower=1.0, upper=0.5), ValueError, "is above upper"),
+        (lambda m: m.observe(1.0, 2.0, latency="x"), TypeError, "latency"),
+        (lambda m: m.observe(1.0, 2.0, features={"": 1.0}), ValueError, "an empty name"),
+        (lambda m: m.observe(1.0, 2.0, features={3: 1.0}), TypeError, "wanted a str"),
+        (lambda m: m.observe(1.0, 2.0, features=[1.0]), TypeError, "wanted numbers by name"),
+        (lambda m: m.predict(1, 2.0, upper=1.0), ValueError, "wanted both ends"),
+        (lambda m: m.predict(1, 2.0, features={"a": None}), TypeError, "wanted a number"),
         (lambda m: m.follow("latency", "0.2"), TypeError, "value: got '0.2', wanted a number"),
-        (lambda m: m.follow("loss:brier", 2.0), ValueError, "observe's loss="),
     ],
 )
 def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(
@@ -233,6 +244,23 @@ def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(
     with pytest.raises(kind, match=told):
         call(lonely)
     assert lonely.counters()["lines_waiting"] == 0
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400), Fraction(10) ** 400, 1e300])
+def test_a_number_that_no_float64_holds_is_counted_as_out_of_range(
+    lonely: Monitor, huge: float
+) -> None:
+    lonely.observe(huge, 2.0, loss="huber(delta=1)")
+    lonely.observe(2.0, huge)
+    lonely.observe(huge, huge)
+    lonely.observe(1.0, 2.0, weight=abs(huge))
+    lonely.follow("latency", 1.0, weight=abs(huge))
+    cells = {cell.series.measure: cell.stats for cell in lonely._cells._growing}
+    assert {name: (s.count, s.out_of_range) for name, s in cells.items()} == {
+        "": (0, 4),
+        "loss:huber(delta=1)": (0, 1),
+        "latency": (0, 1),
+    }
 
 
 @pytest.mark.parametrize(("says", "start"), [(-100.0, 0), (1e13, 2**33 - 32)])
@@ -272,6 +300,21 @@ def test_it_shows_what_it_holds_and_its_last_error(lonely: Monitor) -> None:
     lonely.observe(1.0, 2.0)
     eventually(lambda: "last error: no agent listens" in repr(lonely))
     assert "cells_undurable=1" in repr(lonely)
+    lonely.predict("a", 2.0)
+    assert "lines_waiting=1" in repr(lonely)
+    assert repr(lonely).startswith(f"Monitor({str(lonely._path)!r}, 'model', ''")
+
+
+def test_it_shows_what_the_agent_complained_of(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "a.sock"))
+        server.listen()
+        with Monitor(socket=tmp_path / "a.sock", model="m") as monitor:
+            agent, _ = server.accept()
+            with agent:
+                agent.sendall(b'{"error": "line 1: wrong"}\n')
+                shown = "'m', '', complaints=1, last error: line 1: wrong)"
+                eventually(lambda: repr(monitor).endswith(shown))
 
 
 def test_nothing_is_observed_after_close(lonely: Monitor) -> None:

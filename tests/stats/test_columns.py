@@ -65,6 +65,7 @@ def test_sequences_and_iterables():
         (numpy.array(Y, object), (TypeError, ValueError)),
         (numpy.array(Y, complex), TypeError),
         (numpy.array(Y, "f2"), TypeError),
+        (numpy.array(Y, "M8[s]"), TypeError),
         (numpy.zeros((7, 1)), ValueError),
         (numpy.array(1.0), ValueError),
         (["1", "2", "3", "4", "5", "6", "7"], TypeError),

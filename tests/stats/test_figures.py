@@ -25,6 +25,20 @@ def labelled():
     return y, p, [b - a for a, b in zip(y, p, strict=True)], s
 
 
+def test_a_dictionary_has_every_figure_by_its_name(labelled):
+    s = labelled[-1]
+    figures = s.to_dict()
+    properties = {n for n in dir(ErrorStats) if type(getattr(ErrorStats, n)).__name__ != "method"}
+    properties = {n for n in properties if isinstance(getattr(s, n), int | float)}
+    quantiles = {"abs_p50": 0.5, "abs_p95": 0.95, "abs_p99": 0.99}
+    assert properties - {"has_histogram"} | quantiles.keys() == figures.keys()
+    for name, value in figures.items():
+        assert value == (s.abs_quantile(quantiles[name]) if name in quantiles else getattr(s, name))
+    counts = {"count", "weight", "effective_count", "nonfinite", "out_of_range"}
+    for name, value in ErrorStats().to_dict().items():
+        assert value == 0 if name in counts else math.isnan(value)
+
+
 def test_against_the_definitions(labelled):
     y, p, e, s = labelled
     sd, mean = statistics.pstdev(e), statistics.fmean(e)

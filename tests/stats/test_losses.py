@@ -19,7 +19,7 @@ from edgemse.stats import columns, figures, loss_stats, losses, outputs
 from edgemse.stats.error_stats import t_quantile
 
 UNIT = Fraction(1, 2**53)
-BOUND = {"huber": 4, "mape": 2, "pinball": 3, "brier": 3, "rmsle": 11, "log_loss": 2}
+BOUND = {"huber": 4, "mape": 2, "pinball": 3, "brier": 3, "rmsle": 11, "log_loss": 2, "smape": 3}
 """Units of 2^-53 by which one loss may miss: its roundings, and 2 for a logarithm (one ulp)."""
 PARAMETERS = {
     "huber": {"delta": 1.25},
@@ -28,6 +28,7 @@ PARAMETERS = {
     "log_loss": {"clip": 2.0**-40},
     "brier": {},
     "rmsle": {},
+    "smape": {},
 }
 
 NUMBER = st.one_of(st.just(0.0), st.floats(1e-60, 1e25), st.floats(-1e25, -1e-60))
@@ -37,7 +38,7 @@ COUNT = st.one_of(
 PROBABILITY = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 1e-13]), st.floats(1e-60, 1.0))
 EVENT = st.sampled_from([0.0, 1.0])
 SAMPLE = {
-    **dict.fromkeys(("huber", "mape", "pinball"), st.tuples(NUMBER, NUMBER)),
+    **dict.fromkeys(("huber", "mape", "pinball", "smape"), st.tuples(NUMBER, NUMBER)),
     **dict.fromkeys(("brier", "log_loss"), st.tuples(EVENT, PROBABILITY)),
     "rmsle": st.tuples(COUNT, COUNT),
 }
@@ -61,6 +62,8 @@ def exact(name: str, y_true: float, y_pred: float) -> Fraction:
         return e * e / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2)
     if name == "mape":
         return abs(e) / max(abs(y), Fraction(PARAMETERS[name]["floor"]))
+    if name == "smape":
+        return 2 * abs(e) / (abs(y) + abs(p)) if e else Fraction(0)
     if name == "pinball":
         quantile = Fraction(PARAMETERS[name]["quantile"])
         return max(-quantile * e, (1 - quantile) * e)

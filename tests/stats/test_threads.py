@@ -185,14 +185,14 @@ except ImportError:
     run = lambda code: interpreters.run_string(interpreters.create(), code)
 TRY = '''
 try:
-    import edgemse
+    from edgemse import ErrorStats
 except ImportError as error:
     told = str(error)
 else:
     told = ""
-    s = edgemse.ErrorStats()
+    s = ErrorStats()
     s.update(1.0, 3.0)
-    assert edgemse.ErrorStats.from_bytes(s.to_bytes()).mse == 4.0
+    assert ErrorStats.from_bytes(s.to_bytes()).mse == 4.0
 '''
 if {main_first}:
     exec(TRY)

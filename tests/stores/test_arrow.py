@@ -73,6 +73,13 @@ def test_chosen_rows_are_copied_in_the_order_given(
     assert list(chosen) == arrow_rows(chosen) == [rows[place] for place in places]
     chosen = columns.only(reversed(range(len(rows))))
     assert list(chosen) == rows[::-1]
+    texts = [f"pi-{place}" for place in range(len(rows))]
+    named = columns.only(range(len(rows)), {"text": texts})
+    wanted = [(*row[:3], text, row[4]) for row, text in zip(rows, texts, strict=True)]
+    assert list(named) == arrow_rows(named) == wanted
+    for wrong in ([*texts, "more"], texts[1:] if rows else ["more"]):
+        with pytest.raises(ValueError, match="values of text than rows"):
+            columns.only(range(len(rows)), {"text": wrong})
     with pytest.raises(IndexError, match="row"):
         columns.only([len(rows)])
 

@@ -73,12 +73,38 @@ def test_reading_never_makes_a_file(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_store_that_must_exist_is_not_made(path: Path) -> None:
+    with pytest.raises(StoreUnreachableError, match="does not exist"):
+        open_store(path, must_exist=True)
+    assert not path.exists()
+    open_store(path).close()
+    open_store(path, must_exist=True).close()
+
+
+def test_a_store_of_before_devices_were_forgotten_is_brought_up(path: Path) -> None:
+    store = open_store(path)
+    store.commit(batch(cell()))
+    store.close()
+    with duckdb.connect(str(path)) as connection:
+        for table in ("absorbed", "leaving", "retired", "aliases", "audit"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DROP SEQUENCE audit_ids; DELETE FROM schema_versions WHERE version = 3")
+        connection.execute("DELETE FROM counters WHERE name = 'cells_forgotten'")
+    with pytest.raises(StoreError, match="reading it needs 3; run this version's"):
+        open_store(path, read_only=True)
+    store = open_store(path)
+    store.commit(batch(cell(2)))
+    counts = "SELECT (SELECT count(*) FROM cells), (SELECT count(*) FROM audit)"
+    assert rows(store, counts) == [(2, 0)]
+    store.close()
+
+
 def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     open_store(path).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, 0)")
     for read_only in (False, True):
-        with pytest.raises(StoreVersionError, match=r"version 99.*up to 1"):
+        with pytest.raises(StoreVersionError, match=r"version 99.*up to 3"):
             open_store(path, read_only=read_only)
 
 

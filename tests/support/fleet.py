@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from edgemse.cells import Cell, Identity, Series, Window
 from edgemse.fleet.answers import Answer
@@ -27,6 +28,17 @@ NEEDED = {
     "gate": {"a": "v1", "b": "v2", "max_ratio": "1.05"},
 }
 """What some questions cannot do without."""
+
+
+class Done(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
 
 
 class Planted:

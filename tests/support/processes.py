@@ -27,7 +27,8 @@ def edgemse(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[
 class CollectorProcess:
     """`edgemse collector` on a store, until it is stopped or killed."""
 
-    def __init__(self, store: Path, broker: str, *options: str) -> None:
+    def __init__(self, store: Path, broker: str, *options: str, token: str = "") -> None:
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = f"http://127.0.0.1:{free_port()}"
         self._log = store.with_suffix(".log")
         self._arguments = ["collector", "--store", str(store), "--broker", broker]
@@ -62,7 +63,8 @@ class CollectorProcess:
 
     def get(self, path: str) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            request = urllib.request.Request(self.url + path, headers=self._headers)
+            with urllib.request.urlopen(request, timeout=10) as response:
                 body = response.read().decode()
                 status = response.status
         except urllib.error.HTTPError as error:

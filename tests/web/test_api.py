@@ -76,6 +76,14 @@ def test_what_cannot_be_asked_is_refused(
     assert message in answered.json()["error"]
 
 
+def test_rows_come_in_order_and_up_to_a_limit(client: httpx.Client) -> None:
+    found = client.get("/api/v1/devices?sort=rmse&limit=1").json()
+    assert [each["device"] for each in found["devices"]] == ["pi-2"]
+    assert found["notes"] == ["1 of 2 devices are here: the limit leaves out 1"]
+    refused = client.get("/api/v1/devices?sort=colour")
+    assert (refused.status_code, refused.json()["kind"]) == (400, "ColumnError")
+
+
 def test_groups_come_as_asked(client: httpx.Client) -> None:
     found = client.get("/api/v1/variance?by=model&by=device").json()
     assert [group["by"] for group in found["groups"]] == [

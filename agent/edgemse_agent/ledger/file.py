@@ -11,11 +11,20 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from edgemse.errors import LedgerError, LedgerLockedError
+from edgemse.errors import LedgerError, LedgerLockedError, SettingsError
 from edgemse_agent.ledger.schema import GUARDED, PAGE_BYTES, SCHEMA, SCHEMA_VERSION, inserted
 from edgemse_agent.ledger.sound import checksum, tolerant
 
-__all__ = ["FileLock", "board_number", "connect", "create", "is_environment", "is_full", "put_away"]
+__all__ = [
+    "FileLock",
+    "board_number",
+    "check_place",
+    "connect",
+    "create",
+    "is_environment",
+    "is_full",
+    "put_away",
+]
 
 OWNER_ONLY = 0o600
 """Predictions, labels and producers are nobody else's business."""
@@ -33,16 +42,25 @@ ENVIRONMENT = frozenset(
 """What SQLite says of the disk, its permissions and the machine, and not of the file's content."""
 
 
+def check_place(path: Path) -> None:
+    """Raise SettingsError if something is at the path that no ledger can be, such as a folder."""
+    if path.is_dir():
+        raise SettingsError(f"ledger {path}: is a folder; wanted a file, say {path}/ledger.sqlite")
+    if path.exists() and not path.is_file():  # a device's mode would be changed
+        raise SettingsError(f"ledger {path}: is a device, pipe or socket; wanted a file's path")
+
+
 class FileLock:
     """The lock of the ledger at a path, held until it is closed; and the number of its commits.
 
     The number is written after each commit, not synced: it is never above the ledger's own, unless
     the ledger has lost commits (its journal was cut, or it was put back from a copy).
 
-    Raises LedgerLockedError if another process holds it.
+    Raises LedgerLockedError if another process holds it, SettingsError if no ledger can be there.
     """
 
     def __init__(self, path: Path) -> None:
+        check_place(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY)

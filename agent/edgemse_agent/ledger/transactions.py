@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from edgemse.cells import Identity, SealedCell
 from edgemse.errors import LedgerError
-from edgemse.presence import HOUR_SECONDS, Attribute
+from edgemse.presence import Attribute
+from edgemse.times import HOUR_SECONDS
 from edgemse_agent.ledger.file import FileLock, connect, create
 from edgemse_agent.ledger.opening import NoRoomError, Opened, open_ledger, put_away_files
 from edgemse_agent.ledger.rows import (

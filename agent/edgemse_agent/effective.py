@@ -1,0 +1,104 @@
+"""The settings that an agent runs with: file and options together, and where each came from."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgemse.errors import SettingsError
+from edgemse.settings import PASSWORD_VARIABLE, read_toml
+from edgemse_agent.finding import CONFIG, state_home
+from edgemse_agent.settings import AgentSettings, read
+
+__all__ = ["effective", "printed"]
+
+OPTIONS = {
+    "device": "device",
+    "ledger": "ledger",
+    "socket": "socket",
+    "broker.address": "broker",
+}
+"""Keys of the settings that are options too."""
+ORIGIN_COLUMN = 44
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def effective(options: argparse.Namespace) -> AgentSettings:
+    """Read the settings file, if there is one, and let the options have the last word."""
+    path = _file(options)
+    if path is not None:
+        settings = read(path)
+    elif options.device or options.command:
+        device = options.device or socket.gethostname()
+        home = state_home() / device
+        path = None if options.stdin else home / "agent.sock"
+        settings = AgentSettings(device, ledger=home / "ledger.sqlite", socket=path)
+    else:
+        raise SettingsError(
+            f"no settings: {CONFIG} is not there; say --config FILE, or --broker and --device"
+        )
+    changes = {
+        name: value
+        for name in ("device", "ledger", "socket")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.broker:
+        changes["broker"] = dataclasses.replace(settings.broker, address=options.broker)
+    return dataclasses.replace(settings, **changes)
+
+
+def printed(
+    options: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> Iterator[str]:
+    """Yield the lines of a settings file that says the same, each with where it came from.
+
+    Secrets are not in them: only where the password is.
+    """
+    settings, path = effective(options), _file(options)
+    origins = {} if path is None else dict.fromkeys(_keys(read_toml(path)), str(path))
+    if path is None:
+        origins |= dict.fromkeys(["device", "ledger", "socket"], "--device")
+    origins |= {
+        key: f"--{option}"
+        for key, option in OPTIONS.items()
+        if getattr(options, option) is not None
+    }
+    values = dataclasses.asdict(settings)
+    if settings.broker.password_file is None and environment.get(PASSWORD_VARIABLE):
+        origins["broker.password_file"] = f"the password is in ${PASSWORD_VARIABLE}"
+    for key, value in values.items():
+        if not isinstance(value, dict):
+            yield _line(key, value, origins.get(key))
+    for table, entries in values.items():
+        if isinstance(entries, dict):
+            yield f"\n[{table}]"
+            for key, value in entries.items():
+                yield _line(key, value, origins.get(f"{table}.{key}"))
+
+
+def _file(options: argparse.Namespace) -> Path | None:
+    path: Path | None = options.config or (CONFIG if CONFIG.exists() else None)
+    return path
+
+
+def _keys(values: dict[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{inner}" for inner in value)
+        else:
+            yield key
+
+
+def _line(key: str, value: Any, origin: str | None) -> str:
+    name = key if _BARE.fullmatch(key) else json.dumps(key)
+    # A text of TOML is one of JSON, but that it may not hold DEL as it is.
+    text = json.dumps(str(value) if isinstance(value, Path) else value).replace("\x7f", "\\u007f")
+    line = f"# {name}: none" if value is None else f"{name} = {text}"
+    return f"{line.ljust(ORIGIN_COLUMN)} # {origin or 'default'}"

@@ -1,0 +1,82 @@
+"""What a store knows of devices beside their cells: reports, presence, twins, other names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edgemse.fleet.asked import Asked
+from edgemse.fleet.selection import COLUMNS
+from edgemse.stores import statements
+from edgemse.stores.base import Reading
+
+__all__ = ["Heard", "heard_of"]
+
+HEARD = (
+    "SELECT d.device, report_received_ms, report_sent_ms, clock_synchronised,"  # noqa: S608
+    f" {statements.ONLINE}, software, run_returned_ms, cells_refused FROM devices AS d"
+)
+HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
+ALIASES = "SELECT shown, device FROM aliases"
+SECOND_NAMES = "SELECT r.device, p.device FROM renames AS r JOIN producers AS p USING (producer)"
+DAY_MS = 86_400_000
+
+
+class Heard(NamedTuple):
+    """One device; None: nothing has said it."""
+
+    chosen: bool = False
+    """Whether a report or a presence came of it, and it was ever what is asked."""
+    received_ms: int | None = None
+    sent_ms: int | None = None
+    synchronised: bool | None = None
+    online: bool | None = None
+    software: str | None = None
+    returned_ms: int | None = None
+    """When a run reported again after another one had; 0: never."""
+    refused: int | None = None
+    retired_ms: int | None = None
+    names: tuple[str, ...] = ()
+    """Further names under which its figures came: by `rename`."""
+    shared: tuple[str, ...] = ()
+    """Names from which cells of the same producers came: not renamed yet, or overheard."""
+
+    @property
+    def twins(self) -> bool:
+        """Whether two boards of this name reported in turn within a day of its last report."""
+        return bool(self.returned_ms) and (self.received_ms or 0) - (self.returned_ms or 0) < DAY_MS
+
+    @property
+    def back(self) -> bool:
+        """Whether it has reported after it was retired."""
+        return self.retired_ms is not None and (self.received_ms or 0) > self.retired_ms
+
+
+def heard_of(reading: Reading, asked: Asked) -> dict[str, Heard]:
+    """Return the devices that are known beside their cells, by name."""
+    conditions: list[str] = []
+    values: list[object] = []
+    for name, value in asked.where.items():
+        if name == "device":
+            conditions.append("d.device = ?")
+            values.append(value)
+        elif name not in COLUMNS:
+            conditions.append(HAS.format(" AND a.value = ?") if value else f"NOT {HAS.format('')}")
+            values += [name, value] if value else [name]
+    sql = HEARD + (" WHERE " + " AND ".join(conditions) if conditions else "")
+    found = {device: Heard(True, *rest) for device, *rest in reading.rows(sql, values)}
+    for device, retired_ms in reading.rows(statements.RETIRED):
+        found[device] = found.get(device, Heard())._replace(retired_ms=retired_ms)
+    for device, names in _gathered(reading.rows(ALIASES)).items():
+        found[device] = found.get(device, Heard())._replace(names=names)
+    pairs = [pair for row in reading.rows(SECOND_NAMES) for pair in (row, row[::-1])]
+    for device, names in _gathered(pairs).items():
+        found[device] = found.get(device, Heard())._replace(shared=names)
+    return found
+
+
+def _gathered(pairs: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for device, name in pairs:
+        found.setdefault(device, set()).add(name)
+    return {device: tuple(sorted(names)) for device, names in found.items()}

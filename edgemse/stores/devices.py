@@ -1,0 +1,149 @@
+"""What people do to devices: forget, retire, rename. Each is one transaction with its audit row.
+
+A cell that is gone leaves its name behind: it is acknowledged when it comes once more, and not
+counted (delivery rule 13 in docs/architecture.md). A cell that still grows goes once it is final.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from edgemse.errors import SettingsError
+from edgemse.names import wrong_with
+from edgemse.stores import statements
+from edgemse.stores.attributes import joined
+from edgemse.stores.base import Writing
+from edgemse.stores.tables import ALIASES, ATTRIBUTES, AUDIT
+from edgemse.times import HOUR_SECONDS
+
+__all__ = ["Actor", "forget", "rename", "retire", "unretire"]
+
+
+class Actor(NamedTuple):
+    """Who does something: names that are noted in the audit."""
+
+    who: str
+    """The user, as his own machine says it."""
+    host: str
+    """That machine."""
+    token: str = ""
+    """The name of the token that was shown; empty: who holds the store itself."""
+
+
+def forget(
+    writing: Writing, device: str, by: Actor, now_ms: int, *, grown: bool = False
+) -> dict[str, int]:
+    """Drop the device's cells, attributes, presence, series, quarantine, and keep the cells' names.
+
+    Returns how many `cells` are gone, and of how many that still grow (`open`) the end is waited
+    for; with `grown` these go at once, and what is yet to be added to them will not be counted.
+
+    Raises SettingsError if the store has no such device.
+    """
+    _check_there(writing, device)
+    if grown:
+        writing.execute(statements.LEAVE_NO_MORE, (device,))
+    writing.execute(statements.LOCK_PRODUCERS, (device,))
+    writing.execute(statements.ABSORB, (device, grown))
+    cells = writing.execute(statements.DROP_CELLS, (device, grown))
+    writing.execute(statements.LEAVE, (device,))
+    ((left, _, _),) = writing.rows(statements.HOLDS, (device,) * 3)
+    for sql in (*statements.FORGET, statements.DROP_ALIASES):
+        writing.execute(sql, (device,))
+    return _noted(writing, "forget", device, by, now_ms, {"cells": cells, "open": left})
+
+
+def retire(writing: Writing, device: str, by: Actor, now_ms: int) -> dict[str, int]:
+    """Take the device out of service: its figures stay, and it is not called silent any more.
+
+    Raises SettingsError if the store has no such device.
+    """
+    _check_there(writing, device)
+    writing.execute(statements.RETIRE, (device, now_ms))
+    return _noted(writing, "retire", device, by, now_ms, {})
+
+
+def unretire(writing: Writing, device: str, by: Actor, now_ms: int) -> dict[str, int]:
+    """Put a retired device back into service. Raises SettingsError if it is not retired."""
+    if not writing.execute(statements.REACTIVATE, (device,)):
+        raise SettingsError(f"device {device!r:.80} is not retired; nothing was done")
+    return _noted(writing, "unretire", device, by, now_ms, {})
+
+
+def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> dict[str, int]:
+    """Show the device's figures under another name, and those that it will send as well.
+
+    If there is a device of that name, the figures of both are one device's from now on. To the own
+    name: what comes under it from now on is its own again. Returns how many `cells` moved.
+
+    Raises SettingsError if the store has no such device, or the name is none or not to be had.
+    """
+    wrong = wrong_with(to) or ("" if to else "nothing")
+    if wrong:
+        raise SettingsError(f"new name {to!r:.80}: {wrong}; wanted a device's name")
+    aliases: dict[str, str] = dict(writing.rows(statements.ALIASES_OF, ([device, to],)))
+    if to == device:
+        if not writing.execute(statements.LOSE_ALIAS, (device,)):
+            raise SettingsError(f"device {device!r:.80} has that name; nothing was done")
+        return _noted(writing, "rename", device, by, now_ms, {"cells": 0}, to=to)
+    if aliases.get(to, device) != device:
+        raise SettingsError(f"device {to!r:.80} is called {aliases[to]!r:.80}; give that name")
+    _check_there(writing, device)
+    writing.execute(statements.LOCK_PRODUCERS, (device,))
+    _move_attributes(writing, device, to, now_ms // 1000)
+    cells = writing.execute(statements.RENAME_CELLS, (to, device))
+    moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)
+    for sql in (statements.RENAME_QUARANTINE, *moves):
+        writing.execute(sql, (to, device))
+    for sql in statements.SETTLE_RENAMES:
+        writing.execute(sql, (device,))
+    if writing.rows(statements.HAS_DEVICE, (to,)).rows:
+        writing.execute(statements.FORGET[0], (device,))
+    else:
+        writing.execute(statements.RENAME_DEVICE, (to, device))
+    writing.execute(statements.REACTIVATE, (device,))
+    writing.execute(statements.FOLLOW_ALIASES, (to, device))
+    writing.execute(statements.LOSE_ALIAS, (to,))
+    writing.put(ALIASES, [(device, to, now_ms)], statements.REPLACE_ALIAS)
+    return _noted(writing, "rename", device, by, now_ms, {"cells": cells}, to=to)
+
+
+def _check_there(writing: Writing, device: str) -> None:
+    ((cells, heard, retired),) = writing.rows(statements.HOLDS, (device,) * 3)
+    if cells or heard or retired:
+        return
+    aliases: dict[str, str] = dict(writing.rows(statements.ALIASES_OF, ([device],)))
+    known = "edgemse fleet devices lists them"
+    if device in aliases:
+        known = f"it is called {aliases[device]!r:.80} now"
+    raise SettingsError(f"no device {device!r:.80}; {known}")
+
+
+def _move_attributes(writing: Writing, device: str, to: str, now_seconds: int) -> None:
+    """Give the other name this one's history: until its own first window, if it has one."""
+    ((first,),) = writing.rows(statements.FIRST_WINDOW, (to,))
+    since = (now_seconds if first is None else first) // HOUR_SECONDS * HOUR_SECONDS
+    old = writing.rows(statements.ATTRIBUTES_OF, (device,)).rows
+    own = writing.rows(statements.ATTRIBUTES_OF, (to,)).rows
+    rows = [(to, *row) for row in joined(old, own, since)]
+    kept = {(name, start) for _, name, _, start, *_ in rows}
+    for name, _, start, *_ in own:
+        if (name, start) not in kept:
+            writing.execute(statements.DROP_SPAN, (to, name, start))
+    writing.execute(statements.DROP_ATTRIBUTES, (device,))
+    writing.put(ATTRIBUTES, rows, statements.REPLACE_ATTRIBUTES)
+
+
+def _noted(
+    writing: Writing,
+    action: str,
+    device: str,
+    by: Actor,
+    now_ms: int,
+    done: dict[str, int],
+    **more: str,
+) -> dict[str, int]:
+    details = json.dumps(more | done, ensure_ascii=False)
+    writing.put(AUDIT, [(now_ms, *by, action, device, details)])
+    return done

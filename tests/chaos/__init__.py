@@ -1,0 +1,1 @@
+"""Real processes, broken at random: what feeders saw confirmed is what the fleet has, once."""

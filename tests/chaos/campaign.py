@@ -1,0 +1,159 @@
+"""Break everything between feeders and the fleet's figures, at random, and compare in the end.
+
+    python tests/chaos/campaign.py [--seconds 120] [--seed 1] [--agents 4] [--every 1.0]
+
+Real agents, a real Mosquitto, a real collector. A fault every second or so: SIGKILL or SIGSTOP of
+any of them, a broker without memory, connections cut in the middle of a packet, stalled, or deaf to
+acks. Then all is started again, and the auditor compares the fleet's counts with what feeders saw
+confirmed. Exit code 1 if a sample is missing, was counted twice, or an error is not right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from chaos.audit import audit
+from chaos.feeders import ask_status, pass_time
+from chaos.house import House
+
+SETTLE_SECONDS = 240.0
+STOPS_SECONDS = (0.2, 3.0, 16.0)
+"""How long a process may be stopped: the longest lets replies and keep-alives run out."""
+AWAY_SECONDS = 4.0
+
+
+class Faults:
+    """One fault after the other; each leaves behind what undoes it."""
+
+    def __init__(self, house: House, dice: random.Random) -> None:
+        self.done: Counter[str] = Counter()
+        self._house = house
+        self._dice = dice
+        self._kinds: list[Callable[[], str]] = [
+            self._kill,
+            self._kill,
+            self._stop,
+            self._cut,
+            self._stall,
+            self._deafen,
+            self._model,
+        ]
+
+    def one(self) -> None:
+        """Do one fault of a random kind."""
+        self.done[self._dice.choice(self._kinds)()] += 1
+
+    def _kill(self) -> str:
+        process = self._dice.choice(self._house.processes)
+        process.kill()
+        pass_time(self._dice.choice([0.0, 0.0, self._dice.uniform(0, AWAY_SECONDS)]))
+        process.start()
+        return f"SIGKILL {process.kind}"
+
+    def _stop(self) -> str:
+        process = self._dice.choice(self._house.processes)
+        process.stop_for(self._dice.choice(STOPS_SECONDS))
+        return f"SIGSTOP {process.kind}"
+
+    def _cut(self) -> str:
+        self._dice.choice(self._house.proxies).cut()
+        return "connection cut"
+
+    def _stall(self) -> str:
+        self._dice.choice(self._house.proxies).stall(self._dice.uniform(0.5, 12))
+        return "connection stalled"
+
+    def _deafen(self) -> str:
+        self._dice.choice(self._house.proxies).deafen(self._dice.uniform(0.5, 6))
+        return "replies swallowed"
+
+    def _model(self) -> str:
+        self._dice.choice(self._house.models).kill()
+        return "SIGKILL model"
+
+
+def campaign(seconds: float, seed: int, agents: int, every: float, folder: Path) -> dict[str, Any]:
+    """Run it in the folder, and return what was found."""
+    dice = random.Random(seed)
+    house = House(folder, agents, seed)
+    faults = Faults(house, dice)
+    try:
+        house.start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass_time(dice.expovariate(1 / every))
+            faults.one()
+            house.restart()
+        house.mend()
+        wrong = settled(house)
+        fleet = house.figures()
+    finally:
+        house.close()
+    found = audit(fleet, house.feeders, [run for model in house.models for run in model.runs()])
+    complaints = [text for feeder in house.feeders for text in feeder.wrong]
+    return {
+        "seed": seed,
+        "seconds": seconds,
+        "faults": sum(faults.done.values()),
+        "by_kind": dict(sorted(faults.done.items())),
+        "reconnects": sum(feeder.reconnects for feeder in house.feeders),
+        "samples_confirmed": found.confirmed,
+        "samples_lost": found.lost,
+        "samples_twice": found.twice,
+        "wrong": [*wrong, *house.ended(), *found.wrong, *complaints],
+    }
+
+
+def settled(house: House) -> list[str]:
+    """End the feeders, wait until nothing waits anywhere; return what does not come to rest."""
+    for feeder in house.feeders:
+        feeder.end()
+    ends = [threading.Thread(target=model.end) for model in house.models]
+    for each in ends:
+        each.start()
+    end = time.monotonic() + SETTLE_SECONDS
+    for thread in [*house.feeders, *ends]:
+        thread.join(max(0.0, end - time.monotonic()))
+    wrong = [f"{each.name}: {each.waiting} lines wait" for each in house.feeders if each.waiting]
+    for path in house.sockets:
+        while (status := ask_status(path))["cells_waiting"] and time.monotonic() < end:
+            pass_time(0.2)
+        if status["cells_waiting"] or status["parked"]:
+            wrong.append(f"{path}: {status['cells_waiting']} cells, parked {status['parked']}")
+    return wrong
+
+
+def main() -> int:
+    """Run a campaign by the command line, and print what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--agents", type=int, default=4)
+    parser.add_argument("--every", type=float, default=1.0, help="mean seconds between faults")
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="edgemse-chaos-"))
+    found = campaign(given.seconds, given.seed, given.agents, given.every, folder)
+    print(json.dumps(found, indent=1))
+    if found["wrong"]:
+        print(f"logs, ledgers and store are kept in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What `devices` says beside the figures: twins, other names, retired ones that are back."""
+
+from __future__ import annotations
+
+from support.cells import cell, offered
+from support.fleet import START, Planted, stats_of
+
+from edgemse.fleet.devices import Device, DevicesAnswer
+from edgemse.stores import Batch, DeviceReport
+from edgemse.stores.devices import Actor, rename, retire
+
+ANNA = Actor("anna", "desk")
+
+
+def report(planted: Planted, device: str, at: int, run: str) -> None:
+    sent = DeviceReport(device, at * 1000, at * 1000, True, {}, run)
+    planted.store.commit(Batch(reports=[sent]))
+
+
+def asked(planted: Planted, **what: object) -> tuple[dict[str, Device], str]:
+    found = planted.ask("devices", **what)
+    assert isinstance(found, DevicesAnswer)
+    return {each.device: each for each in found.devices}, " ".join(found.sentences())
+
+
+def test_twins_are_told_for_a_day(planted: Planted) -> None:
+    for second, run in enumerate(("one", "two", "one")):
+        report(planted, "twin", START + second, run)
+    for second, run in enumerate(("one", "two", "three")):
+        report(planted, "restarted", START + second, run)
+    devices, said = asked(planted)
+    assert (devices["twin"].twins, devices["restarted"].twins) == (True, False)
+    assert "Two boards report in turn under one name: twin; rename one of them" in said
+    report(planted, "twin", START + 90_000, "one")
+    devices, said = asked(planted)
+    assert not devices["twin"].twins
+    assert "Two boards" not in said
+
+
+def test_one_producer_under_two_names(planted: Planted) -> None:
+    for device in ("old", "new"):
+        planted.store.commit(Batch(cells=offered((device, cell(1)))))
+    planted.store.commit(Batch(cells=offered(("other", cell(2)))))
+    devices, said = asked(planted)
+    assert "new" not in devices or devices["new"].shared == ("old",)
+    report(planted, "new", START, "r")
+    devices, said = asked(planted)
+    assert (devices["new"].shared, devices["old"].shared) == (("old",), ("new",))
+    assert devices["other"].shared == devices["other"].names == ()
+    assert "Cells of one producer came under two names: new and old, old and new" in said
+    assert asked(planted, device="other")[0].keys() == {"other"}
+    with planted.store.writing() as writing:
+        rename(writing, "old", "new", ANNA, START * 1000)
+    devices, said = asked(planted)
+    assert devices.keys() == {"new", "other"}
+    assert (devices["new"].shared, devices["new"].names) == ((), ("old",))
+    assert "two names" not in said
+
+
+def test_a_retired_device_that_is_back(planted: Planted) -> None:
+    planted.put("gone", stats_of([1.0]), start=START - 86_400)
+    planted.put("here", stats_of([1.0]))
+    planted.commit()
+    assert planted.ask("devices").alarm() == "1 of 2 devices are silent: gone"
+    with planted.store.writing() as writing:
+        retire(writing, "gone", ANNA, START * 1000)
+    devices, said = asked(planted)
+    assert (devices["gone"].retired, devices["gone"].silent, devices["gone"].back) == (
+        True,
+        False,
+        False,
+    )
+    assert planted.ask("devices").alarm() == ""
+    assert planted.ask("devices").table().rows[0][1] == "retired"
+    report(planted, "gone", START + 1, "r")
+    devices, said = asked(planted)
+    assert devices["gone"].back
+    assert "Retired, and they report again: gone" in said
