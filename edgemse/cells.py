@@ -159,28 +159,29 @@ def check(sealed: SealedCell) -> None:
     unseal(sealed)
 
 
-def check_place(sealed: SealedCell) -> None:
-    """Raise CellError unless the cell has a window on the calendar and a model that can be."""
-    _check_place(sealed, placed=0 <= sealed.window.start < START_SECONDS_MAX)
+def check_place(series: Series, window: Window) -> None:
+    """Raise CellError unless these are a window on the calendar and a model that can be."""
+    _check_place(series, window, placed=0 <= window.start < START_SECONDS_MAX)
 
 
-def _check_place(sealed: SealedCell, *, placed: bool) -> None:
-    start, width = sealed.window
+def _check_place(series: Series, window: Window, *, placed: bool) -> None:
+    start, width = window
     if width not in LEVELS_SECONDS or start % width or not placed:
         raise CellError(
             "window",
             f"window [{start}, +{width}): wanted a width of {LEVELS_SECONDS} seconds"
             f" and a start from 0 to {START_SECONDS_MAX} on its multiples",
         )
-    if not sealed.series.model:
+    if not series.model:
         raise CellError("name", "a series without a model; wanted its name")
 
 
 def unseal(sealed: SealedCell) -> Cell:
     """Return the cell, placed or not, or raise CellError or another StateError with the reason."""
     start = sealed.window.start
+    placed = 0 <= start < START_SECONDS_MAX
     unplaced = UNPLACED_SECONDS <= start < UNPLACED_SECONDS + START_SECONDS_MAX
-    _check_place(sealed, placed=unplaced or 0 <= start < START_SECONDS_MAX)
+    _check_place(sealed.series, sealed.window, placed=placed or unplaced)
     return Cell(
         sealed.identity,
         sealed.revision,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.selection import key_text, select
@@ -15,6 +15,10 @@ from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stats.moments import Moments
 from edgemse.stores.base import Reading, Rows, Selection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Group", "Merged", "Noting", "merge_sql", "merged"]
 
@@ -78,6 +82,12 @@ class Noting:
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Run one SELECT; see Reading.rows."""
         return self.reading.rows(sql, parameters)
+
+    def arrays(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
+        """Run one SELECT of numbers; see Reading.arrays."""
+        return self.reading.arrays(sql, parameters)
 
     def histograms(
         self, selection: Selection, column: str = "histogram"
