@@ -14,7 +14,7 @@ from edgemse.names import wrong_with
 from edgemse.stores import statements
 from edgemse.stores.attributes import joined
 from edgemse.stores.base import Writing
-from edgemse.stores.tables import ALIASES, ATTRIBUTES, AUDIT
+from edgemse.stores.tables import ALIASES, ATTRIBUTES, AUDIT, PRODUCERS
 from edgemse.times import HOUR_SECONDS
 
 __all__ = ["Actor", "forget", "rename", "retire", "unretire"]
@@ -41,10 +41,10 @@ def forget(
 
     Raises SettingsError if the store has no such device.
     """
+    writing.lock(PRODUCERS)  # cells of the device that are on their way come before, or after
     _check_there(writing, device)
     if grown:
         writing.execute(statements.LEAVE_NO_MORE, (device,))
-    writing.execute(statements.LOCK_PRODUCERS, (device,))
     writing.execute(statements.ABSORB, (device, grown))
     cells = writing.execute(statements.DROP_CELLS, (device, grown))
     writing.execute(statements.LEAVE, (device,))
@@ -82,6 +82,7 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     wrong = wrong_with(to) or ("" if to else "nothing")
     if wrong:
         raise SettingsError(f"new name {to!r:.80}: {wrong}; wanted a device's name")
+    writing.lock(PRODUCERS)
     aliases: dict[str, str] = dict(writing.rows(statements.ALIASES_OF, ([device, to],)))
     if to == device:
         if not writing.execute(statements.LOSE_ALIAS, (device,)):
@@ -90,7 +91,6 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     if aliases.get(to, device) != device:
         raise SettingsError(f"device {to!r:.80} is called {aliases[to]!r:.80}; give that name")
     _check_there(writing, device)
-    writing.execute(statements.LOCK_PRODUCERS, (device,))
     _move_attributes(writing, device, to, now_ms // 1000)
     cells = writing.execute(statements.RENAME_CELLS, (to, device))
     moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import ClassVar
 
 from edgemse.cells import Identity, newest
 from edgemse.errors import StoreError
@@ -26,7 +27,11 @@ ID_BYTES = 8
 class Engine(ABC):
     """A store over the two things that an engine offers: a view to read, a transaction to write."""
 
+    dialect: ClassVar[str]
+    """Which scripts of the schema are its own; see edgemse.stores.migrations."""
+
     id = ""
+    where = ""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -42,10 +47,16 @@ class Engine(ABC):
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch; see Store.commit."""
         with self.writing() as writing:
+            # First of all, and before anything is looked up (delivery rule 14): whoever else takes
+            # in cells of a producer, drops them or renames their device, waits here.
+            producers = {each.cell.identity.producer for each in batch.cells}
+            writing.lock(tables.PRODUCERS, sorted(producers))
             batch = named_anew(writing, batch)
             held = _put_cells(writing, batch.cells, self._now_ms())
             rows = [(device, *series) for device, series in batch.series]
             writing.put(tables.SERIES, rows, statements.KEEP)
+            if batch.reports or batch.presences:
+                writing.lock(tables.REPORTS)  # what is read of a device must still be so below
             _put_reports(writing, batch.reports)
             _put_presences(writing, batch.presences)
             writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
@@ -63,25 +74,26 @@ class Engine(ABC):
         return int(self._now() * 1000)
 
     def _prepare(
-        self, where: str, random_bytes: Callable[[int], bytes], *, read_only: bool
+        self, random_bytes: Callable[[int], bytes], *, read_only: bool, must_exist: bool = False
     ) -> None:
         """Check the schema's version, bring it up to date unless only reading, learn the name."""
         with self.reading() as reading:
             found = {name for (name,) in reading.rows(statements.TABLES)}
         if found and "schema_versions" not in found:
             raise StoreError(
-                f"{where} is a database, but not a store of edgemse; give another one, or a path"
-                " where there is no file yet"
+                f"{self.where} is a database, but not a store of edgemse; give another one, or a"
+                " place where there is none yet"
             )
-        if not found and read_only:
-            raise StoreError(f"store {where} is empty; run edgemse collector on it once")
+        if not found and (read_only or must_exist):
+            raise StoreError(f"store {self.where} is empty; run edgemse collector on it once")
         if not found:
             with self.writing() as writing:
                 writing.execute(statements.CREATE_VERSIONS)
         with self.reading() as reading:
             ((version,),) = reading.rows(statements.VERSION)
-        migrations.check_version(version, where, can_migrate=not read_only)
-        for number, sql in migrations.scripts_after(version):
+        dialect = self.dialect
+        migrations.check_version(version, self.where, dialect, can_migrate=not read_only)
+        for number, sql in migrations.scripts_after(version, dialect):
             with self.writing() as writing:
                 writing.execute(sql)
                 writing.execute(statements.NOTE_VERSION, (number, self._now_ms()))
@@ -111,11 +123,7 @@ def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Iden
 
 
 def _put_producers(writing: Writing, cells: Iterable[Offered], now_ms: int) -> None:
-    """Note producers, and those that a second device speaks for.
-
-    First of all tables, and sorted: whoever else takes in cells of a producer, or drops them, waits
-    here (delivery rule 14 in docs/architecture.md).
-    """
+    """Note producers, and those that a second device speaks for."""
     devices: dict[bytes, dict[str, None]] = {}
     for each in cells:
         devices.setdefault(each.cell.identity.producer, {})[each.device] = None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.cells import batch, cell, filled, offered, producer
-from support.engines import ENGINES, Factory
+from support.engines import Factory
 
 from edgemse import Coverage
 from edgemse.cells import Cell, Identity
@@ -32,11 +32,6 @@ from edgemse.stores.statements import CENSUS, ONLINE
 from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 
 HOUR = 3_600
-
-
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Factory:
-    return ENGINES[request.param]
 
 
 class Clock:
