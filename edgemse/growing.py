@@ -22,8 +22,10 @@ from edgemse.cells import (
     unseal,
 )
 from edgemse.counters import Counters, counter
+from edgemse.measures import Numbers
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
+from edgemse.stats.observer import OpenStats
 
 __all__ = [
     "GRACE_SECONDS",
@@ -50,32 +52,17 @@ MEANINGS = {
 }
 
 
-class OpenCell:
+class OpenCell(OpenStats):
     """A cell in memory; `grown` since its last sealed revision, `final` once it cannot grow."""
 
-    __slots__ = (
-        "_coverage",
-        "closes_at",
-        "end",
-        "final",
-        "grown",
-        "revision",
-        "sequence",
-        "series",
-        "since",
-        "start",
-        "stats",
-        "window",
-    )
+    __slots__ = ("_coverage", "closes_at", "revision", "sequence", "series", "since", "window")
 
     def __init__(self, sequence: int, series: Series, window: Window, closes_at: float) -> None:
+        super().__init__(window.start, window.end)
         self.sequence, self.series, self.window = sequence, series, window
         self.closes_at = closes_at
         """Wall seconds from which it may be made final."""
-        self.start, self.end = window.start, window.end
-        self.stats = ErrorStats()
         self._coverage: Coverage | None = None
-        self.grown, self.final = True, False
         self.revision = 0
         self.since: float | None = None
         """When it grew first since it was written last, as its holder keeps it; None: not known."""
@@ -179,6 +166,12 @@ class Growing:
             return False
         cell.stats.update(y_true, y_pred, weight)
         return True
+
+    def follow(self, series: Series, time_seconds: float, numbers: Numbers, weight: float) -> None:
+        """Add numbers of other measures, each to that measure of the series."""
+        for measure, value in numbers:
+            of_measure = Series(*series[:4], measure)
+            self.sample(of_measure, time_seconds, 0.0, value, weight)
 
     def coverage(self, series: Series, time_seconds: float) -> Coverage:
         """Return the coverage of the series' window, to be counted in at once."""

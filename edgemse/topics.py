@@ -24,6 +24,7 @@ from edgemse.names import wrong_with
 
 __all__ = [
     "DEFAULT_PREFIX",
+    "LABELS_BYTES_MAX",
     "RESERVED",
     "Topics",
     "checked_device",
@@ -37,6 +38,8 @@ RESERVED = frozenset({"collector", "fleet", "alert", "group"})
 EMPTY = "%"
 """Stands for an empty name in a topic: MQTT levels may be empty, but few tools show it."""
 NAME_BYTES_MAX = 256
+LABELS_BYTES_MAX = 65_536
+"""The largest message on a label topic, as the largest report: docs/wire.md."""
 
 
 def escape(name: str) -> str:
@@ -92,6 +95,7 @@ class Topics:
             )
         self.prefix = prefix
         self.any_report = f"{prefix}/+/report"
+        self.any_label_ack = f"{prefix}/+/label/ack"
         self.any_presence = f"{prefix}/+/presence"
         self.any_collector = f"{prefix}/collector/+"
 

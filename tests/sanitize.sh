@@ -47,5 +47,5 @@ export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc
 # -P and importlib mode: the sources beside us are not what is tested.
-[ $# -gt 0 ] || set -- tests/stats tests/test_wire.py
+[ $# -gt 0 ] || set -- tests/stats tests/test_wire.py tests/monitor/test_observe.py
 LD_PRELOAD="$asan $ubsan" exec $python -P -m pytest -q -p no:cacheprovider --timeout 1200 "$@"

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import typer
 from edgemse_agent import counting
+from edgemse_agent.intake.rules import MqttRule
 from edgemse_agent.options import COMMANDS, parser
 from edgemse_agent.settings import AgentSettings
 
@@ -107,7 +108,7 @@ def test_every_option_of_the_agent_is_documented() -> None:
     assert COMMANDS.keys() <= WORDS
 
 
-@pytest.mark.parametrize("kind", [AgentSettings, CollectorSettings])
+@pytest.mark.parametrize("kind", [AgentSettings, MqttRule, CollectorSettings])
 def test_every_setting_is_documented(kind: type) -> None:
     assert {key for key in keys(kind) if key not in WORDS} == set()
 

@@ -28,7 +28,9 @@ SHIPPED = sorted(
     and "__pycache__" not in path.parts
     and path.suffix not in (".so", ".pyx", ".c", ".pyc")
 )
-EXTENSIONS = tuple(f"edgemse.stats.{n}" for n in ("error_stats", "grouped", "histogram", "parts"))
+EXTENSIONS = tuple(
+    f"edgemse.stats.{name}" for name in ("error_stats", "grouped", "histogram", "observer", "parts")
+)
 EX_UNAVAILABLE = 69
 
 pytestmark = pytest.mark.timeout(300)

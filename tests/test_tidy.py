@@ -29,7 +29,7 @@ MODULES = {
 COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 
 STATS = {"errors", "stats"}
-CELLS = STATS | {"names", "times", "counters", "cells"}
+CELLS = STATS | {"names", "times", "counters", "measures", "cells"}
 LINE = CELLS | {
     "interrupts",
     "printing",
@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "settings": {"errors", "times"},
     "topics": {"errors", "names"},
     "stats": {"errors"},
+    "measures": STATS | {"names"},
     "adapters": STATS,
     "cells": STATS | {"names"},
     "growing": CELLS,
@@ -68,6 +69,7 @@ MAY_IMPORT = {
     "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
+    "labels": LINE | {"files", "edgemse_agent"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,
     "__main__": {"cli"},
@@ -210,7 +212,7 @@ LIGHT = """
 import sys
 import edgemse_agent.service, edgemse_agent.command, edgemse.monitor
 heavy = {"numpy", "scipy", "duckdb", "fastapi", "typer", "rich", "pandas", "plotly"}
-rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay"}
+rooms = {"collector", "stores", "fleet", "web", "export", "cli", "demo", "replay", "labels"}
 loaded = heavy & sys.modules.keys() | {m for m in sys.modules if m.split(".")[1:2] and
     m.startswith("edgemse.") and m.split(".")[1] in rooms}
 sys.exit(f"the device would load {sorted(loaded)}" if loaded else 0)

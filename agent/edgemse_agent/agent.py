@@ -60,6 +60,8 @@ class Agent:
         self.run = new_run()
         self.broker: BrokerStatus | None = None
         """Whoever connects the agent to a broker says here how that stands."""
+        self.mqtt_broker: BrokerStatus | None = None
+        """The same of the local topics."""
         self._clock = clock
         self._series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
@@ -155,6 +157,7 @@ class Agent:
             store=self.ledger.store,
             last_error=self._last_error,
             health=self.counters.snapshot(),
+            mqtt_broker=self.mqtt_broker,
         )
 
     def _parked(self) -> list[ParkedCell]:
@@ -175,9 +178,12 @@ class Agent:
         if isinstance(line, LabelLine):
             self.pairing.label(line.id, Label(line.y_true, time, line.where), self.elapsed_seconds)
             return True
-        prediction = Prediction(line.y_pred, line.weight, time, line.loss)
+        prediction = Prediction(line.y_pred, line.weight, time, line.loss, line.interval)
         series = self._named(line.where)
-        return self.pairing.predict(line.id, series, prediction, self.elapsed_seconds)
+        if not self.pairing.predict(line.id, series, prediction, self.elapsed_seconds):
+            return False
+        self.growing.follow(series, time, line.beside, line.weight)
+        return True
 
     def _sample(self, line: SampleLine, time: float) -> None:
         series = self._named(line.where)
@@ -189,6 +195,7 @@ class Agent:
             loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
             series = series._replace(measure=line.loss)
             self.growing.sample(series, time, 0.0, loss, line.weight)
+        self.growing.follow(series, time, line.beside, line.weight)
 
     def take_cell(self, cell: SealedCell, tell: Tell) -> bool:
         """Take a Monitor's cell; `tell` hears when a revision of it is durable.

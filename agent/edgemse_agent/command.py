@@ -18,6 +18,8 @@ from edgemse_agent import sending, trying
 from edgemse_agent.completion import script
 from edgemse_agent.effective import effective, printed
 from edgemse_agent.finding import find, places
+from edgemse_agent.intake.filters import cover
+from edgemse_agent.intake.mapping import Mapping
 from edgemse_agent.ledger import Ledger, check_place
 from edgemse_agent.options import parse, parser
 from edgemse_agent.service import Service, hardware_serial
@@ -46,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
             _adopt(effective(options))
         elif options.command == "send":
             return _send(options)
+        elif options.command == "map":
+            return _map(effective(options), *options.lines)
         elif options.command is not None:
             _ask(_socket(options), options.command)
         else:
@@ -76,6 +80,12 @@ def _check(settings: AgentSettings, *, connect: bool) -> None:
     settings.broker.check()
     check_place(settings.ledger)
     say(f"ok: device {settings.device}, broker {settings.broker.address}")
+    if settings.mqtt:
+        local = settings.read_local_broker()
+        if local.tls:
+            local.tls_context()
+        asked = ", ".join(cover(Mapping(settings.mqtt).filters))
+        say(f"ok: {len(settings.mqtt)} mqtt rules, subscribing to {asked} at {local}")
     if connect:
         say(shown(trying.connect(settings)))
 
@@ -110,6 +120,19 @@ def _send(options: argparse.Namespace) -> int:
     for text in sent.refused:
         _complain(text)
     return LineError.exit_code if sent.refused else 0
+
+
+def _map(settings: AgentSettings, topic: str, payload: str) -> int:
+    """Print what each rule makes of a message; EX_DATAERR unless one makes a line."""
+    if set("+#") & set(topic):
+        raise SettingsError(f"map: {topic!r} is a filter; wanted a topic, as a message has it")
+    found = Mapping(settings.mqtt).apply(topic, payload.encode(errors="surrogateescape"))
+    for each in found:
+        _print(each.to_json())
+    if not found:
+        rules = len(settings.mqtt)
+        raise LineError(f"no [[mqtt]] rule ({rules} in all) has a topic that matches {topic!r}")
+    return 0 if any(each.line for each in found) else LineError.exit_code
 
 
 def _adopt(settings: AgentSettings) -> None:

@@ -15,6 +15,14 @@ MEANINGS = {
     "clients_refused": counter(
         "clients of the socket refused, or displaced before their first line"
     ),
+    "mqtt_messages": counter("messages on local topics that a rule was for"),
+    "mqtt_lines": counter("lines that the rules made of them"),
+    "mqtt_bad": counter("messages that a rule could not read, or that were refused as lines"),
+    "mqtt_absent": counter("messages without their value: no such key, null, unavailable"),
+    "mqtt_retained": counter("retained messages, of before we subscribed: old, and not counted"),
+    "mqtt_repeated": counter("messages that the local broker sent again, not counted"),
+    "mqtt_dropped": counter("messages on local topics past those that may wait"),
+    "mqtt_unpaired": counter("labels joined by time that no prediction was near enough to"),
     "samples": counter("pairs of y_true and y_pred that reached a window"),
     **growing.MEANINGS,
     "labels_nonfinite": counter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -12,6 +13,13 @@ from msgspec import Meta
 
 from edgemse.cells import SealedCell
 from edgemse.errors import LineError, SettingsError
+from edgemse.measures import (
+    Numbers,
+    check_measure,
+    checked_interval,
+    interval_numbers,
+    numbers_beside,
+)
 from edgemse.names import wrong_with
 from edgemse.stats.measures import follow_loss
 from edgemse.times import seconds_of
@@ -30,6 +38,7 @@ __all__ = [
     "Where",
     "ends_of",
     "parse",
+    "sample_of",
     "too_long",
 ]
 
@@ -44,7 +53,8 @@ Where = tuple[str | None, str | None, str | None, str | None]
 class SampleLine(NamedTuple):
     """A prediction and its label in one, or a number of a measure (label 0, prediction the number).
 
-    `loss` names a loss that is followed beside the error, or is empty.
+    `loss` names a loss that is followed beside the error, or is empty; `beside` are numbers of
+    further measures.
     """
 
     where: Where
@@ -54,10 +64,14 @@ class SampleLine(NamedTuple):
     time: float | None
     measure: str = ""
     loss: str = ""
+    beside: Numbers = ()
 
 
 class PredictionLine(NamedTuple):
-    """A prediction that waits for its label."""
+    """A prediction that waits for its label; `interval` is the (lower, upper) that it gave.
+
+    The measures in `beside` are known already, and wait for nothing.
+    """
 
     id: str
     where: Where
@@ -65,6 +79,8 @@ class PredictionLine(NamedTuple):
     weight: float
     time: float | None
     loss: str = ""
+    interval: tuple[float, float] | None = None
+    beside: Numbers = ()
 
 
 class LabelLine(NamedTuple):
@@ -126,6 +142,10 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     segment: Text | None = None
     weight: float | None = None
     loss: str | None = None
+    lower: float | None = None
+    upper: float | None = None
+    latency: float | None = None
+    features: dict[str, float] | None = None
     measure: str | None = None
     value: float | None = None
     n: Number | None = None
@@ -174,6 +194,14 @@ def parse(line: bytes) -> Parsed:
         return Parsed(_sample(found), n=found.n)
     except LineError as error:
         return Parsed(None, str(error), found.n)
+
+
+def sample_of(content: Mapping[str, object]) -> SampleLine | PredictionLine | LabelLine:
+    """Return what a line of these keys says, or raise LineError."""
+    try:
+        return _sample(msgspec.convert(content, _Line))
+    except msgspec.ValidationError as error:
+        raise LineError(_in_our_words(error)) from None
 
 
 def ends_of(line: bytes) -> bytes:
@@ -255,6 +283,36 @@ def _in_our_words(error: Exception) -> str:
 
 
 def _sample(line: _Line) -> SampleLine | PredictionLine | LabelLine:
+    where = _where(line)
+    time = None if line.ts is None else _seconds(line.ts)
+    weight = 1.0 if line.weight is None else line.weight
+    if not 0 < weight < math.inf:
+        raise LineError(f"weight {weight}: wanted a number above 0")
+    if line.measure is not None or line.value is not None:
+        return _measured(line, where, weight, time)
+    loss = "" if line.loss is None else _loss(line.loss)
+    interval, beside = _beside(line)
+    if line.y_true is not None and line.y_pred is not None:
+        if interval is not None:
+            beside += interval_numbers(line.y_true, *interval)
+        return SampleLine(where, line.y_true, line.y_pred, weight, time, "", loss, beside)
+    if line.id is None:
+        raise LineError("neither y_true and y_pred together, nor an id with one of them")
+    key = _name("id", line.id) or ""
+    if line.y_pred is not None:
+        return PredictionLine(key, where, line.y_pred, weight, time, loss, interval, beside)
+    if line.y_true is None:
+        raise LineError(f"id {key!r} has neither y_pred nor y_true")
+    if line.weight is not None or loss:
+        raise LineError("a label with a weight or a loss; both belong to the prediction")
+    if interval is not None or beside:
+        raise LineError(
+            "a label with lower and upper, latency or features; they belong to the prediction"
+        )
+    return LabelLine(key, where, line.y_true, time)
+
+
+def _where(line: _Line) -> Where:
     where = (
         _name("model", line.model),
         _name("version", line.version),
@@ -263,36 +321,30 @@ def _sample(line: _Line) -> SampleLine | PredictionLine | LabelLine:
     )
     if where[0] == "":
         raise LineError("model: got an empty name; leave it out for the agent's own")
-    time = None if line.ts is None else _seconds(line.ts)
-    weight = 1.0 if line.weight is None else line.weight
-    if not 0 < weight < math.inf:
-        raise LineError(f"weight {weight}: wanted a number above 0")
-    if line.measure is not None or line.value is not None:
-        return _measured(line, where, weight, time)
-    loss = "" if line.loss is None else _loss(line.loss)
-    if line.y_true is not None and line.y_pred is not None:
-        return SampleLine(where, line.y_true, line.y_pred, weight, time, "", loss)
-    if line.id is None:
-        raise LineError("neither y_true and y_pred together, nor an id with one of them")
-    key = _name("id", line.id) or ""
-    if line.y_pred is not None:
-        return PredictionLine(key, where, line.y_pred, weight, time, loss)
-    if line.y_true is None:
-        raise LineError(f"id {key!r} has neither y_pred nor y_true")
-    if line.weight is not None or loss:
-        raise LineError("a label with a weight or a loss; both belong to the prediction")
-    return LabelLine(key, where, line.y_true, time)
+    return where
 
 
 def _measured(line: _Line, where: Where, weight: float, time: float | None) -> SampleLine:
     if not line.measure or line.value is None:
         raise LineError("measure and value: wanted both, a name and a number")
-    if line.y_true is not None or line.y_pred is not None or line.id is not None or line.loss:
+    others = (line.y_true, line.y_pred, line.id, line.lower, line.upper, line.latency)
+    if any(other is not None for other in others) or line.loss or line.features:
         raise LineError("a measure's value beside a label or prediction; wanted lines of their own")
-    _check_name("measure", line.measure)
-    if line.measure.startswith("loss:"):
-        raise LineError(f"measure {line.measure!r}: say loss beside y_true and y_pred instead")
+    try:
+        check_measure(line.measure)
+    except ValueError as error:
+        raise LineError(str(error)) from None
     return SampleLine(where, 0.0, line.value, weight, time, line.measure)
+
+
+def _beside(line: _Line) -> tuple[tuple[float, float] | None, Numbers]:
+    try:
+        interval = checked_interval(line.lower, line.upper)
+        if line.latency is None and line.features is None:  # as in nearly all
+            return interval, ()
+        return interval, numbers_beside(line.latency, line.features)
+    except ValueError as error:
+        raise LineError(str(error)) from None
 
 
 def _loss(text: str) -> str:

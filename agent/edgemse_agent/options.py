@@ -17,6 +17,7 @@ EXIT_WRONG_USE = 64
 COMMANDS = {
     "status": "Say as JSON how the running agent does.",
     "send": "Send LINES (JSON; - for standard input), and wait until they are durable.",
+    "map": "Say what the [[mqtt]] rules make of a message: TOPIC PAYLOAD.",
     "release": "Send the parked cells again.",
     "adopt": "While none runs: deliver what can be read in ledgers that were put away.",
 }
@@ -38,7 +39,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = understood.parse_args(arguments)
     if options.command == "send" and not options.lines:
         understood.error("send: wanted a line, or - for standard input")
-    if options.command != "send" and options.lines:
+    if options.command == "map" and len(options.lines) != 2:
+        understood.error(f"map: got {len(options.lines)} arguments, wanted TOPIC PAYLOAD")
+    if options.command not in ("send", "map") and options.lines:
         understood.error(f"{options.command}: wanted nothing behind it, got {options.lines[0]!r}")
     if options.connect and not options.check:
         understood.error("--connect goes with --check")

@@ -16,6 +16,7 @@ import msgspec
 from edgemse.cells import Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing
+from edgemse.measures import interval_numbers
 from edgemse.stats.measures import follow_loss
 
 __all__ = ["SERIES_PER_ID_MAX", "Entry", "Label", "Pairing", "Prediction"]
@@ -29,13 +30,15 @@ of hourly horizons are as many."""
 class Prediction(NamedTuple):
     """What a model said; `time` is seconds since 1970-01-01 UTC and decides the window.
 
-    `loss` is the measure that its pair adds to beside the error, or empty.
+    `loss` is the measure that its pair adds to beside the error, or empty; `interval` the (lower,
+    upper) that it gave, if any.
     """
 
     y_pred: float
     weight: float
     time: float
     loss: str = ""
+    interval: tuple[float, float] | None = None
 
 
 class Label(NamedTuple):
@@ -146,6 +149,23 @@ class Pairing:
                 self._orphan(entry.early.pop(0))
         self._file(key, entry)
 
+    def waiting(self, prefix: str) -> list[tuple[str, float]]:
+        """Return the ids that begin so and whose prediction waits, and that prediction's time."""
+        return [
+            (key, entry.pending[0][1].time)
+            for key, entry in self._waiting.items()
+            if key.startswith(prefix) and entry.pending
+        ]
+
+    def waits(self, key: str) -> bool:
+        """Tell whether a prediction of that id waits for its label."""
+        return key in self._waiting and bool(self._waiting[key].pending)
+
+    def give_up(self, key: str) -> None:
+        """Let go of what waits under that id: no label will come."""
+        if key in self._waiting:
+            self._let_go(key, self._waiting)
+
     def expire(self, now: float) -> None:
         """Let go of what is older than age_max_seconds."""
         for entries in (self._waiting, self._matched):
@@ -210,12 +230,14 @@ class Pairing:
     def _join(self, entry: Entry, series: Series, prediction: Prediction, label: Label) -> None:
         coverage = self._growing.coverage(series, prediction.time)
         coverage.match(round((label.time - prediction.time) * 1000))
-        y_true, (y_pred, weight, time, loss) = label.y_true, prediction
+        y_true, (y_pred, weight, time, loss, interval) = label.y_true, prediction
         if self._growing.sample(series, time, y_true, y_pred, weight):
             self._counters.count("samples")
         if loss:
             value = follow_loss(loss).value(y_true, y_pred)
             self._growing.sample(series._replace(measure=loss), time, 0.0, value, weight)
+        if interval is not None:
+            self._growing.follow(series, time, interval_numbers(y_true, *interval), weight)
         entry.matched.append((series, prediction.time, label))
 
     def _answer_of(self, entry: Entry, series: Series) -> Label | None:

@@ -20,6 +20,7 @@ from edgemse_agent.agent import Agent
 from edgemse_agent.clock import SystemClock
 from edgemse_agent.intake.clients import Clients
 from edgemse_agent.intake.labels import LabelTopic
+from edgemse_agent.intake.local import LocalTopics
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.settings import AgentSettings
@@ -51,6 +52,7 @@ class Service:
         self._topics = Topics(settings.broker.prefix)
         self._was_up = False
         self._failure: BrokerError | None = None
+        self._local: LocalTopics | None = None
 
     async def run(self) -> int:
         """Serve until stopped; return how many cells the collector has not committed."""
@@ -59,12 +61,16 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         ledger = Ledger(self._settings.ledger, hardware=hardware_serial())
-        self._agent = Agent(self._settings, ledger, SystemClock())
+        clock = SystemClock()
+        self._agent = Agent(self._settings, ledger, clock)
         self._clients = Clients(self._agent)
         self._loop.set_exception_handler(self._loop_failed)
         threading.excepthook = self._thread_failed
         sockets = await self._open_intake()
         self._connection = self._connect()
+        if self._settings.mqtt:
+            self._local = LocalTopics(self._settings, self._agent, clock, self._soon)
+            self._local.start()
         try:
             while not self._stopping.is_set():
                 self._tick()
@@ -174,6 +180,8 @@ class Service:
 
     def _report(self) -> None:
         topic = self._topics.report(self._settings.device)
+        if self._local is not None:
+            self._local.tick()
         for report in self._agent.tick():
             self._connection.publish(Publication(topic, report))
         self._clients.notify()
@@ -197,6 +205,9 @@ class Service:
 
         Raises LedgerError if the ledger did not take the last cells in that time.
         """
+        if self._local is not None:
+            await asyncio.to_thread(self._local.stop)
+            self._local.drain_all()
         end = self._loop.time() + self._settings.delivery.farewell_seconds
         written = self._agent.commit(everything=True)
         self._clients.notify()

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
+from edgemse.errors import SettingsError
+from edgemse.mqtt import Broker
 from edgemse.names import wrong_with
 from edgemse.settings import between, load, one_of, read_toml
-from edgemse.topics import checked_device
+from edgemse.topics import DEFAULT_PREFIX, checked_device
+from edgemse_agent.intake.rules import MqttRule, check_joins
 
 __all__ = [
     "AgentSettings",
@@ -80,12 +83,34 @@ class AgentSettings:
     windows: WindowSettings = WindowSettings()
     pairing: PairingSettings = PairingSettings()
     delivery: DeliverySettings = DeliverySettings()
+    mqtt: list[MqttRule] = field(default_factory=list)
+    mqtt_broker: BrokerSettings | None = None
     attributes: dict[str, str] = field(
         default_factory=dict, metadata={"check": lambda v: _are_names(*v, *v.values())}
     )
 
     def __post_init__(self) -> None:
         checked_device(self.device)
+        check_joins(self.mqtt)
+        for rule in self.mqtt:
+            if rule.within_seconds > self.pairing.age_max_seconds:
+                raise SettingsError(
+                    f"mqtt: within_seconds: got {rule.within_seconds:g}, wanted at most"
+                    f" [pairing] age_max_seconds, {self.pairing.age_max_seconds:g}"
+                )
+        local = self.mqtt_broker
+        if local is not None and (not self.mqtt or local.prefix != DEFAULT_PREFIX):
+            wrong = "without any [[mqtt]] rule" if not self.mqtt else "with a prefix"
+            raise SettingsError(f"mqtt_broker: {wrong} it is of no use")
+
+    @property
+    def local_broker(self) -> BrokerSettings:
+        """The broker of the local topics: the uplink's, where no other one is named."""
+        return self.broker if self.mqtt_broker is None else self.mqtt_broker
+
+    def read_local_broker(self) -> Broker:
+        """Return it with its password, from its own file where it is another broker."""
+        return self.broker.broker() if self.mqtt_broker is None else self.mqtt_broker.broker({})
 
 
 def read(path: Path) -> AgentSettings:

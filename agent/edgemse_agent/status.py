@@ -63,10 +63,10 @@ class Status(msgspec.Struct, frozen=True):
 
     `run` is this start of it, as in its presence; `ledger` the id that clients know its ledger by;
     `versions` of edgemse, the protocol, Python and SQLite. `broker` is null where nobody connects
-    (a replay). `parked` shows the oldest hundred, `set_aside` the ledger that this run put away;
-    `store` is the id of the collector's store that acknowledged last, empty before any did;
-    `last_error` is the agent's last, empty without one; `health` has every counter and gauge, zeros
-    included.
+    (a replay), `mqtt_broker`, that of the local topics, where no rule wants it. `parked` shows the
+    oldest hundred, `set_aside` the ledger that this run put away; `store` is the id of the
+    collector's store that acknowledged last, empty before any did; `last_error` is the agent's
+    last, empty without one; `health` has every counter and gauge, zeros included.
     """
 
     device: str
@@ -84,6 +84,7 @@ class Status(msgspec.Struct, frozen=True):
     store: str
     last_error: str
     health: Mapping[str, int]
+    mqtt_broker: BrokerStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON's types, by the field names."""

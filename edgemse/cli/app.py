@@ -26,9 +26,9 @@ ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def _add(name: str) -> None:
-    """Add the command of the module, or one that says which package it lacks."""
+    """Add the command of the module, or its commands, or one that says which package it lacks."""
     try:
-        app.command(name)(import_module(f"edgemse.cli.{name}").command)
+        module = import_module(f"edgemse.cli.{name}")
     except ModuleNotFoundError as error:
         wanting, missing = lacking(error, name), error
         if not wanting:
@@ -39,9 +39,14 @@ def _add(name: str) -> None:
 
         # Whatever stands behind it: that it is not here is what there is to say.
         app.command(name, help=f"Not here: {wanting}.", context_settings=ANYTHING)(command)
+    else:
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
 
 
-for _name in ("collector", "demo", "evaluate", "replay"):
+for _name in ("collector", "demo", "evaluate", "labels", "replay"):
     _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
 app.command("audit")(upkeep.audit_command)

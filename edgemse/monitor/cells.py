@@ -15,9 +15,9 @@ from typing import Any
 from edgemse.cells import LEVELS_SECONDS, START_SECONDS_MAX, Series
 from edgemse.counters import Counters
 from edgemse.growing import Growing, OpenCell
+from edgemse.measures import Numbers
 from edgemse.monitor.checks import as_double, checked_names
 from edgemse.monitor.session import FLUSH
-from edgemse.stats.measures import FollowedLoss
 
 __all__ = ["CellConversation"]
 
@@ -33,8 +33,9 @@ class CellConversation:
         self._series = Series(model, version)
         self._counters = counters
         self._growing = Growing(counters, cells_max=cells_max, series_max=series_max)
-        self._latest: dict[tuple[str, str], OpenCell] = {}
-        """The error's cell that each output and segment used last: nearly always the next's."""
+        self.latest: dict[str, dict[str, OpenCell]] = {}
+        """By output and segment, the error's cell that the last sample went to: nearly always the
+        next one's too, which then need not come here."""
         self._durable: dict[int, int] = {}
         self._again = True
         self._flush = False
@@ -59,7 +60,7 @@ class CellConversation:
         weight: float = 1.0,
     ) -> None:
         """Add one sample of that time to the error."""
-        cell = self._latest.get((output, segment))
+        cell = self.latest.get(output, {}).get(segment)
         if cell is None or cell.final or not cell.start <= time_seconds < cell.end:
             cell = self._cell(output, segment, time_seconds)
             if cell is None:
@@ -72,38 +73,25 @@ class CellConversation:
 
     def follow(
         self,
-        measure: str,
-        value: float,
+        numbers: Numbers,
         output: str,
         segment: str,
         time_seconds: float,
         weight: float = 1.0,
     ) -> None:
-        """Add one number of a measure."""
-        series = self._series._replace(output=output, segment=segment, measure=measure)
-        at = self._possible(time_seconds)
-        self._growing.sample(series, at, 0.0, value, as_double(weight))
-
-    def add_loss(
-        self,
-        loss: FollowedLoss,
-        output: str,
-        segment: str,
-        time_seconds: float,
-        y_true: float,
-        y_pred: float,
-        weight: float = 1.0,
-    ) -> None:
-        """Add one sample's loss, in a measure of its own."""
-        value = loss.value(as_double(y_true), as_double(y_pred))
-        self.follow(loss.measure, value, output, segment, time_seconds, weight)
+        """Add numbers of other measures than the error."""
+        model, version, at = *self._series[:2], self._possible(time_seconds)
+        for measure, value in numbers:
+            series = Series(model, version, output, segment, measure)
+            self._growing.sample(series, at, 0.0, value, as_double(weight))
 
     def _cell(self, output: str, segment: str, time_seconds: float) -> OpenCell | None:
         checked_names(output=output, segment=segment)
         series = self._series._replace(output=output, segment=segment)
         cell = self._growing.cell(series, self._possible(time_seconds))
-        if cell is not None and cell.series == series:  # an overflow's key would never be let go
-            self._latest[output, segment] = cell
+        # An overflow's key would never be let go; and a lookup must not run a subclass's methods.
+        if cell is not None and cell.series == series and type(output) is type(segment) is str:
+            self.latest.setdefault(output, {})[segment] = cell
         return cell
 
     def _possible(self, time_seconds: float) -> float:

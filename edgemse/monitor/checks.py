@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import index
 
+from edgemse.measures import Numbers, numbers_beside
 from edgemse.names import NAME_CHARACTERS_MAX, wrong_with
 from edgemse.times import PLAUSIBLE_SECONDS
 
 __all__ = [
     "as_double",
+    "checked_beside",
     "checked_id",
     "checked_names",
     "checked_number",
@@ -81,6 +84,20 @@ def checked_number(name: str, value: float, *, above: float = -math.inf) -> floa
     if above > -math.inf and not above < number < math.inf:
         raise ValueError(f"{name}: got {number!r}, wanted a number above {above:g}")
     return number
+
+
+def checked_beside(latency: float | None, features: Mapping[str, float] | None) -> Numbers:
+    """Return the measures of latency and features, or raise TypeError or ValueError."""
+    if latency is None and features is None:
+        return ()
+    if features is not None:
+        if not isinstance(features, Mapping):
+            raise TypeError(f"features: got {features!r:.80}, wanted numbers by name")
+        checked_names(**{f"features {name!r:.80}": name for name in features})
+        features = {name: checked_number(name, value) for name, value in features.items()}
+    if latency is not None:
+        latency = checked_number("latency", latency)
+    return numbers_beside(latency, features)
 
 
 def plausible(ts: float) -> bool:

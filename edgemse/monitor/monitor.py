@@ -19,8 +19,11 @@ from types import TracebackType
 from edgemse.counters import Counters, counter, gauge
 from edgemse.errors import UnacknowledgedError
 from edgemse.growing import MEANINGS as GROWING
+from edgemse.measures import check_measure, checked_interval, interval_numbers
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.checks import (
+    as_double,
+    checked_beside,
     checked_id,
     checked_names,
     checked_number,
@@ -31,6 +34,7 @@ from edgemse.monitor.checks import (
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
 from edgemse.stats.measures import follow_loss
+from edgemse.stats.observer import Guard, Observer
 
 __all__ = ["DEFAULT_SOCKET", "MEANINGS", "Monitor"]
 
@@ -57,7 +61,7 @@ MEANINGS = {
 _monitors: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
-class Monitor:
+class Monitor(Observer):
     """Counts errors in the model's own process and hands cells to the agent.
 
     A sample costs a method call: it is merged here, and once a second the cells that grew go to
@@ -109,8 +113,8 @@ class Monitor:
 
     def _begin(self, *, closed: bool = False) -> None:
         """Start empty, as a new producer, with a thread of this process unless it is `closed`."""
-        self._lock = threading.Lock()
-        self._durable = threading.Condition(self._lock)
+        self.guard = self._lock = Guard()
+        self._durable = threading.Condition(self._lock)  # type: ignore[arg-type]  # as a Lock
         self._counters = Counters(MEANINGS)
         self._cells = CellConversation(
             self._model,
@@ -119,10 +123,12 @@ class Monitor:
             cells_max=self._cells_max,
             series_max=self._series_max,
         )
+        self.latest = self._cells.latest
+        self.ticking = self._clock is time.time
         self._session = SessionConversation(lines_max=self._lines_max)
         self._cell_link, self._line_link = Link(self._path), Link(self._path)
         self._last_error = ""
-        self._closing = self._closed = closed
+        self._closing = self.closed = closed
         if closed:
             return
         self._wake_read, self._wake_write = socket.socketpair()
@@ -131,34 +137,35 @@ class Monitor:
         self._thread = threading.Thread(target=self._run, name="edgemse monitor", daemon=True)
         self._thread.start()
 
-    def observe(
+    def _observe(
         self,
         y_true: float,
         y_pred: float,
-        segment: str = "",
-        weight: float = 1.0,
-        ts: float | None = None,
-        *,
-        output: str = "",
-        loss: str = "",
+        segment: str,
+        weight: float,
+        ts: float | None,
+        output: str,
+        loss: str,
+        latency: float | None,
+        features: Mapping[str, float] | None,
+        lower: float | None,
+        upper: float | None,
     ) -> None:
-        """Count one sample, of the time `ts` (seconds since 1970; default: now).
-
-        `loss` (`huber(delta=1)`) is followed beside the error, as a measure of its own. NaN,
-        infinite and huge values are counted as refused, as by ErrorStats.update.
-
-        Raises:
-            TypeError: a name is no text, or a number no number.
-            ValueError: a name, a time, a weight or a loss that there cannot be; or after `close`.
-        """
+        """Count one sample the long way: `observe` has found that it needs it."""
         at = self._clock() if ts is None else checked_time(ts)
-        measured = follow_loss(loss) if loss else None
+        numbers = checked_beside(latency, features)
+        interval = checked_interval(lower, upper)
+        if interval is not None:
+            numbers += interval_numbers(as_double(y_true), *interval)
+        if loss:
+            followed = follow_loss(loss)
+            value = followed.value(as_double(y_true), as_double(y_pred))
+            numbers += ((followed.measure, value),)
         with self._lock:
-            if self._closed:  # as _check_open; a call costs what the rest does
-                self._check_open()
+            self._check_open()
             self._cells.add(output, segment, at, y_true, y_pred, weight)
-            if measured is not None:
-                self._cells.add_loss(measured, output, segment, at, y_true, y_pred, weight)
+            if numbers:
+                self._cells.follow(numbers, output, segment, at, weight)
 
     def follow(
         self,
@@ -175,13 +182,12 @@ class Monitor:
         Raises as `observe` does.
         """
         checked_names(measure=measure, output=output, segment=segment)
-        if not measure or measure.startswith("loss:"):
-            raise ValueError(f"measure {measure!r}: wanted a name; losses are observe's loss=")
+        check_measure(measure)
         number = checked_number("value", value)
         at = self._clock() if ts is None else checked_time(ts)
         with self._lock:
             self._check_open()
-            self._cells.follow(measure, number, output, segment, at, weight)
+            self._cells.follow(((measure, number),), output, segment, at, weight)
 
     def predict(
         self,
@@ -193,13 +199,20 @@ class Monitor:
         *,
         output: str = "",
         loss: str = "",
+        latency: float | None = None,
+        features: Mapping[str, float] | None = None,
+        lower: float | None = None,
+        upper: float | None = None,
     ) -> None:
         """Tell the agent of a prediction whose label is still to come, perhaps after a restart.
 
-        Raises as `observe` does; also for an id that is neither text nor a whole number.
+        What else it takes is as with `observe`: latency and features count at once, a loss and an
+        interval with the label. Raises as `observe` does; also for an id that is neither text nor a
+        whole number.
         """
         checked_names(output=output, segment=segment)
-        line = {
+        checked_beside(latency, features)
+        line: dict[str, object] = {
             "id": checked_id(id),
             "y_pred": checked_number("y_pred", y_pred),
             **self._when(ts),
@@ -209,7 +222,14 @@ class Monitor:
             "segment": segment,
             "weight": checked_number("weight", weight, above=0.0),
         }
-        self._add(line | {"loss": follow_loss(loss).measure} if loss else line)
+        if loss:
+            line["loss"] = follow_loss(loss).measure
+        more = {"latency": latency, "lower": lower, "upper": upper}
+        given = {name: checked_number(name, x) for name, x in more.items() if x is not None}
+        checked_interval(given.get("lower"), given.get("upper"))
+        if features:
+            line["features"] = {n: checked_number(n, x) for n, x in features.items()}
+        self._add(line | given)
 
     def label(
         self,
@@ -309,7 +329,7 @@ class Monitor:
     def _end(self) -> None:
         """Take nothing more, and ask that all of it becomes durable."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._cells.close_ended(self._clock(), everything=True)
             self._ask()
 
@@ -320,7 +340,7 @@ class Monitor:
         self._wake()
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ValueError("this Monitor is closed; make another one")
 
     def _when(self, ts: float | None) -> dict[str, float | str]:
@@ -345,7 +365,7 @@ class Monitor:
 
     def _after_fork(self) -> None:
         self._hang_up()  # closes this process's copies only
-        self._begin(closed=self._closed)
+        self._begin(closed=self.closed)
 
     def _run(self) -> None:
         while not self._closing:
@@ -422,7 +442,7 @@ def _end_with_worker(_monitors: object) -> None:
 
 def _at_exit() -> None:
     end = time.monotonic() + EXIT_SECONDS
-    monitors = [monitor for monitor in _monitors if not monitor._closed]  # noqa: SLF001
+    monitors = [monitor for monitor in _monitors if not monitor.closed]
     for monitor in monitors:  # all hand over at once: the time is one for all of them
         monitor._end()  # noqa: SLF001 - same module
     for monitor in monitors:

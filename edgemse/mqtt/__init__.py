@@ -9,6 +9,6 @@ collector's acks.
 from edgemse.mqtt.address import Broker
 from edgemse.mqtt.connection import Connection
 from edgemse.mqtt.handlers import Handler
-from edgemse.mqtt.link import Publication
+from edgemse.mqtt.link import Message, Publication
 
-__all__ = ["Broker", "Connection", "Handler", "Publication"]
+__all__ = ["Broker", "Connection", "Handler", "Message", "Publication"]

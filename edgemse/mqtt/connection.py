@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edgemse.errors import BrokerError, BrokerRefusedError, EdgemseError, SettingsError
 from edgemse.logs import Ration
@@ -17,6 +17,7 @@ from edgemse.mqtt.handlers import Handler, Handlers
 from edgemse.mqtt.link import (
     MQTT_PACKET_BYTES_MAX,
     Link,
+    Message,
     Publication,
     Script,
     overhead_bytes,
@@ -44,7 +45,8 @@ FAREWELL_SECONDS = 5.0
 class Connection:
     """Keeps one MQTT connection: subscribes, announces, and starts over when it breaks.
 
-    `handlers` maps each topic filter to what is done with its messages. `on_down` is called when
+    `handlers` maps each topic filter to what is done with its messages; with `on_message` instead,
+    that hears every message of `subscriptions`. `on_down` is called when
     a connection that was up has ended; `on_refused(topic, reason)` when the broker does not take
     a publication; `on_failure(error)` if the connection's thread ends without being told to,
     after which nothing more comes or goes. All are called in that thread (`on_refused` also in the
@@ -59,6 +61,8 @@ class Connection:
         name: str,
         *,
         handlers: Mapping[str, Handler] = {},
+        subscriptions: Sequence[str] = (),
+        on_message: Callable[[Message], None] | None = None,
         on_down: Callable[[], None] = lambda: None,
         on_refused: Callable[[str, str], None] = lambda _topic, _reason: None,
         on_failure: Callable[[BaseException], None] = lambda _error: None,
@@ -79,10 +83,10 @@ class Connection:
         """The table, which counts what it could not hand over."""
         self._name = name
         self._script = Script(
-            subscriptions=tuple(handlers),
+            subscriptions=(*handlers, *subscriptions),
             birth=birth,
             will=will,
-            heard=self.handlers,
+            heard=on_message or (lambda heard: self.handlers(heard.topic, heard.payload)),
             came_up=self._came_up,
             refused=self._refuse,
         )

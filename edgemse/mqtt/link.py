@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -27,6 +27,7 @@ __all__ = [
     "MQTT_PACKET_BYTES_MAX",
     "PACKET_BYTES_MAX",
     "Link",
+    "Message",
     "Publication",
     "Script",
     "overhead_bytes",
@@ -58,6 +59,19 @@ class Publication:
     retain: bool = False
 
 
+class Message(NamedTuple):
+    """One message that came.
+
+    `retained` says that the broker had kept it: it was published before we subscribed; `repeated`
+    that the broker sends it a second time, not knowing whether it had arrived.
+    """
+
+    topic: str
+    payload: bytes
+    retained: bool
+    repeated: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """What is said on every connection, and who hears what comes of it.
@@ -69,7 +83,7 @@ class Script:
     subscriptions: Sequence[str]
     birth: Publication | None
     will: Publication | None
-    heard: Callable[[str, bytes], object]
+    heard: Callable[[Message], object]
     came_up: Callable[[int], None]
     refused: Callable[[Publication, str], None]
 
@@ -295,4 +309,4 @@ class Link:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""  # MQTT 5.0, 1.5.4 forbids it; no filter matches the empty topic
-        self._script.heard(topic, bytes(message.payload))
+        self._script.heard(Message(topic, bytes(message.payload), message.retain, message.dup))

@@ -8,6 +8,7 @@ from edgemse.stats._moments cimport State
 cdef class ErrorStats:
     cdef Accumulator acc
 
+    cdef int add(self, double y_true, double y_pred, double weight) except -1
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1
     cdef int add_columns(self, const Column *y, const Column *pred, const Column *w) except -1
     cdef State settled(self) noexcept

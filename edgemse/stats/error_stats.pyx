@@ -2,9 +2,8 @@
 # cython: embedsignature=True, freethreading_compatible=True
 """`ErrorStats`: how wrong predictions are, in one pass, constant memory, mergeable.
 
-Layers: leaf maths (`_moments.pxd`), blocks of samples (`_block.h`, `_fold.pxd`), counts
-(`_buckets.h`), all of them growing together (`_accumulator.pxd`), figures (`_figures.pxd`), bytes
-(`_codec.pxd`, `_histogram.pxd`, `_state.pxd`); this class checks input and holds them together.
+Layers: leaf maths (`_moments.pxd`), blocks (`_block.h`, `_fold.pxd`), counts (`_buckets.h`), all of
+them (`_accumulator.pxd`), figures (`_figures.pxd`), bytes (`_codec`, `_histogram`, `_state.pxd`).
 """
 cimport cython
 from libc.math cimport sqrt
@@ -84,11 +83,13 @@ cdef class ErrorStats:
             ValueError: the weight is negative.
             TypeError: something is no number; OverflowError: an int that no float64 holds.
         """
+        self.add(y_true, y_pred, weight)
+
+    cdef int add(self, double y_true, double y_pred, double weight) except -1:  # under a lock
         cdef double e = y_pred - y_true
         cdef int at = self.acc.waiting
         if weight != 1.0 or self.acc.detour or not (fabs(e) <= LIMIT and fabs(y_true) <= LIMIT):
-            self.add_one(y_true, y_pred, weight)
-            return
+            return self.add_one(y_true, y_pred, weight)
         if buckets_count(&self.acc.buckets, e):
             raise MemoryError
         self.acc.room[at] = y_true
@@ -96,6 +97,7 @@ cdef class ErrorStats:
         self.acc.waiting = at + 1
         if at + 1 == WAITING:
             acc_flush(&self.acc)
+        return 0
 
     cdef int add_one(self, double y_true, double y_pred, double weight) except -1:
         """The long way: weighted, after a weighted one, without histogram, or to be refused."""
@@ -175,17 +177,15 @@ cdef class ErrorStats:
     def merge(self, ErrorStats other not None):
         """Fold another's samples in; `other` stays as it is.
 
-        Commutative to the bit, associative up to rounding (docs/numerics.md); the counts and the
-        histogram are exact. Where one of the two has samples and no histogram, neither has the
-        result. OverflowError above 2^53 samples in all.
+        Commutative to the bit, associative up to rounding (docs/numerics.md); counts and histogram
+        are exact, and there is no histogram if one of the two has samples and none. OverflowError
+        above 2^53 samples in all.
         """
         cdef int failed
         with cython.critical_section(self, other):
             failed = acc_merge(&self.acc, &other.acc)
-        if failed == TOO_MANY:
-            raise OverflowError("more than 2**53 samples in one state")
-        if failed == NO_MEMORY:
-            raise MemoryError
+        if failed:
+            raise OverflowError("more than 2**53 samples") if failed == TOO_MANY else MemoryError()
 
     def __add__(self, other):
         """The merge of two states, in a new one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from edgemse_agent.agent import Agent
 from edgemse_agent.ledger import Defect, Ledger
-from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine
+from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, parse
 from edgemse_agent.settings import AgentSettings, DeliverySettings, WindowSettings
 from support.clock import FakeClock
 
@@ -274,3 +274,23 @@ def test_messages_that_cannot_be_read_are_counted(bench: Bench) -> None:
     assert bench.agent.uplink.online
     bench.agent.heard_collector("w", b"")
     assert not bench.agent.uplink.online
+
+
+def test_what_comes_beside_a_prediction_counts_once_whatever_comes_again(tmp_path: Path) -> None:
+    with closing(Bench(tmp_path / "l")) as bench:
+        line = parse(b'{"id": 1, "y_pred": 2, "latency": 0.5, "features": {"t": 1}}').line
+        assert isinstance(line, PredictionLine)
+        assert bench.agent.take(line)
+        assert not bench.agent.take(line)
+        whole = b'{"y_true": 1, "y_pred": 2, "latency": 0.5, "lower": 0, "upper": 4}'
+        sample = parse(whole).line
+        assert isinstance(sample, SampleLine)
+        assert bench.agent.take(sample)
+        found = {c.series.measure: (c.stats.count, c.stats.bias) for c in bench.agent.growing}
+        assert found == {
+            "": (1, 1.0),
+            "latency": (2, 0.5),
+            "feature:t": (1, 1.0),
+            "interval:covered": (1, 1.0),
+            "interval:width": (1, 4.0),
+        }

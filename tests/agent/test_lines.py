@@ -74,6 +74,26 @@ CELL = {
             '{"measure": "latency", "value": 0.2, "segment": "s"}',
             SampleLine((None, None, None, "s"), 0.0, 0.2, 1.0, None, "latency"),
         ),
+        (
+            '{"y_true": 1, "y_pred": 2, "latency": 0.2, "features": {"t": 21, "load": 1.5}}',
+            SampleLine(
+                NONE,
+                *(1.0, 2.0, 1.0, None, "", ""),
+                (("latency", 0.2), ("feature:t", 21.0), ("feature:load", 1.5)),
+            ),
+        ),
+        (
+            '{"y_true": 2, "y_pred": 2, "lower": 1.5, "upper": 2}',
+            SampleLine(
+                NONE,
+                *(2.0, 2.0, 1.0, None, "", ""),
+                (("interval:covered", 1.0), ("interval:width", 0.5)),
+            ),
+        ),
+        (
+            '{"id": 1, "y_pred": 2, "lower": 1, "upper": 3, "latency": 0.5}',
+            PredictionLine("1", NONE, 2.0, 1.0, None, "", (1.0, 3.0), (("latency", 0.5),)),
+        ),
     ],
 )
 def test_a_line_is_understood(line: str, message: object) -> None:
@@ -118,6 +138,14 @@ def test_a_cell_is_opened_and_checked() -> None:
         (json.dumps(CELL | {"series": ["m", "1", "", 3]}), "series"),
         ('{"y_true": 1, "y_pred": 2, "loss": "hubris"}', "names no loss"),
         ('{"measure": "latency"}', "measure and value: wanted both"),
+        ('{"measure": "interval:width", "value": 1}', "say lower and upper"),
+        ('{"measure": "latency", "value": 1, "features": {"t": 1}}', "lines of their own"),
+        ('{"y_true": 1, "y_pred": 2, "lower": 1}', "wanted both ends"),
+        ('{"y_true": 1, "y_pred": 2, "lower": 2, "upper": 1}', "is above upper"),
+        ('{"y_true": 1, "y_pred": 2, "features": {"": 1}}', "features: got an empty name"),
+        ('{"y_true": 1, "y_pred": 2, "features": {"t": "21"}}', "features[...]: got text"),
+        ('{"id": 1, "y_true": 1, "latency": 2}', "they belong to the prediction"),
+        ('{"id": 1, "y_true": 1, "lower": 1, "upper": 2}', "they belong to the prediction"),
         ('{"measure": "latency", "value": 1, "y_true": 1}', "lines of their own"),
         ('{"measure": "loss:brier", "value": 1}', "say loss beside y_true and y_pred"),
         ('{"y_true": 1, "y_pred": 2, "segment": "\\ud800"}', "segment: the character U+D800"),

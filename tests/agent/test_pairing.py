@@ -201,3 +201,19 @@ def test_ids_that_came_and_went_between_two_commits_leave_nothing() -> None:
     changes = bench.pairing.changes()
     assert len(changes) <= 10 + 10 + 1
     assert changes["stored"] is None
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(("y_true", "covered"), [(2.0, 1.0), (4.5, 0.0)])
+def test_an_interval_is_judged_when_the_label_comes(
+    restart: bool, y_true: float, covered: float
+) -> None:
+    bench = Bench()
+    prediction = Prediction(3.0, 1.0, 0.0, "", (2.0, 4.0))
+    assert bench.pairing.predict("1", A, prediction, 0.0)
+    if restart:
+        bench = bench.restarted()
+    bench.label("1", y_true)
+    found = {cell.series.measure: unseal(cell).stats for cell in bench.sealed()}
+    assert (found["interval:covered"].bias, found["interval:width"].bias) == (covered, 2.0)
+    assert found["interval:covered"].count == found[""].count == 1

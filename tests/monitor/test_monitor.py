@@ -26,7 +26,6 @@ from edgemse.monitor import monitor as monitor_module
 from edgemse.monitor.cells import CellConversation
 from edgemse.monitor.monitor import MEANINGS
 from edgemse.monitor.session import SessionConversation
-from edgemse.stats.measures import follow_loss
 
 EMPTY = ErrorStats().to_bytes()
 
@@ -98,8 +97,8 @@ def test_a_cell_that_is_refused_is_given_up_and_counted() -> None:
 def test_losses_and_measures_have_cells_of_their_own() -> None:
     cells = conversation()
     cells.add("", "", 10.0, 0.0, 3.0)
-    cells.add_loss(follow_loss("huber(delta=1)"), "", "", 10.0, 0.0, 3.0)
-    cells.follow("latency", 0.2, "", "", 10.0)
+    cells.follow((("loss:huber(delta=1)", 2.5),), "", "", 10.0)
+    cells.follow((("latency", 0.2),), "", "", 10.0)
     measures = {
         line["series"][4]: ErrorStats.from_bytes(base64.b64decode(line["state"])).bias
         for line in said(cells.due())
@@ -226,8 +225,17 @@ def lonely(tmp_path: Path) -> Iterator[Monitor]:
         (lambda m: m.label(1, None), TypeError, "y_true"),
         (lambda m: m.label(1, 2.0, output="\u202e"), ValueError, "U\\+202E"),
         (lambda m: m.follow("", 2.0), ValueError, "measure"),
+        (lambda m: m.follow("loss:brier", 2.0), ValueError, "say loss beside"),
+        (lambda m: m.follow("interval:width", 2.0), ValueError, "say lower and upper"),
+        (lambda m: m.observe(1.0, 2.0, lower=1.0), ValueError, "wanted both ends"),
+        (lambda m: m.observe(1.0, 2.0, lower=1.0, upper=0.5), ValueError, "is above upper"),
+        (lambda m: m.observe(1.0, 2.0, latency="x"), TypeError, "latency"),
+        (lambda m: m.observe(1.0, 2.0, features={"": 1.0}), ValueError, "an empty name"),
+        (lambda m: m.observe(1.0, 2.0, features={3: 1.0}), TypeError, "wanted a str"),
+        (lambda m: m.observe(1.0, 2.0, features=[1.0]), TypeError, "wanted numbers by name"),
+        (lambda m: m.predict(1, 2.0, upper=1.0), ValueError, "wanted both ends"),
+        (lambda m: m.predict(1, 2.0, features={"a": None}), TypeError, "wanted a number"),
         (lambda m: m.follow("latency", "0.2"), TypeError, "value: got '0.2', wanted a number"),
-        (lambda m: m.follow("loss:brier", 2.0), ValueError, "observe's loss="),
     ],
 )
 def test_what_the_agent_would_refuse_for_ever_is_refused_at_the_call(

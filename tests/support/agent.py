@@ -18,9 +18,11 @@ AGENT = [sys.executable, "-P", "-m", "edgemse_agent.command"]
 
 
 class AgentProcess:
-    """One device's agent; `kill` is SIGKILL, its ledger stays."""
+    """One device's agent; `kill` is SIGKILL, its ledger stays. `more` ends its settings."""
 
-    def __init__(self, folder: Path, broker: str, protocol: str, **delivery: float) -> None:
+    def __init__(
+        self, folder: Path, broker: str, protocol: str, more: str = "", **delivery: float
+    ) -> None:
         self.socket = folder / "a.sock"
         self.ledger = folder / "ledger.sqlite"
         self._log = folder / "agent.log"
@@ -31,6 +33,7 @@ class AgentProcess:
             f'[broker]\naddress = "{broker}"\nprotocol = "{protocol}"\n'
             "[windows]\nwidth_seconds = 10\n[delivery]\n"
             + "".join(f"{key} = {value}\n" for key, value in timing.items())
+            + more
         )
         self.process: subprocess.Popen[bytes] | None = None
 

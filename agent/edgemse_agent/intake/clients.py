@@ -26,6 +26,7 @@ __all__ = ["Clients", "LineClient"]
 
 log = logging.getLogger(__name__)
 
+FLUSH = Request("flush")
 COMPLAINTS_PER_TICK = 10
 """Bad lines answered in full between two ticks; of the rest a client hears the number."""
 
@@ -33,7 +34,8 @@ COMPLAINTS_PER_TICK = 10
 class LineClient:
     """One stream of lines. `write` sends bytes back, and may drop them if nobody reads.
 
-    A stream of `labels_only`, as comes from the broker, may say labels and a session's hello.
+    A stream of `labels_only`, as comes from the broker, may say labels, a session's hello and
+    flush; as many hear the answers, these name the session.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class LineClient:
             self._read(line, parsed)
         except Exception as error:  # a bug costs one line, and neither its client nor the agent
             self._agent.note_defect(f"{self._name}, line {self._lines}", error)
-            self._complain("a defect of the agent; its log has it")
+            self.complain("a defect of the agent; its log has it")
 
     def _read(self, line: bytes, parsed: Parsed | None) -> None:
         self._lines += 1
@@ -131,7 +133,7 @@ class LineClient:
             return
         wrong = parsed.wrong if parsed.line is None else self._take(parsed.line)
         if wrong:
-            self._complain(wrong)
+            self.complain(wrong, parsed.n)
             self._refuse(parsed, wrong)
 
     def _is_next(self, session: str, n: int | None) -> bool:
@@ -159,7 +161,7 @@ class LineClient:
             self.session, self._lost, self._told = line.session, False, 0
             received = self._agent.received(line.session)
             self._send({"ledger": self._agent.ledger.id, "received": received})
-        elif self._labels_only and not isinstance(line, LabelLine):
+        elif self._labels_only and not isinstance(line, LabelLine) and line != FLUSH:
             return "not a label; wanted an id and y_true"
         elif isinstance(line, MonitorHello):
             self._producer = line.producer
@@ -194,12 +196,18 @@ class LineClient:
         else:
             self._send({"status": self._agent.status().to_json()})
 
-    def _complain(self, why: str) -> None:
+    def complain(self, why: str, n: int | None = None) -> None:
+        """Count, log and tell what is wrong with what was said last, and its number `n` if any."""
         self._agent.counters.count("lines_bad")
         self._complaints += 1
-        if self._complaints <= COMPLAINTS_PER_TICK:
+        told = self._complaints <= COMPLAINTS_PER_TICK
+        if told:
             log.warning("%s, line %d: %s", self._name, self._lines, why)
-            self._send({"error": f"line {self._lines}: {why}"})
+        # Whoever sends labels hears of each: a message is short, and a label that is not known to
+        # be refused would be taken for confirmed.
+        if told or (self._labels_only and n is not None):
+            numbered: dict[str, object] = {} if n is None else {"n": n}
+            self._send(numbered | {"error": f"line {self._lines}: {why}"})
 
     def _say_how_many_more(self) -> None:
         if self._complaints > COMPLAINTS_PER_TICK:
@@ -209,6 +217,8 @@ class LineClient:
         self._complaints = 0
 
     def _send(self, message: dict[str, object]) -> None:
+        if self._labels_only and self.session is not None:
+            message = {"session": self.session, **message}
         self._write(json.dumps(message).encode() + b"\n")
 
 

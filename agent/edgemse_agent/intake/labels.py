@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgemse.topics import LABELS_BYTES_MAX
 from edgemse_agent.intake.clients import Clients, LineClient
 
 __all__ = ["LabelTopic"]
@@ -26,7 +27,10 @@ class LabelTopic:
     def take(self, payload: bytes) -> None:
         """Take one message."""
         client = self._clients.join(self._answer, self._name, labels_only=True)
-        client.feed(payload + b"\n")
+        if len(payload) > LABELS_BYTES_MAX:
+            client.complain(f"{len(payload)} bytes of labels; wanted at most {LABELS_BYTES_MAX}")
+        else:
+            client.feed(payload + b"\n")
         session = client.session
         if session is None:
             client.notify()  # complaints that were summed up
