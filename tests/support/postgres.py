@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -109,30 +109,25 @@ class Postgres:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
         return self.address(name)
 
-    def pause(self) -> None:
-        """Stop all its processes where they are."""
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        self._signal(signal.SIGCONT)
+    def cpu_seconds(self) -> float:
+        """Return what its processes have used so far."""
+        times = [each.cpu_times() for each in self._processes()]
+        return sum(each.user + each.system for each in times)
 
     def kill(self) -> None:
         """SIGKILL all its processes."""
-        self._signal(signal.SIGKILL)
+        for each in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         assert self._process is not None
         self._process.wait()
         self._process = None
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _processes(self) -> list[psutil.Process]:
         assert self._process is not None
         server = psutil.Process(self._process.pid)
-        every = [server, *server.children(recursive=True)]
-        for each in every:
-            try:
-                each.send_signal(number)
-            except psutil.NoSuchProcess:
-                every.remove(each)
+        return [server, *server.children(recursive=True)]
 
     def close(self) -> None:
         if self._process is not None:
