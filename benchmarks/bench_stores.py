@@ -15,12 +15,12 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from measuring import Table, options
-from support.cells import START, filled
+from support.cells import START, filled, offered
 from support.postgres import Postgres
 
-from edgemse.cells import Cell, Identity, Series, Window, seal
+from edgemse.cells import Cell, Identity, Series, Window
 from edgemse.stats.coverage import Coverage
-from edgemse.stores import Batch, Store, open_store, opened
+from edgemse.stores import Batch, Store, open_store
 
 DEVICES = 1_000
 SERIES = 5
@@ -38,8 +38,8 @@ def batch(number: int, states: list[object]) -> Batch:
             series = Series("pump", "v1", "", str(place))
             state = states[(7 * number + SERIES * device + place) % STATES]
             cell = Cell(identity, 1, True, series, window, state, Coverage())
-            cells.append(opened(f"pi-{device}", seal(cell)))
-    return Batch(cells=cells)
+            cells.append((f"pi-{device}", cell))
+    return Batch(cells=offered(*cells))
 
 
 def commits(store: Store, batches: list[Batch], server: Postgres) -> tuple[float, float]:

@@ -19,11 +19,13 @@ PEERS = (
 )
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """`--json` and `--rounds N`."""
+def options(description: str | None, cells: int | None = None) -> argparse.Namespace:
+    """`--json` and `--rounds N`; with a default for it, `--cells N` too."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=11, help="rounds per measurement")
+    if cells is not None:
+        parser.add_argument("--cells", type=int, default=cells, help="cells in the store")
     return parser.parse_args()
 
 

@@ -138,22 +138,22 @@ def check(sealed: SealedCell) -> None:
     unseal(sealed)
 
 
-def check_place(sealed: SealedCell) -> None:
-    """Raise CellError unless the cell has a window and a model that can be."""
-    start, width = sealed.window
+def check_place(series: Series, window: Window) -> None:
+    """Raise CellError unless these are a window and a model that can be."""
+    start, width = window
     if width not in LEVELS_SECONDS or start % width or not 0 <= start < START_SECONDS_MAX:
         raise CellError(
             "window",
             f"window [{start}, +{width}): wanted a width of {LEVELS_SECONDS} seconds"
             f" and a start from 0 to {START_SECONDS_MAX} on its multiples",
         )
-    if not sealed.series.model:
+    if not series.model:
         raise CellError("name", "a series without a model; wanted its name")
 
 
 def unseal(sealed: SealedCell) -> Cell:
     """Return the cell, or raise CellError or another StateError with the reason."""
-    check_place(sealed)
+    check_place(sealed.series, sealed.window)
     return Cell(
         sealed.identity,
         sealed.revision,

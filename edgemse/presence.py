@@ -38,8 +38,9 @@ class Presence(msgspec.Struct, frozen=True):
     """`online` now, or the last will that it is not.
 
     `run` is drawn at each start, and is never a producer: those stay between device and collector.
-    `store` and `spread_seconds` are a collector's: the id of its store, and over how long devices
-    shall spread their first reports when it comes back.
+    `store`, `spread_seconds` and `ack_seconds` are a collector's: the id of its store, over how
+    long devices shall spread their first reports when it comes back, and how long an ack takes at
+    present where that is longer than usual: a device does not send again before.
     """
 
     online: bool
@@ -48,6 +49,7 @@ class Presence(msgspec.Struct, frozen=True):
     protocol: int = PROTOCOL_VERSION
     store: Annotated[str, Meta(max_length=64)] = ""
     spread_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    ack_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
     attributes: Annotated[dict[Text, Attribute | Text], Meta(max_length=64)] = {}
 
 

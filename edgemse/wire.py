@@ -22,6 +22,8 @@ __all__ = [
     "REPORT_BYTES_MAX",
     "Ack",
     "Code",
+    "PackedCell",
+    "PackedReport",
     "Refusal",
     "Report",
     "decode_ack",
@@ -30,6 +32,7 @@ __all__ = [
     "encode_report",
     "refusals",
     "sealed_size",
+    "unpack_report",
 ]
 
 PROTOCOL_VERSION = 1
@@ -61,7 +64,9 @@ class Code(StrEnum):
     DEFECT = "defect"
 
 
-class _Cell(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class PackedCell(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A cell as it stands in a report: its producer and series are places in the tables there."""
+
     producer: Count
     sequence: Count
     revision: Revision
@@ -74,17 +79,31 @@ class _Cell(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     more: More
 
 
-class _Report(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class PackedReport(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A report as it travels, its fields checked one by one."""
+
     version: int
     device: Annotated[str, Meta(min_length=1, max_length=256)]
     time_ms: Annotated[int, Meta(ge=-(2**62), le=2**62)]
     clock_synchronised: bool
     producers: Annotated[tuple[Producer, ...], Meta(max_length=4_096)]
     series: Annotated[tuple[tuple[Name, Name, Name, Name, Name], ...], Meta(max_length=4_096)]
-    cells: Annotated[tuple[_Cell, ...], Meta(max_length=4_096)]
+    cells: Annotated[tuple[PackedCell, ...], Meta(max_length=4_096)]
     health: Annotated[dict[Name, Count], Meta(max_length=256)]
     run: Run
     more: More
+
+    def sealed(self, cell: PackedCell) -> SealedCell:
+        """Return one of the cells with its names."""
+        return SealedCell(
+            Identity(self.producers[cell.producer], cell.sequence),
+            cell.revision,
+            cell.final,
+            Series(*self.series[cell.series]),
+            Window(cell.start, cell.width),
+            cell.state,
+            cell.coverage,
+        )
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -135,7 +154,7 @@ class Ack(msgspec.Struct, frozen=True):
     store: str = ""
 
 
-_report_decoder = msgspec.msgpack.Decoder(_Report)
+_report_decoder = msgspec.msgpack.Decoder(PackedReport)
 _ack_decoder = msgspec.msgpack.Decoder(_Ack)
 
 
@@ -150,7 +169,7 @@ def encode_report(report: Report) -> bytes:
     producers: dict[bytes, int] = {}
     series: dict[Series, int] = {}
     cells = tuple(
-        _Cell(
+        PackedCell(
             producers.setdefault(cell.identity.producer, len(producers)),
             cell.identity.sequence,
             cell.revision,
@@ -164,7 +183,7 @@ def encode_report(report: Report) -> bytes:
         )
         for cell in report.cells
     )
-    message = _Report(
+    message = PackedReport(
         PROTOCOL_VERSION,
         report.device,
         report.time_ms,
@@ -183,36 +202,33 @@ def encode_report(report: Report) -> bytes:
 
 def decode_report(data: bytes) -> Report:
     """Return the report, or raise WireError with what is wrong with it."""
-    if len(data) > REPORT_BYTES_MAX:
-        raise WireError(f"a report of {len(data)} bytes; wanted at most {REPORT_BYTES_MAX}")
-    message = _decode(_report_decoder, data, "report")
-    try:
-        cells = tuple(_opened(cell, message) for cell in message.cells)
-    except IndexError:
-        raise WireError(
-            f"a report whose cell names a producer beyond its {len(message.producers)}"
-            f" or a series beyond its {len(message.series)}"
-        ) from None
+    message = unpack_report(data)
     return Report(
         message.device,
         message.time_ms,
         message.clock_synchronised,
-        cells,
+        tuple(map(message.sealed, message.cells)),
         message.health,
         str(message.run),
     )
 
 
-def _opened(cell: _Cell, message: _Report) -> SealedCell:
-    return SealedCell(
-        Identity(message.producers[cell.producer], cell.sequence),
-        cell.revision,
-        cell.final,
-        Series(*message.series[cell.series]),
-        Window(cell.start, cell.width),
-        cell.state,
-        cell.coverage,
-    )
+def unpack_report(data: bytes) -> PackedReport:
+    """Return the report as it travels, or raise WireError with what is wrong with it.
+
+    Every cell's places are in the tables.
+    """
+    if len(data) > REPORT_BYTES_MAX:
+        raise WireError(f"a report of {len(data)} bytes; wanted at most {REPORT_BYTES_MAX}")
+    message: PackedReport = _decode(_report_decoder, data, "report")
+    producers, series = len(message.producers), len(message.series)
+    for cell in message.cells:
+        if cell.producer >= producers or cell.series >= series:
+            raise WireError(
+                f"a report whose cell names a producer beyond its {producers}"
+                f" or a series beyond its {series}"
+            )
+    return message
 
 
 def encode_ack(ack: Ack) -> bytes:

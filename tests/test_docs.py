@@ -143,7 +143,7 @@ def test_every_code_of_a_refusal_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [wire._Report, wire._Cell, wire._Ack, wire._Refused, Presence, Attribute]
+    "kind", [wire.PackedReport, wire.PackedCell, wire._Ack, wire._Refused, Presence, Attribute]
 )
 def test_every_wire_field_is_documented(kind: type[msgspec.Struct]) -> None:
     page = (ROOT / "docs" / "wire.md").read_text()

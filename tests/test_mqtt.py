@@ -68,6 +68,25 @@ def test_what_is_published_arrives(
     ]
 
 
+@pytest.mark.parametrize(("ahead", "at_once"), [(1, 1), (7, 3), (1_000, 2), (65_536, 100)])
+def test_packets_arrive_however_they_are_cut_and_read_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+    broker: Mosquitto,
+    connect: Connect,
+    inbox: queue.SimpleQueue,
+    ahead: int,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr("edgemse.mqtt.link.READ_AHEAD_BYTES", ahead)
+    monkeypatch.setattr("edgemse.mqtt.link.PACKETS_AT_ONCE", at_once)
+    connection = connect(Broker.at(broker.address), "a/#")
+    payloads = [bytes([number % 256]) * (number**2 % 5_003) for number in range(200)]
+    for payload in payloads:
+        assert connection.publish(Publication("a/b", payload))
+    assert [inbox.get(timeout=20)[1] for _ in payloads] == payloads
+    assert connection.connects == 1
+
+
 def test_nobody_there_is_told_at_once(connect: Connect) -> None:
     with pytest.raises(BrokerError, match=r"no MQTT broker at 127\.0\.0\.1:.*check the address"):
         connect(Broker("127.0.0.1", free_port()))

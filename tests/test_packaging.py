@@ -96,6 +96,7 @@ def test_the_wheel_holds_our_two_packages_and_nothing_beside_them(wheel: Path) -
     assert not {str(path) for path in SHIPPED} - names
     assert "edgemse_agent/data/edgemse-agent.service" in names
     assert "edgemse/py.typed" in names
+    assert [n for n in names if n.startswith("edgemse/stores/arrow.") and n.endswith(".so")]
     assert not [name for name in names if name.endswith((".pyx", ".c", ".pyc"))]
 
 

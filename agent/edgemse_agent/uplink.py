@@ -44,7 +44,14 @@ class Stamp(NamedTuple):
 
 class _Flight(NamedTuple):
     cells: dict[Identity, int]
-    deadline: float
+    sent: float
+    wait: float
+    share: float
+    """Where between the shortest and the longest wait chance has put it, 0 to 1."""
+
+    def left(self, now: float, ack_seconds: float) -> float:
+        """Return how long to wait for the ack still, where one takes so long at present."""
+        return self.sent + max(self.wait, ack_seconds * (1 + self.share / 2)) - now
 
 
 class _Envelope(NamedTuple):
@@ -65,7 +72,8 @@ class Uplink:
     """Chooses the reports to hand over; its own in-flight window stands before the client library.
 
     Holds while no collector is online. What is not acknowledged in time goes again, at the
-    revision that the cell has by then, with exponential back-off and jitter. `run` names this start
+    revision that the cell has by then, with exponential back-off and jitter, and not before the
+    time that an ack takes at present by a collector's word. `run` names this start
     of the agent in its reports, as in its presence.
     """
 
@@ -191,7 +199,7 @@ class Uplink:
         for flight in self._flights:
             left = {i: r for i, r in flight.cells.items() if answered.get(i, 0) < r}
             if left:
-                flights.append(_Flight(left, flight.deadline))
+                flights.append(flight._replace(cells=left))
         self._flights = flights
 
     def _note_store(self, store: str) -> None:
@@ -216,7 +224,9 @@ class Uplink:
         self._counters.count("cells_parked", self._ledger.park(refused, unsent=unsent))
 
     def _land_overdue(self, now: float) -> None:
-        waiting = [flight for flight in self._flights if now < flight.deadline]
+        online = [presence for presence in self._workers.values() if presence.online]
+        usual = max((presence.ack_seconds for presence in online), default=0.0)
+        waiting = [flight for flight in self._flights if flight.left(now, usual) > 0]
         if len(waiting) < len(self._flights):
             self._unanswered += 1
         self._flights = waiting
@@ -275,9 +285,9 @@ class Uplink:
             self._since.pop(pick.cell.identity, None)
         first, longest = RESEND_SECONDS
         wait = min(longest, first * 2.0 ** min(self._unanswered, 16))
-        deadline = stamp.monotonic + wait * self._rng.uniform(0.75, 1.25)
+        share = self._rng.random()
         cells = {pick.cell.identity: pick.cell.revision for pick in batch}
-        self._flights.append(_Flight(cells, deadline))
+        self._flights.append(_Flight(cells, stamp.monotonic, wait * (0.75 + share / 2), share))
         sent = tuple(pick.cell for pick in batch)
         self._counters.count("reports")
         return self._encoded(sent, self._numbers() if with_health else {}, stamp)

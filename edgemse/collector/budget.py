@@ -50,14 +50,19 @@ class Budget:
             )
         self._counts[device] = 0
 
+    def knows(self, device: str, series: Series) -> bool:
+        """Tell whether the series was admitted before, as far as it is remembered."""
+        key = hash((device, series))
+        return key in self._known or key in self._pending.get(device, ())
+
     def admit(self, device: str, series: Series) -> None:
         """Raise CellError if the series is new and one too many.
 
         Raises StoreError if the store does not say which ones it has.
         """
-        key = hash((device, series))
-        if key in self._known or key in self._pending.get(device, ()):
+        if self.knows(device, series):
             return
+        key = hash((device, series))
         limit = self._limit_reached(device)
         if limit and device not in self._listed:
             self._list(device)

@@ -37,6 +37,8 @@ MEANINGS = {
     "messages_unasked": counter("Messages on topics that nobody subscribed to; dropped"),
     "internal_errors": counter("Messages set aside because of a defect in edgemse; see the log"),
     "queue": gauge("Messages that wait to be committed"),
+    "queue_seconds": gauge("Age in seconds of the oldest message that is not committed"),
+    "ack_seconds": gauge("How long an ack takes, as devices are told; 0: no longer than usual"),
     "devices": gauge("Devices that the store knows"),
     "devices_online": gauge("Devices whose presence says online"),
     "twins": gauge("Device names under which two boards reported in turn within a day"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from threading import Condition
 from typing import NamedTuple
@@ -35,7 +36,8 @@ class Inbox:
     """Messages that wait to be committed, at most so many and so many bytes.
 
     What does not fit is dropped and counted: the device sends it again, because nothing
-    acknowledged it. Thread safety: every method may be called from any thread.
+    acknowledged it. `now` returns monotonic seconds. Thread safety: every method may be called
+    from any thread.
     """
 
     def __init__(
@@ -44,10 +46,15 @@ class Inbox:
         *,
         messages_max: int = MESSAGES_MAX,
         bytes_max: int = BYTES_MAX,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counters = counters
         self._messages_max, self._bytes_max = messages_max, bytes_max
-        self._messages: deque[Message] = deque()
+        self._now = now
+        self._messages: deque[tuple[float, Message]] = deque()
+        """Each with when it came."""
+        self._working_on: float | None = None
+        """When the oldest message came of those that were taken out last."""
         self._bytes = 0
         self._closed = False
         self._changed = Condition()
@@ -66,7 +73,7 @@ class Inbox:
             if full or self._closed:
                 self._counters.count("messages_dropped")
                 return
-            self._messages.append(message)
+            self._messages.append((self._now(), message))
             self._bytes += len(message.payload)
             self._changed.notify()
 
@@ -74,17 +81,29 @@ class Inbox:
         """Wait for messages and return them; an empty list says closed and nothing left.
 
         From the first message on, waits until there are `most` or `linger_seconds` have passed.
+        Whoever takes messages is through with those that he took before.
         """
         with self._changed:
+            self._working_on = None
             self._changed.wait_for(lambda: self._messages or self._closed)
-            end = time.monotonic() + linger_seconds
+            end = self._now() + linger_seconds
             while len(self._messages) < most and not self._closed:
-                left = end - time.monotonic()
+                left = end - self._now()
                 if left <= 0 or not self._changed.wait(left):
                     break
-            taken = [self._messages.popleft() for _ in range(min(most, len(self._messages)))]
+            if self._messages:
+                self._working_on = self._messages[0][0]
+            taken = [self._messages.popleft()[1] for _ in range(min(most, len(self._messages)))]
             self._bytes -= sum(len(message.payload) for message in taken)
             return taken
+
+    def age_seconds(self) -> float:
+        """Return the age of the oldest message that nobody is through with; 0 if there is none."""
+        with self._changed:
+            oldest = self._working_on
+            if oldest is None and self._messages:
+                oldest = self._messages[0][0]
+            return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def close(self, *, drop: bool = False) -> None:
         """Take nothing more in; what is queued can still be taken out, unless it is to `drop`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgemse.cells import Identity, SealedCell, Series
+from edgemse.cells import Identity, SealedCell, Series, Window
 from edgemse.collector.budget import Budget
 from edgemse.collector.inbox import Kind, Message
 from edgemse.collector.quarantine import Quarantine
@@ -19,9 +19,9 @@ from edgemse.counters import Counters
 from edgemse.errors import CellError, SettingsError, StateError, WireError
 from edgemse.names import wrong_with
 from edgemse.presence import Attribute, Presence, decode_presence
-from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered, opened
+from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered
 from edgemse.topics import device_in
-from edgemse.wire import Code, Refusal, decode_report, refusals
+from edgemse.wire import Code, PackedReport, Refusal, refusals, unpack_report
 
 __all__ = ["Examiner", "Intake"]
 
@@ -41,7 +41,6 @@ class Intake:
     """What a batch of messages comes to: what to write, and whom to answer what."""
 
     batch: Batch = field(default_factory=Batch)
-    offered: dict[str, set[Identity]] = field(default_factory=dict)
     refused: dict[str, list[Refusal]] = field(default_factory=dict)
     reasons: dict[str, set[str]] = field(default_factory=dict)
 
@@ -97,20 +96,22 @@ class Examiner:
             intake.refuse(device, code, reason, cells)
 
     def _report(self, device: str, data: bytes, intake: Intake) -> None:
-        report = decode_report(data)
+        report = unpack_report(data)
         self._counters.count("reports")
         self._counters.count("cells", len(report.cells))
         if report.device != device:
             reason = f"a report of device {report.device!r} on the topic of {device!r}"
-            self.refuse(device, data, Code.DEVICE, reason, intake, report.cells)
+            cells = tuple(map(report.sealed, report.cells))
+            self.refuse(device, data, Code.DEVICE, reason, intake, cells)
             return
         try:
             self._budget.admit_device(device)
         except CellError as error:
             self._counters.count("over_limit")
-            self.refuse(device, data, Code.LIMIT, str(error), intake, report.cells)
+            cells = tuple(map(report.sealed, report.cells))
+            self.refuse(device, data, Code.LIMIT, str(error), intake, cells)
             return
-        refused = sum(not self._cell(device, sealed, intake) for sealed in report.cells)
+        refused = self._cells(device, report, intake)
         intake.batch.reports.append(
             DeviceReport(
                 device,
@@ -118,40 +119,54 @@ class Examiner:
                 report.time_ms,
                 report.clock_synchronised,
                 report.health,
-                report.run,
+                str(report.run),
                 refused,
             )
         )
 
-    def _cell(self, device: str, sealed: SealedCell, intake: Intake) -> bool:
-        """Take one cell of a report; False if it is refused."""
-        try:
-            cell = self._checked(opened(device, sealed))
-            self._budget.admit(device, sealed.series)
-        except StateError as error:
-            self._counters.count("over_limit", error.code == Code.LIMIT)
-            self.refuse(device, sealed.state, Code(error.code), str(error), intake, (sealed,))
-            return False
-        intake.batch.cells.append(cell)
-        intake.offered.setdefault(device, set()).add(sealed.identity)
-        return True
+    def _cells(self, device: str, report: PackedReport, intake: Intake) -> int:
+        """Take the cells of a report, and return how many of them are refused."""
+        offered = intake.batch.cells
+        series = [Series(*names) for names in report.series]
+        admitted: set[int] = set()
+        refused = 0
+        now = self._now()
+        for cell in report.cells:
+            before = len(offered)
+            try:
+                largest = offered.take(
+                    device,
+                    Identity(report.producers[cell.producer], cell.sequence),
+                    cell.revision,
+                    cell.final,
+                    series[cell.series],
+                    Window(cell.start, cell.width),
+                    cell.state,
+                    cell.coverage,
+                )
+                _check(cell.start - now, largest)
+                if cell.series not in admitted:
+                    self._admit(device, series[cell.series])
+                    admitted.add(cell.series)
+            except StateError as error:
+                _drop_beyond(before, offered)
+                refused += 1
+                self._counters.count("over_limit", error.code == Code.LIMIT)
+                sealed = (report.sealed(cell),)
+                self.refuse(device, cell.state, Code(error.code), str(error), intake, sealed)
+            except BaseException:
+                _drop_beyond(before, offered)
+                raise
+        return refused
 
-    def _checked(self, offered: Offered) -> Offered:
-        ahead = offered.cell.window.start - self._now()
-        if ahead > FUTURE_SECONDS_MAX:
-            raise CellError(
-                "future",
-                f"a window that starts {ahead:.0f} seconds in the future;"
-                f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock",
-            )
-        if offered.largest_count > COUNT_MAX:
-            raise CellError(
-                "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
-            )
-        for part, name in zip(Series._fields, offered.cell.series, strict=True):
-            if wrong := wrong_with(name):
-                raise CellError("name", f"{part} {name!r:.80}: {wrong}")
-        return offered
+    def _admit(self, device: str, series: Series) -> None:
+        """Raise CellError if a series that is new has a part that is no name, or is one too many.
+
+        Raises StoreError if the store does not say which ones it has.
+        """
+        if not self._budget.knows(device, series):
+            _check_names(series)
+            self._budget.admit(device, series)
 
     def _presence(self, device: str, data: bytes, intake: Intake) -> None:
         if not data:
@@ -182,3 +197,30 @@ class Examiner:
             if wrong := wrong_with(text):
                 raise WireError(f"a presence with {text!r:.80}: {wrong}")
         return msgspec.structs.replace(presence, attributes=attributes)
+
+
+def _drop_beyond(before: int, offered: Offered) -> None:
+    """Take the cell out again that came after so many, if it got that far."""
+    if len(offered) > before:
+        offered.drop_last()
+
+
+def _check(ahead: float, largest: int) -> None:
+    """Raise CellError if a window starts so many seconds ahead, or holds so much, as none can."""
+    if ahead > FUTURE_SECONDS_MAX:
+        raise CellError(
+            "future",
+            f"a window that starts {ahead:.0f} seconds in the future;"
+            f" wanted at most {FUTURE_SECONDS_MAX}; check the device's clock",
+        )
+    if largest > COUNT_MAX:
+        raise CellError(
+            "count", f"more than {COUNT_MAX} samples in a window; no device has so many"
+        )
+
+
+def _check_names(series: Series) -> None:
+    """Raise CellError if a part of the series can be no name."""
+    for part, name in zip(Series._fields, series, strict=True):
+        if wrong := wrong_with(name):
+            raise CellError("name", f"{part} {name!r:.80}: {wrong}")

@@ -16,6 +16,7 @@ from edgemse.collector.counters import MEANINGS, PREFIX
 from edgemse.collector.inbox import Inbox, Kind, Message
 from edgemse.collector.ingest import Ingest
 from edgemse.collector.neighbours import Neighbours, Verdict, checked
+from edgemse.collector.pressure import Pressure
 from edgemse.collector.retained import Retained
 from edgemse.collector.settings import CollectorSettings
 from edgemse.counters import Counters
@@ -52,6 +53,7 @@ class Collector:
         over: Set when the collector cannot go on.
         take_over: Go on although another store has the topic prefix, and clear its presences.
         now: Seconds since 1970-01-01 UTC.
+        monotonic: Seconds that never go back.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Collector:
         over: Event,
         take_over: bool = False,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counters = Counters(MEANINGS)
         self.failure: BaseException | None = None
@@ -78,13 +81,14 @@ class Collector:
             online=True, software=f"edgemse {version('edgemse')}", run=new_run(), store=store.id
         )
         self._neighbours = Neighbours(escape(self._worker), self._presence)
-        self._inbox = Inbox(self.counters)
+        self._inbox = Inbox(self.counters, now=monotonic)
+        self._pressure = Pressure(monotonic)
         self._connection = self._connected(settings.shared_group)
         self._ingest = Ingest(
             store,
             self._topics,
             settings.worker,
-            self._connection.publish,
+            self._publish_ack,
             counters=self.counters,
             limits=settings.limits,
             now=now,
@@ -157,6 +161,8 @@ class Collector:
     def metrics(self) -> str:
         """Return every counter and gauge in Prometheus' text format."""
         self.counters.set("queue", len(self._inbox))
+        self.counters.set("queue_seconds", round(self._inbox.age_seconds()))
+        self.counters.set("ack_seconds", round(self._pressure.told_seconds))
         self.counters.set("connected", int(self._connection.up))
         self.counters.follow("publications_refused", self._connection.refused)
         self.counters.follow("messages_failed", self._connection.handlers.failed)
@@ -181,7 +187,19 @@ class Collector:
         self._presence = msgspec.structs.replace(
             self._presence, spread_seconds=min(spread, SPREAD_SECONDS_MAX)
         )
+        self._pressure.changes(self._inbox.age_seconds())
         self._publish_presence()
+
+    def _publish_ack(self, ack: Publication) -> bool:
+        self._tell_age()
+        return self._connection.publish(ack)
+
+    def _tell_age(self) -> None:
+        """Tell devices if acks take longer now, or no longer, so that they wait that long."""
+        if self._pressure.changes(self._inbox.age_seconds()):
+            told = self._pressure.told_seconds
+            log.warning("devices are told that an ack takes up to %g s (0: as usual)", told)
+            self._publish_presence()
 
     def _publish_presence(self) -> None:
         if not self._stopping.is_set() and not self._ingest.halted.is_set():
@@ -200,7 +218,9 @@ class Collector:
         self._over.set()
 
     def _publication(self, *, online: bool) -> Publication:
-        presence = msgspec.structs.replace(self._presence, online=online)
+        presence = msgspec.structs.replace(
+            self._presence, online=online, ack_seconds=self._pressure.told_seconds
+        )
         topic = self._topics.collector(self._worker)
         return Publication(topic, encode_presence(presence), retain=True)
 
@@ -209,6 +229,7 @@ class Collector:
 
     def _queue(self, kind: Kind, device: str, payload: bytes) -> None:
         self._inbox.put(Message(kind, device, payload))
+        self._tell_age()
 
     def _heard(self, worker: str, payload: bytes) -> None:
         """Hear a collector's presence, the own one included."""

@@ -18,7 +18,9 @@
 -- the spread at least is between the group's mean and one cell's, so that m2 >= w_min R^2 / 4.
 -- Hence W s^2 / m2 is at most (N u M)^2 / variance, and never more than 4 W / w_min: the relative
 -- error of m2 is N u times 1 + that. Errors with a mean of 1e9 standard deviations in a million
--- cells still come out to 1e-10. A cell without samples has weight 0 and adds nothing.
+-- cells still come out to 1e-10. But for a small factor and the rounding of each cell's own terms
+-- tests/fleet/test_merging_bound.py holds it to that. A cell without samples has weight 0 and adds
+-- nothing.
 WITH origins AS (
     SELECT {keys},
         coalesce(greatest(least(sum(weight * mean) / nullif(sum(weight), 0),

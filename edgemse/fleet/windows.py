@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TypeAlias
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.selection import key_text, select
+from edgemse.stores import statements
 from edgemse.stores.base import Reading, Rows
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 Numbers: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
 
 STEPS_SECONDS = (10, 60, 300, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 """Each divides a day, so that windows of all widths nest in steps."""
@@ -43,10 +46,19 @@ WIDTHS = (
     " ORDER BY window_width_seconds"
 )
 SUMS = (
-    "SELECT {0}, CAST(sum(count) AS BIGINT), sum(weight),"
-    " sum(m2 + weight * (mean + mean_lo) * (mean + mean_lo)), sum(weight * (mean + mean_lo))"
+    "SELECT {0}, CAST(sum(count) AS BIGINT) AS samples, sum(weight) AS weights,"
+    " sum(m2 + weight * (mean + mean_lo) * (mean + mean_lo)) AS squares,"
+    " sum(weight * (mean + mean_lo)) AS errors"
     " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
 )
+NUMBERED = (
+    "SELECT number, {0}, samples, weights, squares, errors FROM ({1}) AS sums"
+    " JOIN ({2}) AS numbered USING ({3})"
+)
+UNGROUPED = (
+    "SELECT CAST(0 AS BIGINT) AS number, {0}, samples, weights, squares, errors FROM ({1}) AS sums"
+)
+"""Numbers come back twice as fast without the texts that they are grouped by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +99,34 @@ def windows_of(
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
     keys = ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
-    rows = reading.rows(SUMS.format(keys, selection.sql), selection.parameters)
-    size = len(asked.by)
+    sums = SUMS.format(keys, selection.sql)
     texts = [key_text(column) for column in asked.by]
-    found = {}
-    for key, each in groupby(sorted(rows), key=lambda row: row[:size]):
-        columns = np.array([row[size:] for row in each], dtype=np.float64).T
-        names = tuple(name(value) for name, value in zip(texts, key, strict=True))
-        found[names] = Windows(*columns)
-    return step, found
+    found_keys: list[tuple[Any, ...]] = [()]
+    numbered, parameters = UNGROUPED.format(f"g{selection.keys}", sums), selection.parameters
+    if asked.by:
+        whole = select(reading, asked, by=asked.by)
+        found_keys = reading.rows(statements.group_keys(whole), whole.parameters).rows
+        keys = ", ".join(f"g{place}" for place in range(1, whole.keys + 1))
+        of_groups = statements.numbered_groups(whole)
+        numbered = NUMBERED.format(f"g{selection.keys}", sums, of_groups, keys)
+        parameters += whole.parameters
+    arrays = reading.arrays(numbered, parameters)
+    found = {found_keys[number]: Windows(*columns) for number, columns in _apart(arrays)}
+    # Sorted here: engines order texts by rules of their own.
+    return step, {
+        tuple(name(value) for name, value in zip(texts, key, strict=True)): found[key]
+        for key in sorted(found)
+    }
+
+
+def _apart(arrays: Sequence[Integers | Numbers]) -> Iterator[tuple[int, list[Numbers]]]:
+    """Yield each group's number, the first column, and the others of its rows, by the second."""
+    order = np.lexsort((arrays[1], arrays[0]))
+    numbers = arrays[0][order]
+    columns = [column[order].astype(np.float64) for column in arrays[1:]]
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    for first, after in pairwise([*starts.tolist(), len(order)]):
+        yield int(numbers[first]), [column[first:after] for column in columns]
 
 
 def usual_step(reading: Reading, asked: Asked, most: int = WINDOWS_MAX) -> int:
@@ -150,10 +181,16 @@ def ewc(values: Numbers, weights: Numbers) -> Ewc:
     nu = max(4, int(0.4 * count ** (2 / 3)))
     total = weights.sum()
     z = count * weights * (values - (weights * values).sum() / total) / total
-    place = np.arange(1, count + 1) - 0.5
-    waves = np.cos(np.pi / count * np.outer(np.arange(1, nu + 1), place))
-    loads = np.sqrt(2 / count) * (waves @ z)
+    loads = np.sqrt(2 / count) * (_waves(count, nu) @ z)
     return Ewc(float(np.mean(loads**2)) / count, float(nu))
+
+
+@lru_cache(maxsize=64)
+def _waves(count: int, nu: int) -> Numbers:
+    """Return the cosines: most groups of a question have as many windows as another one."""
+    place = np.arange(1, count + 1) - 0.5
+    waves: Numbers = np.cos(np.pi / count * np.outer(np.arange(1, nu + 1), place))
+    return waves
 
 
 def following(series: list[Numbers]) -> float:

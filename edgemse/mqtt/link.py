@@ -44,6 +44,10 @@ GOODBYE_READS_MAX = 64
 PACKET_BYTES_MAX = 1_048_576
 """The largest packet that we take: 16 times the largest report or ack. MQTT 5 brokers are told;
 from any other the connection is cut before the packet is in memory."""
+READ_AHEAD_BYTES = 65_536
+"""Of the socket at once: some hundred reports."""
+PACKETS_AT_ONCE = 100
+"""Read before the next ones are sent."""
 MQTT_PACKET_BYTES_MAX = 268_435_460
 """MQTT 5.0, 2.1.4: a remaining length of 268,435,455 behind a byte and four of length."""
 IN_FLIGHT_MAX = 20
@@ -109,16 +113,29 @@ class _Client(Client):
     """Paho's client, which takes no packet above our limit: MQTT 3.1.1 cannot announce one.
 
     Paho has no setting for it, and asks the socket for all that remains of a packet at once; so
-    what it asks for tells the packet's size before there is memory for it.
+    what it asks for tells the packet's size before there is memory for it. It also asks for single
+    bytes; what the socket has beyond them is read with them, and kept for what it asks next.
     """
 
     too_large_bytes = 0
+    _ahead = b""
+    _taken = 0
+
+    @property
+    def has_read_ahead(self) -> bool:
+        """Whether there is something to read that the socket does not show any more."""
+        return self._taken < len(self._ahead)
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > PACKET_BYTES_MAX:
             self.too_large_bytes = bufsize
             raise ConnectionError("a packet above our limit")
-        return super()._sock_recv(bufsize)
+        if not self.has_read_ahead:
+            self._ahead = super()._sock_recv(max(bufsize, READ_AHEAD_BYTES))
+            self._taken = 0
+        found = self._ahead[self._taken : self._taken + bufsize]
+        self._taken += len(found)
+        return found
 
 
 class Link:
@@ -218,7 +235,7 @@ class Link:
 
     def _poll(self, sock: Any, wake: socket.socket) -> list[MQTTErrorCode]:
         client = self._client
-        ready = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = client.has_read_ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
         poller = select.poll()
         poller.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         poller.register(wake, select.POLLIN)
@@ -229,6 +246,11 @@ class Link:
         codes = [client.loop_misc()]
         if ready or event & ~select.POLLOUT:
             codes.append(client.loop_read())
+            # What was read ahead, but for so much that what is to be sent would wait.
+            for _ in range(PACKETS_AT_ONCE - 1):
+                if codes[-1] != MQTTErrorCode.MQTT_ERR_SUCCESS or not client.has_read_ahead:
+                    break
+                codes.append(client.loop_read())
         if event & select.POLLOUT:
             codes.append(client.loop_write())
         return codes

@@ -350,14 +350,14 @@ cdef inline uint64_t get_run(Reader *reader, Rice *model, uint64_t *counts,
     cdef uint64_t total = 0
     cdef uint64_t coded, zeros
     cdef int j = 0
-    cdef int k, ones
+    cdef int k, ones, wide
     while j < size and not r.failed:
         k = rice_bits(&rice)
         reader_fill(&r)
         ones = ESCAPE
-        if r.bits >= 32 and k < 32 - ESCAPE:
+        if r.bits > 0 and k < 32 - ESCAPE:
             ones = leading_zeros(~(r.held << (64 - r.bits)) | 1)
-        if ones < ESCAPE:
+        if ones < ESCAPE and ones + 1 + k <= r.bits:
             r.bits -= ones + 1 + k
             coded = <uint64_t> ones << k | (r.held >> r.bits & ((1ULL << k) - 1))
         else:
@@ -372,9 +372,15 @@ cdef inline uint64_t get_run(Reader *reader, Rice *model, uint64_t *counts,
         counts[j] = <uint64_t> last
         j += 1
         if last == 0:
-            lent = r
-            zeros = get_gamma(&lent)
-            r = lent
+            reader_fill(&r)
+            wide = leading_zeros(r.held << (64 - r.bits) | 1) if r.bits > 0 else 64
+            if 2 * wide < r.bits:
+                r.bits -= 2 * wide + 1
+                zeros = r.held >> r.bits & ((2ULL << wide) - 1)
+            else:
+                lent = r
+                zeros = get_gamma(&lent)
+                r = lent
             if zeros > <uint64_t> (size - j):  # the last bucket is never empty
                 r.failed = True
                 break

@@ -21,6 +21,7 @@ cdef enum:
 
 cdef struct Group:
     int64_t number
+    int64_t first    # its first row
     bint bare        # a part had samples and no histogram
     Buckets counts
 
@@ -74,8 +75,8 @@ cdef inline int groups_grow(Groups *g) noexcept nogil:
     return 0
 
 
-cdef inline Group *groups_get(Groups *g, int64_t number) noexcept nogil:
-    """The group of that number, a new one if there was none; NULL without memory."""
+cdef inline Group *groups_get(Groups *g, int64_t number, int64_t row) noexcept nogil:
+    """The group of that number, a new one if this is its first row; NULL without memory."""
     cdef uint32_t *slot
     if g.size and g.each[g.size - 1].number == number:  # rows often come group by group
         return &g.each[g.size - 1]
@@ -84,11 +85,35 @@ cdef inline Group *groups_get(Groups *g, int64_t number) noexcept nogil:
     slot = groups_slot(g, number)
     if slot[0] == 0:
         g.each[g.size].number = number
+        g.each[g.size].first = row
         g.each[g.size].bare = False
         buckets_clear(&g.each[g.size].counts)
         g.size += 1
         slot[0] = g.size
     return &g.each[slot[0] - 1]
+
+
+cdef inline Merged groups_merge(Groups *into, const Groups *other, int64_t *number) noexcept nogil:
+    """Adds the groups of a part of the rows; `number` is the group that could not be added."""
+    cdef const Group *part
+    cdef Group *group
+    cdef uint32_t i
+    for i in range(other.size):
+        part = &other.each[i]
+        number[0] = part.number
+        group = groups_get(into, part.number, part.first)
+        if group == NULL:
+            return MEMORYLESS
+        group.first = min(group.first, part.first)
+        if part.bare:
+            group.bare = True
+            buckets_free(&group.counts)
+        elif not group.bare:
+            if group.counts.total + part.counts.total > MAX_COUNT:
+                return OVERFULL
+            if buckets_merge(&group.counts, &part.counts):
+                return MEMORYLESS
+    return MERGED
 
 
 cdef inline Merged counts_merge(Buckets *into, const unsigned char *data, Py_ssize_t size,

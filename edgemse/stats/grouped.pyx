@@ -1,8 +1,15 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 # cython: embedsignature=True, freethreading_compatible=True
-"""Histograms in bytes merged by group in one compiled loop, from an Arrow stream or an iterable."""
+"""Histograms in bytes merged by group in one compiled loop, from an Arrow stream or an iterable.
+
+A stream of several batches is read by two threads.
+"""
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pythread cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
+    PyThread_type_lock, WAIT_LOCK,
+)
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset, strcmp
 
@@ -12,10 +19,12 @@ from edgemse.stats._arrow cimport (
 from edgemse.stats._buckets cimport buckets_clear
 from edgemse.stats._groups cimport (
     MEMORYLESS, MERGED, OVERFULL, REFUSED, Group, Groups, Merged, counts_merge, groups_free,
-    groups_get,
+    groups_get, groups_merge,
 )
 from edgemse.stats._histogram cimport Verdict, histogram_refuse
 from edgemse.stats.histogram cimport ResidualHistogram
+
+from threading import Thread
 
 __all__ = ["merge_histograms"]
 
@@ -30,13 +39,23 @@ cdef struct Outcome:  # of a batch, for who raises
     int64_t group
 
 
+cdef struct Shared:  # by the threads that read one stream
+    ArrowArrayStream *stream
+    PyThread_type_lock lock
+    int64_t rows     # handed out
+    int code         # of the stream
+    bint large
+    bint over        # it has ended, or a thread has failed
+
+
 def merge_histograms(source):
     """The histograms of each group, merged: exactly what merging them one by one gives.
 
     Args:
         source: an object with `__arrow_c_stream__` (a relation of DuckDB, a table of Arrow or
             Polars; no library of Arrow is needed here) of two columns, the group's number (int64)
-            and the histogram's bytes (binary or large_binary), read without the GIL; or an iterable
+            and the histogram's bytes (binary or large_binary), read without the GIL, of several
+            batches by two threads; or an iterable
             of (group, bytes), the group being anything that a dict takes as a key.
 
     Bytes are those of `ResidualHistogram.to_bytes` or the second half of `split_state`. Null or no
@@ -115,7 +134,7 @@ cdef void merge_batch(Groups *groups, const ArrowArray *batch, bint large,
             o.result = NUMBERLESS
             return
         o.group = arrow_int64(numbers, at)
-        group = groups_get(groups, o.group)
+        group = groups_get(groups, o.group, o.row)
         if group == NULL:
             o.result = MEMORYLESS
             return
@@ -158,31 +177,98 @@ cdef int check_stream(ArrowArrayStream *stream, int code) except -1:
     return 0
 
 
-cdef dict merge_stream(object capsule):
-    cdef ArrowArrayStream *stream = <ArrowArrayStream *> PyCapsule_GetPointer(
-        capsule, "arrow_array_stream")  # the capsule frees it
-    cdef bint large = is_large(stream)
+cdef bint merge_next(Shared *shared, Groups *groups, Outcome *o) noexcept nogil:
+    """Take the next batch of the stream and merge it; False if there is none."""
     cdef ArrowArray batch
+    cdef bint got = False
+    PyThread_acquire_lock(shared.lock, WAIT_LOCK)
+    if not shared.over:
+        shared.code = shared.stream.get_next(shared.stream, &batch)
+        got = shared.code == 0 and batch.release != NULL
+        if got:
+            o.row = shared.rows
+            shared.rows += batch.length
+        else:
+            shared.over = True
+    PyThread_release_lock(shared.lock)
+    if not got:  # what was got is merged, whatever the other thread has found by now
+        return False
+    merge_batch(groups, &batch, shared.large, o)
+    batch.release(&batch)
+    if o.result != MERGED:
+        shared.over = True
+    return True
+
+
+cdef class Helper:
+    """A second thread of a stream, with groups of its own."""
+
+    cdef Shared *shared
+    cdef Groups groups
+    cdef Outcome outcome
+    cdef object thread
+
+    def __dealloc__(self):
+        groups_free(&self.groups)
+
+    def run(self):
+        with nogil:
+            while merge_next(self.shared, &self.groups, &self.outcome):
+                pass
+
+
+cdef dict merge_stream(object capsule):
+    cdef Shared shared
     cdef Groups groups
     cdef Outcome o
-    cdef int code
+    cdef Helper helper = None
+    cdef bint more = True
     memset(&groups, 0, sizeof(Groups))
     memset(&o, 0, sizeof(Outcome))
+    memset(&shared, 0, sizeof(Shared))
+    shared.stream = <ArrowArrayStream *> PyCapsule_GetPointer(
+        capsule, "arrow_array_stream")  # the capsule frees it
+    shared.large = is_large(shared.stream)
+    shared.lock = PyThread_allocate_lock()
+    if shared.lock == NULL:
+        raise MemoryError
     try:
-        while o.result == MERGED:
+        while more:
             with nogil:
-                code = stream.get_next(stream, &batch)
-                if code == 0 and batch.release != NULL:
-                    merge_batch(&groups, &batch, large, &o)
-                    batch.release(&batch)
-                elif code == 0:
-                    break
-            check_stream(stream, code)
+                more = merge_next(&shared, &groups, &o)
             PyErr_CheckSignals()
+            if helper is None and more and not shared.over:
+                helper = helped(&shared)
+        if helper is not None:
+            helper.thread.join()
+            if helper.outcome.result != MERGED and (
+                    o.result == MERGED or helper.outcome.row < o.row):
+                o = helper.outcome
+            elif o.result == MERGED:
+                with nogil:
+                    o.result = groups_merge(&groups, &helper.groups, &o.group)
+        if o.result == MERGED:
+            check_stream(shared.stream, shared.code)
         check(&o, o.group)
         return as_dict(&groups)
     finally:
+        shared.over = True
+        if helper is not None:
+            helper.thread.join()
+        PyThread_free_lock(shared.lock)
         groups_free(&groups)
+
+
+cdef Helper helped(Shared *shared):
+    """Start a second thread: there is more than one batch. None where no thread is to be had."""
+    cdef Helper helper = Helper.__new__(Helper)
+    helper.shared = shared
+    helper.thread = Thread(target=helper.run, name="edgemse histograms", daemon=True)
+    try:
+        helper.thread.start()
+    except RuntimeError:
+        return None
+    return helper
 
 
 cdef dict as_dict(Groups *groups):
@@ -190,7 +276,7 @@ cdef dict as_dict(Groups *groups):
     cdef ResidualHistogram counts
     cdef Group *group
     cdef Py_ssize_t i
-    for i in range(groups.size):
+    for _, i in sorted([(groups.each[i].first, i) for i in range(groups.size)]):
         group = &groups.each[i]
         counts = None
         if not group.bare:

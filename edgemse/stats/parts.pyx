@@ -6,16 +6,14 @@ No object of a state is made, and histograms are passed on as they came.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
-from libc.string cimport memset
 
-from edgemse.errors import CorruptStateError
 from edgemse.stats.moments import Moments
 
-from edgemse.stats._buckets cimport MAX_COUNT, NEGATIVE, NO_TOP, bucket_index
 from edgemse.stats._codec cimport (
-    COUNTS_MAX, Reader, Runs, Writer, get_varint, put_varint, writer_close, writer_open,
+    COUNTS_MAX, Runs, Writer, put_varint, writer_close, writer_open,
 )
-from edgemse.stats._histogram cimport GOOD, histogram_read, histogram_tail
+from edgemse.stats._coverage cimport COVERAGE_COUNTERS, COVERAGE_NUMBERS, read_coverage
+from edgemse.stats._histogram cimport histogram_tail
 from edgemse.stats._moments cimport State
 from edgemse.stats._state cimport read_state, state_tuple
 
@@ -23,13 +21,6 @@ __all__ = ["join_coverage", "split_coverage", "split_state"]
 
 cdef object NEW_TUPLE = tuple.__new__  # what Moments._make does, without its detour
 cdef bytes NOTHING_COUNTED = b"\x41\x00\x00\x00"  # the bytes of an empty histogram
-
-cdef enum:
-    COVERAGE_NUMBERS = 8
-    COVERAGE_COUNTERS = 6
-    COVERAGE_MATCHED = 1
-    COVERAGE_LAG_SUM = 6
-    COVERAGE_LAG_MAX = 7
 
 
 def split_state(data):
@@ -60,20 +51,6 @@ def split_state(data):
     return NEW_TUPLE(Moments, state_tuple(s)), histogram
 
 
-cdef bint good_lags(const uint64_t *n, const Runs *lags) noexcept:
-    """The histogram holds each matched label's lag, and the longest one is the longest."""
-    cdef uint64_t longest = n[COVERAGE_LAG_MAX]
-    cdef uint64_t total = n[COVERAGE_LAG_SUM]
-    if lags.total != n[COVERAGE_MATCHED] or lags.size[NEGATIVE] or longest > total:
-        return False
-    if longest == 0:
-        return total == 0 and lags.top == NO_TOP
-    if (total - 1) // longest + 1 > n[COVERAGE_MATCHED]:
-        return False
-    # Above 2^53 ms, and who would wait so long, the division by 1000 is rounded twice.
-    return longest > MAX_COUNT or lags.top == bucket_index(<double> longest / 1000.0)
-
-
 def split_coverage(data):
     """The columns of a coverage's bytes: a `CoverageRow`, checked, b"" being that of nothing.
 
@@ -85,27 +62,12 @@ def split_coverage(data):
     cdef bytes raw = data if type(data) is bytes else bytes(memoryview(data))
     cdef uint64_t numbers[COVERAGE_NUMBERS]
     cdef uint64_t counts[COUNTS_MAX]
-    cdef uint64_t anything = 0
-    cdef Runs lags
-    cdef Reader r
-    cdef const unsigned char *start = raw
-    cdef int i
+    cdef Py_ssize_t start
     if not raw:
         return (0, 0, 0, 0, 0, 0, 0, 0, NOTHING_COUNTED)
-    memset(&r, 0, sizeof(Reader))
-    r.data = start
-    r.size = len(raw)
-    for i in range(COVERAGE_NUMBERS):
-        numbers[i] = get_varint(&r)
-        anything |= numbers[i] if i < COVERAGE_COUNTERS else 0
-    if (r.failed or not anything
-            or histogram_read(start + r.at, r.size - r.at, &lags, counts) != GOOD
-            or not good_lags(numbers, &lags)):
-        raise CorruptStateError(
-            f"{len(raw)} bytes that are no coverage: wanted are 8 counts and the histogram of "
-            "as many lags as labels matched, which fit each other")
+    start = read_coverage(raw, numbers, counts)
     return (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6],
-            numbers[7], raw[r.at:])
+            numbers[7], raw[start:])
 
 
 def join_coverage(row):

@@ -11,7 +11,7 @@ from edgemse.stores.base import (
     Store,
     Writing,
 )
-from edgemse.stores.offered import Offered, opened
+from edgemse.stores.offered import Offered
 from edgemse.stores.opening import open_store
 
 __all__ = [
@@ -26,5 +26,4 @@ __all__ = [
     "Store",
     "Writing",
     "open_store",
-    "opened",
 ]

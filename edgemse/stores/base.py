@@ -12,7 +12,10 @@ from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores.offered import Offered
 from edgemse.stores.tables import Row, Table
 
-if TYPE_CHECKING:  # msgspec; who evaluates a file need not have it
+if TYPE_CHECKING:  # msgspec and numpy; who evaluates a file need not have them
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgemse.presence import Presence
 
 __all__ = [
@@ -65,6 +68,12 @@ class Reading(Protocol):
         """Run one SELECT, `?` for parameters, and return all its rows: for what is grouped."""
         ...
 
+    def arrays(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
+        """Run one SELECT of numbers without nulls and return its columns: for many rows."""
+        ...
+
     def histograms(
         self, selection: Selection, column: str = "histogram"
     ) -> Mapping[Key, ResidualHistogram | None]:
@@ -98,7 +107,8 @@ class Writing(Protocol):
         """Insert rows in the engine's best way; no statement at all without one.
 
         `on_conflict` is one of the clauses of edgemse.stores.statements; empty: a conflict is an
-        error. Returns what the clause returns.
+        error. Returns what the clause returns. Rows may come as Columns, which an engine that reads
+        Arrow reads where they lie. Raises StoreError where a value does not fit its column.
         """
         ...
 
@@ -144,7 +154,7 @@ class Quarantined(NamedTuple):
 class Batch:
     """What one transaction writes; each list in the order of arrival."""
 
-    cells: list[Offered] = field(default_factory=list)
+    cells: Offered = field(default_factory=Offered)
     reports: list[DeviceReport] = field(default_factory=list)
     presences: list[DevicePresence] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
-from edgemse.cells import Identity, newest
+from edgemse.cells import Identity
 from edgemse.errors import StoreError
 from edgemse.presence import counts
 from edgemse.stores import migrations, statements, tables
@@ -20,6 +20,8 @@ from edgemse.stores.tables import Row
 
 __all__ = ["Engine"]
 
+PRODUCERS_MAX = 100_000
+"""Producers whose first device is remembered; past that all are looked up again, once."""
 ID_BYTES = 8
 """Of a store's random name: enough that no two stores of one house are ever called the same."""
 
@@ -29,44 +31,82 @@ class Engine(ABC):
 
     dialect: ClassVar[str]
     """Which scripts of the schema are its own; see edgemse.stores.migrations."""
+    alone: ClassVar[bool]
+    """Whether nobody else writes while the store is open, and one thread at a time."""
 
     id = ""
     where = ""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._first_devices: dict[bytes, str] = {}
+        """Of producers that the store knows: only people change it, by `writing`."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Reading]:
         """Open one consistent view; see Store.reading."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[Writing]:
+    def _transaction(self) -> AbstractContextManager[Writing]:
         """Open one transaction; see Store.writing."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Open one transaction; see Store.writing."""
+        with self._transaction() as writing:
+            self._first_devices.clear()  # whatever is written, it may be about producers
+            yield writing
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
         """Write the batch; see Store.commit."""
-        with self.writing() as writing:
-            # First of all, and before anything is looked up (delivery rule 14): whoever else takes
-            # in cells of a producer, drops them or renames their device, waits here.
-            producers = {each.cell.identity.producer for each in batch.cells}
-            writing.lock(tables.PRODUCERS, sorted(producers))
-            batch = named_anew(writing, batch)
-            held = _put_cells(writing, batch.cells, self._now_ms())
-            rows = [(device, *series) for device, series in batch.series]
-            writing.put(tables.SERIES, rows, statements.KEEP)
-            if batch.reports or batch.presences:
-                writing.lock(tables.REPORTS)  # what is read of a device must still be so below
-            _put_reports(writing, batch.reports)
-            _put_presences(writing, batch.presences)
-            writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+        return self._write(batch, statements.KEEP_HIGHEST)
+
+    def _write(self, batch: Batch, on_conflict: str) -> dict[Identity, int]:
+        """Write the batch, its cells with that clause; without one none may be there yet."""
+        try:
+            with self._transaction() as writing:
+                # First of all, and before anything is looked up (delivery rule 14): whoever else
+                # takes in cells of a producer, drops them or renames their device, waits here.
+                writing.lock(tables.PRODUCERS, sorted(batch.cells.producers()))
+                batch = named_anew(writing, batch)
+                self._put_producers(writing, batch.cells)
+                held = _put_cells(writing, batch.cells, on_conflict)
+                rows = [(device, *series) for device, series in batch.series]
+                writing.put(tables.SERIES, rows, statements.KEEP)
+                if batch.reports or batch.presences:
+                    writing.lock(tables.REPORTS)  # what is read of a device must stay so
+                _put_reports(writing, batch.reports)
+                _put_presences(writing, batch.presences)
+                writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+        except BaseException:
+            self._first_devices.clear()
+            raise
         return held
+
+    def _put_producers(self, writing: Writing, offered: Offered) -> None:
+        """Note producers, and those that a second device speaks for."""
+        devices = offered.producers()
+        known = self._first_devices if self.alone else {}
+        new = sorted(devices.keys() - known.keys())
+        if new:
+            rows: list[Row] = [(each, next(iter(devices[each])), self._now_ms()) for each in new]
+            writing.put(tables.PRODUCERS, rows, statements.KEEP)
+            known |= dict(writing.rows(statements.FIRST_DEVICES, (new,)))
+        renames: list[Row] = [
+            (producer, device, self._now_ms())
+            for producer in sorted(devices)
+            for device in devices[producer]
+            if device != known[producer]
+        ]
+        writing.put(tables.RENAMES, renames, statements.KEEP)
+        if len(self._first_devices) > PRODUCERS_MAX:
+            self._first_devices.clear()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
         """Tell whether `holder` has the lease; see Store.lease."""
         now_ms = self._now_ms()
         until_ms = now_ms + int(seconds * 1000)
-        with self.writing() as writing:
+        with self._transaction() as writing:
             taken = writing.rows(statements.TAKE_LEASE, (name, holder, until_ms, now_ms))
         return len(taken) > 0
 
@@ -104,49 +144,21 @@ class Engine(ABC):
             ((self.id,),) = reading.rows(statements.STORE_ID)
 
 
-def _put_cells(writing: Writing, cells: list[Offered], now_ms: int) -> dict[Identity, int]:
-    offered = _newest_of_each(cells)
-    if not offered:
-        return {}
-    _put_producers(writing, cells, now_ms)
-    gone = take_out(writing, offered)
-    rows = [each.row() for identity, each in offered.items() if identity not in gone]
-    written = writing.put(tables.CELLS, rows, statements.KEEP_HIGHEST)
-    held = {Identity(producer, sequence): revision for producer, sequence, revision in written}
-    held |= gone
-    stale = [identity for identity in offered if identity not in held]
+def _put_cells(writing: Writing, offered: Offered, on_conflict: str) -> dict[Identity, int]:
+    newest = offered.newest()
+    held = take_out(writing, offered, newest)
+    places = {identity: place for identity, place in newest.items() if identity not in held}
+    rows = offered.rows if len(places) == len(offered) else offered.rows.only(places.values())
+    written = writing.put(tables.CELLS, rows, on_conflict)
+    if not on_conflict:
+        return held | {identity: offered.revisions[place] for identity, place in places.items()}
+    held |= {Identity(producer, sequence): revision for producer, sequence, revision in written}
+    stale = [identity for identity in places if identity not in held]
     if stale:
         columns = [list(column) for column in zip(*stale, strict=True)]
         for producer, sequence, revision in writing.rows(statements.REVISIONS, columns):
             held[Identity(producer, sequence)] = revision
     return held
-
-
-def _put_producers(writing: Writing, cells: Iterable[Offered], now_ms: int) -> None:
-    """Note producers, and those that a second device speaks for."""
-    devices: dict[bytes, dict[str, None]] = {}
-    for each in cells:
-        devices.setdefault(each.cell.identity.producer, {})[each.device] = None
-    producers = sorted(devices)
-    rows: list[Row] = [(each, next(iter(devices[each])), now_ms) for each in producers]
-    writing.put(tables.PRODUCERS, rows, statements.KEEP)
-    first: dict[bytes, str] = dict(writing.rows(statements.FIRST_DEVICES, (producers,)))
-    renames: list[Row] = [
-        (producer, device, now_ms)
-        for producer in producers
-        for device in devices[producer]
-        if device != first[producer]
-    ]
-    writing.put(tables.RENAMES, renames, statements.KEEP)
-
-
-def _newest_of_each(cells: Iterable[Offered]) -> dict[Identity, Offered]:
-    found: dict[Identity, Offered] = {}
-    for each in cells:
-        held = found.get(each.cell.identity)
-        if newest(held.cell.revision if held else None, each.cell.revision):
-            found[each.cell.identity] = each
-    return found
 
 
 def _put_reports(writing: Writing, reports: list[DeviceReport]) -> None:

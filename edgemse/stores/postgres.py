@@ -19,7 +19,9 @@ from operator import itemgetter
 from threading import Lock
 from typing import Any, TypeAlias
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg import errors as told
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -104,6 +106,7 @@ class PostgresStore(Engine):
     """
 
     dialect = "postgres"
+    alone = False
 
     def __init__(
         self,
@@ -132,13 +135,12 @@ class PostgresStore(Engine):
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """Open one consistent view; see Store.reading."""
-        with self._transaction(READ, "cannot be read") as connection:
+        with self._session(READ, "cannot be read") as connection:
             yield _Reader(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Writing]:
-        """Open one transaction; see Store.writing."""
-        with self._transaction(WRITE, "cannot be written") as connection:
+    def _transaction(self) -> Iterator[Writing]:
+        with self._session(WRITE, "cannot be written") as connection:
             yield _Cursor(connection)
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ class PostgresStore(Engine):
             connection.close()
 
     @contextmanager
-    def _transaction(self, begin: str, what: str) -> Iterator[Connection]:
+    def _session(self, begin: str, what: str) -> Iterator[Connection]:
         with self._failing(what):
             connection = self._begun(begin)
             try:
@@ -309,6 +311,14 @@ class _Reader(_Cursor):
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         return self._ask(lambda: super(_Reader, self).rows(sql, parameters))
+
+    def arrays(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
+        found = self.rows(sql, parameters)
+        if not found.rows:
+            return [np.empty(0) for _ in found.names]
+        return [np.array(column) for column in zip(*found, strict=True)]
 
     def histograms(
         self, selection: Selection, column: str = "histogram"

@@ -66,6 +66,7 @@ __all__ = [
     "VERSION",
     "group_keys",
     "insert",
+    "numbered_groups",
     "numbered_histograms",
 ]
 
@@ -91,12 +92,18 @@ def numbered_histograms(selection: Selection, column: str) -> str:
     assert column in ("histogram", "lag_histogram"), column
     if not selection.keys:
         return f"SELECT CAST(0 AS BIGINT) AS number, {column} FROM ({selection.sql}) AS chosen"
+    return (
+        f"SELECT number, {column} FROM ({selection.sql}) AS chosen"
+        f" JOIN ({numbered_groups(selection)}) AS numbered USING ({_keys(selection)})"
+    )
+
+
+def numbered_groups(selection: Selection) -> str:
+    """Return the SELECT of the keys of all groups, each with its place in `group_keys`."""
     keys = _keys(selection)
     return (
-        f"SELECT number, {column} FROM ({selection.sql}) AS chosen JOIN"
-        f" (SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS number"
-        f"  FROM (SELECT DISTINCT {keys} FROM ({selection.sql}) AS every) AS each) AS numbered"
-        f" USING ({keys})"
+        f"SELECT {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS number"
+        f" FROM (SELECT DISTINCT {keys} FROM ({selection.sql}) AS every) AS each"
     )
 
 

@@ -62,7 +62,7 @@ def samples(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> Path:
     path = tmp_path / "fleet.duckdb"
     store = open_store(path)
-    store.commit(Batch(cells=[offered(cell(n), f"pi-{n % 3}") for n in range(9)]))
+    store.commit(Batch(cells=offered(*((f"pi-{n % 3}", cell(n)) for n in range(9)))))
     store.close()
     return path
 

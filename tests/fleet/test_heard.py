@@ -39,8 +39,8 @@ def test_twins_are_told_for_a_day(planted: Planted) -> None:
 
 def test_one_producer_under_two_names(planted: Planted) -> None:
     for device in ("old", "new"):
-        planted.store.commit(Batch(cells=[offered(cell(1), device)]))
-    planted.store.commit(Batch(cells=[offered(cell(2), "other")]))
+        planted.store.commit(Batch(cells=offered((device, cell(1)))))
+    planted.store.commit(Batch(cells=offered(("other", cell(2)))))
     devices, said = asked(planted)
     assert "new" not in devices or devices["new"].shared == ("old",)
     report(planted, "new", START, "r")

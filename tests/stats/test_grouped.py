@@ -87,6 +87,44 @@ def test_bad_bytes_are_refused_with_their_row(bad, error, words):
             merge_histograms(source)
 
 
+def test_two_threads_give_what_one_gives(monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    rng = random.Random(SEED)
+    parts = [counted([rng.gauss(0, 1) for _ in range(9)]).to_bytes() for _ in range(50)] + [b""]
+    rows = [(rng.randrange(2_000), rng.choice(parts[: 50 + (n % 97 == 0)])) for n in range(20_000)]
+    whole = table(arrow, rows)
+    alone = merge_histograms(whole.combine_chunks())
+    assert None in alone.values()
+    cut = table(arrow, rows, pieces=40)
+    for _ in range(5):
+        together = merge_histograms(cut)
+        assert list(together) == list(alone)
+        assert together == alone
+
+    def none_left(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    assert merge_histograms(cut) == alone
+
+
+def test_of_two_threads_the_first_bad_row_is_told():
+    arrow = pytest.importorskip("pyarrow")
+    raw = counted([1.0, 2.0, -3.0]).to_bytes()
+    rows = [(n % 7, raw) for n in range(4_000)]
+    for bad in (3_999, 2_345, 777):
+        rows[bad] = (bad, b"\x41")
+        for pieces in (1, 8, 40):
+            with pytest.raises(CorruptStateError, match=f"group {bad} in row {bad} is none"):
+                merge_histograms(table(arrow, rows, pieces=pieces))
+    most = counted([1.0])
+    for _ in range(52):
+        most.merge(most)
+    rows = [(1, raw)] * 10 + [(1, most.to_bytes())] * 2
+    with pytest.raises(OverflowError, match="group 1"):
+        merge_histograms(table(arrow, rows, pieces=12))
+
+
 def test_other_columns_are_refused():
     arrow = pytest.importorskip("pyarrow")
     raw = [counted([1.0]).to_bytes()]

@@ -13,7 +13,7 @@ from support.cells import batch, cell, filled, offered, producer
 from support.engines import Factory
 
 from edgemse import Coverage
-from edgemse.cells import Cell, Identity
+from edgemse.cells import Cell, Identity, seal
 from edgemse.errors import StoreError
 from edgemse.presence import Attribute, Presence
 from edgemse.stats.error_stats import ErrorStats, merge_all
@@ -32,6 +32,8 @@ from edgemse.stores.statements import CENSUS, ONLINE
 from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 
 HOUR = 3_600
+BAD = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
+"""No store can write it."""
 
 
 class Clock:
@@ -138,7 +140,7 @@ def test_the_producers_of_cells_are_written_down_once(store: Store) -> None:
 
 def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
     store.commit(batch(cell(1), cell(2)))
-    both = Batch(cells=[offered(cell(1, 1), "b"), offered(cell(1, 1), "pi-1")])
+    both = Batch(cells=offered(("b", cell(1, 1)), ("pi-1", cell(1, 1))))
     for again in (batch(cell(1, 1, 2), device="b"), both, batch(cell(2, 5))):
         store.commit(again)
     assert rows(store, "SELECT producer, device FROM renames") == [(producer(1), "b")]
@@ -146,10 +148,23 @@ def test_a_producer_of_a_second_device_is_written_down(store: Store) -> None:
     assert found == [(producer(1), "pi-1"), (producer(2), "pi-1")]
 
 
+def test_what_people_change_of_producers_counts_from_then_on(store: Store) -> None:
+    store.commit(batch(cell(1)))
+    with store.writing() as writing:
+        writing.execute("UPDATE producers SET device = 'pump'")
+    store.commit(batch(cell(1, 1), device="pump"))
+    assert rows(store, "SELECT producer, device FROM renames") == []
+    with pytest.raises(StoreError):
+        store.commit(Batch(cells=offered(("pump", cell(2))), quarantined=[BAD]))
+    store.commit(batch(cell(2), device="pump"))
+    assert rows(store, "SELECT count(*) FROM producers") == [(2,)]
+
+
 def test_series_are_written_down_once(store: Store) -> None:
     first, second = cell().series, cell().series._replace(segment="night")
-    store.commit(Batch(series=[("pi-1", first), ("pi-1", first)], cells=[offered(cell())]))
-    store.commit(Batch(series=[("pi-1", first), ("pi-1", second)], cells=[offered(cell(2))]))
+    for second_time, number in ((first, 1), (second, 2)):
+        cells = offered(("pi-1", cell(number)))
+        store.commit(Batch(series=[("pi-1", first), ("pi-1", second_time)], cells=cells))
     found = rows(store, "SELECT device, model, segment FROM series ORDER BY segment")
     assert found == [("pi-1", "model", ""), ("pi-1", "model", "night")]
 
@@ -231,9 +246,8 @@ def test_a_pump_that_moves_keeps_the_figures_of_its_old_site(store: Store) -> No
 
 def test_a_batch_that_fails_writes_nothing(store: Store) -> None:
     store.commit(batch(cell()))
-    bad = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="cannot be written"):
-        store.commit(Batch(cells=[offered(cell(3))], quarantined=[bad]))
+        store.commit(Batch(cells=offered(("pi-1", cell(3))), quarantined=[BAD]))
     counted = "SELECT count(*), (SELECT count(*) FROM producers) FROM cells"
     assert rows(store, counted) == [(1, 1)]
     store.commit(batch(cell(3)))
@@ -295,10 +309,12 @@ def test_histograms_are_merged_by_group(store: Store) -> None:
 
 
 def test_a_group_with_a_cell_without_a_histogram_has_none(store: Store) -> None:
-    bare = offered(cell(1, 1))._replace(histogram=None)
-    empty = offered(cell(2, 0, stats=ErrorStats()), "pi-2")
-    whole = offered(cell(2, 1), "pi-2")
-    store.commit(Batch(cells=[offered(cell(1, 0)), bare, empty, whole]))
+    cells = offered(("pi-1", cell(1, 0)))
+    bare = seal(cell(1, 1))._replace(state=cell(1, 1).stats.to_bytes(histogram=False))
+    cells.take_sealed("pi-1", bare)
+    cells.take_sealed("pi-2", seal(cell(2, 0, stats=ErrorStats())))
+    cells.take_sealed("pi-2", seal(cell(2, 1)))
+    store.commit(Batch(cells=cells))
     with store.reading() as reading:
         found = reading.histograms(by_device())
     assert found == {("pi-1",): None, ("pi-2",): cell(2, 1).stats.histogram}
@@ -363,3 +379,14 @@ def test_a_store_has_a_name_that_it_keeps(engine: Factory, tmp_path: Path, clock
         store.close()
     assert names[0] == names[1] != names[2]
     assert len(names[0]) == 16
+
+
+def test_numbers_come_back_as_arrays(store: Store) -> None:
+    store.commit(batch(cell(1), cell(2), cell(3)))
+    asked = "SELECT sequence, count, mean FROM cells WHERE revision = ? ORDER BY producer"
+    with store.reading() as reading:
+        sequence, count, mean = reading.arrays(asked, (1,))
+        assert [sequence.tolist(), count.tolist()] == [[0, 0, 0], [20, 20, 20]]
+        assert mean.tolist() == [row[2] for row in reading.rows(asked, (1,))]
+        assert (sequence.dtype, mean.dtype) == ("int64", "float64")
+        assert [len(column) for column in reading.arrays(asked, (9,))] == [0, 0, 0]

@@ -229,7 +229,7 @@ def test_a_batch_of_two_names_of_one_device(store: Store) -> None:
     store.commit(batch(cell(1), device="a"))
     do(store, rename, "a", "b")
     cells: list[tuple[Cell, str]] = [(cell(2), "a"), (cell(3), "b"), (cell(4), "c")]
-    store.commit(Batch(cells=[offered(each, device) for each, device in cells]))
+    store.commit(Batch(cells=offered(*((device, each) for each, device in cells))))
     assert rows(store, "SELECT device, count(*) FROM cells GROUP BY device ORDER BY device") == [
         ("b", 3),
         ("c", 1),
@@ -239,7 +239,7 @@ def test_a_batch_of_two_names_of_one_device(store: Store) -> None:
 def test_series_and_producers_go_with_the_name(store: Store) -> None:
     sent = cell(1)
     for device in ("a", "b"):  # the agent was given another name, and went on with its producer
-        store.commit(Batch(cells=[offered(sent, device)], series=[(device, sent.series)]))
+        store.commit(Batch(cells=offered((device, sent)), series=[(device, sent.series)]))
     assert rows(store, "SELECT device FROM renames") == [("b",)]
     do(store, rename, "a", "b")
     assert rows(store, "SELECT device FROM producers") == [("b",)]

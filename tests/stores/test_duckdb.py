@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,13 +13,15 @@ import duckdb
 import pytest
 from support.cells import batch, cell
 
+from edgemse.cells import Identity
 from edgemse.errors import (
     StoreError,
     StoreLockedError,
     StoreUnreachableError,
     StoreVersionError,
 )
-from edgemse.stores import Store, open_store
+from edgemse.stores import Quarantined, Store, open_store
+from edgemse.stores.duckdb import DuckDBStore
 
 
 @pytest.fixture
@@ -120,3 +123,54 @@ def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
     for address in ("postgresql://host/db", "mysql://host/db"):
         with pytest.raises(StoreError):
             open_store(address)
+
+
+def revisions(store: DuckDBStore) -> dict[Identity, int]:
+    with store.reading() as reading:
+        found = reading.rows("SELECT producer, sequence, revision FROM cells")
+        return {Identity(p, s): r for p, s, r in found}
+
+
+@pytest.mark.parametrize("most", [1, 100_000])
+def test_what_is_remembered_changes_no_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """New cells are inserted, those that are there compared, whatever was forgotten meanwhile."""
+    monkeypatch.setattr("edgemse.stores.duckdb.OPEN_MAX", most)
+    monkeypatch.setattr("edgemse.stores.engine.PRODUCERS_MAX", most)
+    path = tmp_path / "fleet.duckdb"
+    store = DuckDBStore(path)
+    highest: dict[Identity, int] = {}
+    rng = random.Random(3)
+    for turn in range(60):
+        if turn == 30:
+            store.close()
+            store = DuckDBStore(path)
+        cells = []
+        for _ in range(rng.randrange(1, 5)):
+            revision = rng.randrange(1, 7)
+            number, sequence = rng.randrange(4), rng.randrange(4)
+            cells.append(cell(number, sequence, revision, final=revision == 6))
+        for each in cells:
+            highest[each.identity] = max(each.revision, highest.get(each.identity, 0))
+        held = store.commit(batch(*cells, device=f"pi-{turn % 2}"))
+        assert held == {each.identity: highest[each.identity] for each in cells}
+    assert revisions(store) == highest
+    with store.reading() as reading:
+        known = {p for (p,) in reading.rows("SELECT producer FROM producers")}
+        renamed = {p for (p,) in reading.rows("SELECT producer FROM renames")}
+    assert known == renamed == {identity.producer for identity in highest}
+    store.close()
+
+
+def test_a_batch_of_which_one_cell_is_there_is_written_whole_and_once(tmp_path: Path) -> None:
+    store = DuckDBStore(tmp_path / "fleet.duckdb")
+    store.commit(batch(cell(1, final=True)))
+    again = batch(cell(2), cell(1, final=True), cell(3))
+    again.quarantined.append(Quarantined("pi-1", 0, "no", 1, b""))
+    assert len(store.commit(again)) == 3
+    assert len(revisions(store)) == 3
+    with store.reading() as reading:
+        assert reading.rows("SELECT count(*) FROM quarantine").rows == [(1,)]
+        assert reading.rows("SELECT value FROM counters WHERE name = 'commits'").rows == [(2,)]
+    store.close()

@@ -25,7 +25,7 @@ from edgemse.errors import (
 )
 from edgemse.fleet import ask
 from edgemse.stats.error_stats import ErrorStats
-from edgemse.stores import DeviceReport, Store, open_store
+from edgemse.stores import Batch, DeviceReport, Quarantined, Store, open_store
 from edgemse.stores.devices import Actor, rename
 from edgemse.stores.migrations import scripts_after
 from edgemse.stores.tables import CELLS, PRODUCERS, QUARANTINE
@@ -223,7 +223,7 @@ def test_what_failed_is_not_taken_for_committed(store: Store) -> None:
 def test_what_no_database_takes_is_an_error_of_that_commit(store: Store) -> None:
     for name in ("a\0b", "a\ud800b"):
         with pytest.raises(StoreError, match="cannot be written"):
-            store.commit(batch(cell(), device=name))
+            store.commit(Batch(quarantined=[Quarantined(name, 0, "no", 1, b"")]))
     store.commit(batch(cell()))
 
 

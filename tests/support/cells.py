@@ -7,7 +7,7 @@ import random
 from edgemse.cells import Cell, Identity, Series, Window, seal
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
-from edgemse.stores import Batch, Offered, opened
+from edgemse.stores import Batch, Offered
 
 START = 1_767_225_600
 """2026-01-01 00:00 UTC."""
@@ -50,10 +50,14 @@ def cell(
     )
 
 
-def offered(cell: Cell, device: str = "pi-1") -> Offered:
-    return opened(device, seal(cell))
+def offered(*placed: tuple[str, Cell]) -> Offered:
+    """Return what a store takes of cells, each with the device whose report it came in."""
+    cells = Offered()
+    for device, cell in placed:
+        cells.take_sealed(device, seal(cell))
+    return cells
 
 
 def batch(*cells: Cell, device: str = "pi-1") -> Batch:
     """Return what a store takes of cells that came in a report of the device."""
-    return Batch(cells=[offered(each, device) for each in cells])
+    return Batch(cells=offered(*((device, each) for each in cells)))

@@ -66,7 +66,7 @@ class Planted:
         self.placed.append((device, cell))
 
     def commit(self) -> None:
-        self.store.commit(Batch(cells=[offered(cell, device) for device, cell in self.placed]))
+        self.store.commit(Batch(cells=offered(*self.placed)))
 
     def say(self, device: str, at: int = START, **attributes: str) -> None:
         """Commit a birth whose attributes hold since `at`."""
