@@ -200,7 +200,7 @@ class StoreError(EdgemseError):
 
 
 class StoreLockedError(StoreError):
-    """Another process holds the DuckDB file."""
+    """Another process holds the DuckDB file, or a lock in PostgreSQL for too long."""
 
     exit_code = 73
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.broker import Mosquitto, mosquitto_binary
+from support.engines import ENGINES, Factory, duckdb_file, postgres_schemas
+from support.postgres import Postgres, postgres_folder
 
 StartBroker = Callable[..., Mosquitto]
 
@@ -58,6 +61,42 @@ def start_broker(needs_mosquitto: None, tmp_path: Path) -> Iterator[StartBroker]
     yield start
     for mosquitto in started:
         mosquitto.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL for all tests that do not kill it."""
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Start a server, or skip: where CI is set, that is a failure."""
+    if postgres_folder() is None:
+        pytest.skip("no PostgreSQL server in /usr/lib/postgresql or on PATH")
+    server = Postgres()
+    try:
+        server.start()
+        server.prepare()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL that the test may kill."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Factory:
+    """What makes the store of a test: the test runs once for each engine."""
+    if request.param == "duckdb":
+        return duckdb_file
+    return postgres_schemas(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 missing=""
 command -v mosquitto > /dev/null || missing="$missing mosquitto"
-command -v arm-none-eabi-gcc > /dev/null || missing="$missing gcc-arm-none-eabi"
+# Debian has the server's programs on nobody's PATH.
+command -v postgres > /dev/null || ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 ||
+    missing="$missing postgresql"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
@@ -14,8 +16,10 @@ if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing \
         > /dev/null
-    # Debian starts the broker on port 1883 when it installs it; the tests start their own.
-    service mosquitto stop > /dev/null 2>&1 || true
+    # Debian starts servers on their usual ports when it installs them; the tests start their own.
+    for name in $missing; do
+        service "$name" stop > /dev/null 2>&1 || true
+    done
     exit 0
 fi
 echo "missing for the tests:$missing. Install them (Debian: sudo apt-get install$missing)." >&2

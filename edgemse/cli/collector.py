@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 def command(
     store: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="The store's DuckDB file; made if it is not there."),
+        typer.Option(
+            metavar="PATH|URL",
+            help="The store's DuckDB file, made if it is not there, or postgresql://...",
+        ),
     ] = None,
     broker: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker [127.0.0.1:1883].")
@@ -91,7 +94,9 @@ def command(
         _override(table, {"cert_file": cert_file or None, "key_file": key_file or None})
         _override(table, {"allow_plaintext_password": allow_plaintext_password or None})
     if "store" not in values:
-        raise SettingsError('no store: give --store PATH, or store = "PATH" in the --config file')
+        raise SettingsError(
+            'no store: give --store PATH|URL, or store = "PATH|URL" in the --config file'
+        )
     settings = load(CollectorSettings, values, str(config) if config else "options")
     run(settings, take_over=take_over)
 
@@ -134,7 +139,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
             version("edgemse"),
             settings.worker,
             settings.broker.address,
-            settings.store,
+            store.where,
             store.id,
         )
         log.info("serving on http://%s", server.address)

@@ -6,7 +6,7 @@ __all__ = ["lacking"]
 
 OPTIONAL = frozenset(
     {"typer", "rich", "duckdb", "numpy", "scipy", "fastapi", "uvicorn", "paho", "msgspec"}
-    | {"amqtt", "psutil", "zstandard"}
+    | {"amqtt", "psutil", "psycopg", "zstandard"}
 )
 
 

@@ -19,7 +19,7 @@ Source = Annotated[
     typer.Option(
         "--from",
         metavar="PATH|URL",
-        help="The store's file, or http://HOST:PORT of a running collector.",
+        help="The store's file, postgresql://..., or http://HOST:PORT of a running collector.",
     ),
 ]
 TokenFile = Annotated[

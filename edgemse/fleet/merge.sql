@@ -43,7 +43,10 @@ centred AS (
     JOIN origins AS o USING ({keys})
 ),
 sums AS (
-    SELECT {keys}, k, y_k,
+    SELECT {keys},
+        -- One of the same: grouped by them, PostgreSQL expects a hundred times as many groups.
+        min(k) AS k,
+        min(y_k) AS y_k,
         CAST(least(sum(count), 9223372036854775807) AS BIGINT) AS count,
         sum(weight) AS weight,
         sum(weight_lo) AS weight_lo,
@@ -72,7 +75,7 @@ sums AS (
         CAST(least(sum(lag_ms_sum), 9223372036854775807) AS BIGINT) AS lag_ms_sum,
         max(lag_ms_max) AS lag_ms_max
     FROM centred
-    GROUP BY {keys}, k, y_k
+    GROUP BY {keys}
 )
 SELECT {keys}, count, weight, weight_lo, weight2,
     k AS mean,

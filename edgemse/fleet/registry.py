@@ -142,6 +142,7 @@ class BaselineSetting(_Setting, frozen=True, forbid_unknown_fields=True):
             raise SettingsError("baseline: a part is named twice")
         who = (self.model, self.version)
         _check("baseline", {"model": self.model, "version": self.version})
+        writing.lock(BASELINES)  # two who set at once do so one after the other
         dropped = 0 if self.keep else writing.execute(statements.DROP_OTHER_PARTS, (*who, names))
         written = [(*who, *row, now_ms) for row in rows]
         writing.put(BASELINES, written, statements.REPLACE_BASELINE)
@@ -179,6 +180,7 @@ class VersionSetting(_Setting, frozen=True, forbid_unknown_fields=True):
             wanted = ", ".join(f"--{name.replace('_', '-')}" for name in FACTS)
             raise SettingsError(f"versions: nothing to set; wanted one of {wanted}")
         who = (self.model, self.version)
+        writing.lock(MODEL_VERSIONS)  # what the other one of two sets meanwhile stays
         held = [*writing.rows(statements.MODEL_VERSION, who).named()]
         facts = dict.fromkeys(FACTS, "") | (held[0] if held else {}) | given
         row = (*who, *(facts[name] for name in FACTS), now_ms)

@@ -95,6 +95,14 @@ class Writing(Protocol):
         """Run one statement and return how many rows it has touched."""
         ...
 
+    def lock(self, table: Table, keys: Sequence[object] | None = None) -> None:
+        """Let nobody else write these rows until the end, None: nor any other row of the table.
+
+        Rows that are not there yet are not held. Whoever locks a whole table waits for all who have
+        locked rows of it, and they for him. Always in the same order: producers, then devices.
+        """
+        ...
+
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:
         """Insert rows in the engine's best way; no statement at all without one.
 
@@ -161,8 +169,14 @@ class Batch:
 class Store(Protocol):
     """The collector's database.
 
-    Thread safety: one thread writes at a time (others wait); any number may read meanwhile.
+    Thread safety: any number of threads read and write; where an engine has one writer at a time,
+    the others wait.
     """
+
+    @property
+    def where(self) -> str:
+        """What people are told of its place: the path, or the address without a password."""
+        ...
 
     @property
     def id(self) -> str:
@@ -183,7 +197,7 @@ class Store(Protocol):
         ...
 
     def writing(self) -> AbstractContextManager[Writing]:
-        """Open one transaction, for what is no cell: keep it short, commits wait for it."""
+        """Open one transaction, for what is no cell: keep it short, commits may wait for it."""
         ...
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from edgemse.stores import statements
 from edgemse.stores.attributes import joined
 from edgemse.stores.audit import Actor, note
 from edgemse.stores.base import Writing
-from edgemse.stores.tables import ALIASES, ATTRIBUTES
+from edgemse.stores.tables import ALIASES, ATTRIBUTES, PRODUCERS
 from edgemse.times import HOUR_SECONDS
 
 __all__ = ["forget", "rename", "retire", "unretire"]
@@ -28,10 +28,10 @@ def forget(
 
     Raises SettingsError if the store has no such device.
     """
+    writing.lock(PRODUCERS)  # cells of the device that are on their way come before, or after
     _check_there(writing, device)
     if grown:
         writing.execute(statements.LEAVE_NO_MORE, (device,))
-    writing.execute(statements.LOCK_PRODUCERS, (device,))
     writing.execute(statements.ABSORB, (device, grown))
     cells = writing.execute(statements.DROP_CELLS, (device, grown))
     writing.execute(statements.LEAVE, (device,))
@@ -69,6 +69,7 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     wrong = wrong_with(to) or ("" if to else "nothing")
     if wrong:
         raise SettingsError(f"new name {to!r:.80}: {wrong}; wanted a device's name")
+    writing.lock(PRODUCERS)
     aliases: dict[str, str] = dict(writing.rows(statements.ALIASES_OF, ([device, to],)))
     if to == device:
         if not writing.execute(statements.LOSE_ALIAS, (device,)):
@@ -77,7 +78,6 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     if aliases.get(to, device) != device:
         raise SettingsError(f"device {to!r:.80} is called {aliases[to]!r:.80}; give that name")
     _check_there(writing, device)
-    writing.execute(statements.LOCK_PRODUCERS, (device,))
     _move_attributes(writing, device, to, now_ms // 1000)
     cells = writing.execute(statements.RENAME_CELLS, (to, device))
     moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)

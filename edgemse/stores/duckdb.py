@@ -50,6 +50,9 @@ LOCKED = re.compile("Could not set lock|Conflicting lock")
 class DuckDBStore(Engine):
     """The Store in a DuckDB file; see edgemse.stores.base."""
 
+    dialect = "duckdb"
+    alone = True
+
     def __init__(
         self,
         path: Path,
@@ -60,6 +63,7 @@ class DuckDBStore(Engine):
     ) -> None:
         super().__init__(now)
         self.path = path
+        self.where = str(path)
         self._writing = Lock()
         self._connection = _mended(path, now) if not read_only else _connect(path, read_only=True)
         self._commits = 0
@@ -67,7 +71,7 @@ class DuckDBStore(Engine):
         """Cells that were stored and still grow: revisions of them will come."""
         self._count: Count | None = None
         try:
-            self._prepare(str(path), random_bytes, read_only=read_only)
+            self._prepare(random_bytes, read_only=read_only)
             if not read_only and str(path) != MEMORY:
                 self._take_stock(Count(path))
         except BaseException:
@@ -188,6 +192,9 @@ class _Cursor:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         touched = self._cursor.execute(sql, parameters).fetchone()
         return int(touched[0]) if touched else 0
+
+    def lock(self, table: Table, keys: Sequence[object] | None = None) -> None:
+        """Nothing: one transaction writes at a time."""
 
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:
         # DuckDB finds a variable by its name, and reads Arrow where it lies: lists as parameters

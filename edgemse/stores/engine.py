@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import ClassVar
 
 from edgemse.cells import Identity
 from edgemse.errors import StoreError
@@ -28,7 +29,13 @@ ID_BYTES = 8
 class Engine(ABC):
     """A store over the two things that an engine offers: a view to read, a transaction to write."""
 
+    dialect: ClassVar[str]
+    """Which scripts of the schema are its own; see edgemse.stores.migrations."""
+    alone: ClassVar[bool]
+    """Whether nobody else writes while the store is open, and one thread at a time."""
+
     id = ""
+    where = ""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -58,11 +65,16 @@ class Engine(ABC):
         """Write the batch, its cells with that clause; without one none may be there yet."""
         try:
             with self._transaction() as writing:
+                # First of all, and before anything is looked up (delivery rule 14): whoever else
+                # takes in cells of a producer, drops them or renames their device, waits here.
+                writing.lock(tables.PRODUCERS, sorted(batch.cells.producers()))
                 batch = named_anew(writing, batch)
                 self._put_producers(writing, batch.cells)
                 held = _put_cells(writing, batch.cells, on_conflict)
                 rows = [(device, *series) for device, series in batch.series]
                 writing.put(tables.SERIES, rows, statements.KEEP)
+                if batch.reports or batch.presences:
+                    writing.lock(tables.REPORTS)  # what is read of a device must stay so
                 _put_reports(writing, batch.reports)
                 _put_presences(writing, batch.presences)
                 writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
@@ -72,22 +84,19 @@ class Engine(ABC):
         return held
 
     def _put_producers(self, writing: Writing, offered: Offered) -> None:
-        """Note producers, and those that a second device speaks for.
-
-        First of all tables, and sorted: whoever else takes in cells of a producer, or drops them,
-        waits here (delivery rule 14 in docs/architecture.md).
-        """
+        """Note producers, and those that a second device speaks for."""
         devices = offered.producers()
-        new = sorted(devices.keys() - self._first_devices.keys())
+        known = self._first_devices if self.alone else {}
+        new = sorted(devices.keys() - known.keys())
         if new:
             rows: list[Row] = [(each, next(iter(devices[each])), self._now_ms()) for each in new]
             writing.put(tables.PRODUCERS, rows, statements.KEEP)
-            self._first_devices |= dict(writing.rows(statements.FIRST_DEVICES, (new,)))
+            known |= dict(writing.rows(statements.FIRST_DEVICES, (new,)))
         renames: list[Row] = [
             (producer, device, self._now_ms())
             for producer in sorted(devices)
             for device in devices[producer]
-            if device != self._first_devices[producer]
+            if device != known[producer]
         ]
         writing.put(tables.RENAMES, renames, statements.KEEP)
         if len(self._first_devices) > PRODUCERS_MAX:
@@ -105,25 +114,26 @@ class Engine(ABC):
         return int(self._now() * 1000)
 
     def _prepare(
-        self, where: str, random_bytes: Callable[[int], bytes], *, read_only: bool
+        self, random_bytes: Callable[[int], bytes], *, read_only: bool, must_exist: bool = False
     ) -> None:
         """Check the schema's version, bring it up to date unless only reading, learn the name."""
         with self.reading() as reading:
             found = {name for (name,) in reading.rows(statements.TABLES)}
         if found and "schema_versions" not in found:
             raise StoreError(
-                f"{where} is a database, but not a store of edgemse; give another one, or a path"
-                " where there is no file yet"
+                f"{self.where} is a database, but not a store of edgemse; give another one, or a"
+                " place where there is none yet"
             )
-        if not found and read_only:
-            raise StoreError(f"store {where} is empty; run edgemse collector on it once")
+        if not found and (read_only or must_exist):
+            raise StoreError(f"store {self.where} is empty; run edgemse collector on it once")
         if not found:
             with self.writing() as writing:
                 writing.execute(statements.CREATE_VERSIONS)
         with self.reading() as reading:
             ((version,),) = reading.rows(statements.VERSION)
-        migrations.check_version(version, where, can_migrate=not read_only)
-        for number, sql in migrations.scripts_after(version):
+        dialect = self.dialect
+        migrations.check_version(version, self.where, dialect, can_migrate=not read_only)
+        for number, sql in migrations.scripts_after(version, dialect):
             with self.writing() as writing:
                 writing.execute(sql)
                 writing.execute(statements.NOTE_VERSION, (number, self._now_ms()))

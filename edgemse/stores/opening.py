@@ -11,19 +11,22 @@ __all__ = ["open_store"]
 
 
 def open_store(address: str | Path, *, read_only: bool = False, must_exist: bool = False) -> Store:
-    """Open the store at a path (a DuckDB file).
+    """Open the store at a path (a DuckDB file) or an address (a PostgreSQL database).
 
     A store that is opened for writing is brought to this version's schema, and made if it is not
     there unless it `must_exist`; one that is opened `read_only` must. Raises StoreError or one of
     its children.
     """
     if str(address).startswith(("postgresql://", "postgres://")):
+        from edgemse.stores.postgres import PostgresStore  # only when one is used, too
+
+        return PostgresStore(str(address), read_only=read_only, must_exist=must_exist)
+    scheme, found, _ = str(address).partition("://")
+    if found:  # the rest may hold a password
         raise StoreError(
-            "PostgreSQL stores are not supported by this version of edgemse;"
-            " give the path of a DuckDB file instead"
+            f"store {scheme}://...: wanted the path of a DuckDB file, or"
+            " postgresql://USER@HOST:PORT/DATABASE"
         )
-    if "://" in str(address):
-        raise StoreError(f"store {address}: wanted the path of a DuckDB file")
     from edgemse.stores.duckdb import DuckDBStore  # only when one is used: it takes 50 ms
 
     path = Path(address)

@@ -44,7 +44,6 @@ __all__ = [
     "KEEP_HIGHEST",
     "LEAVE",
     "LEAVE_NO_MORE",
-    "LOCK_PRODUCERS",
     "LOSE_ALIAS",
     "MODEL_VERSION",
     "NEW_STORE",
@@ -216,10 +215,6 @@ HOLDS = (
     " WHERE device = ?), (SELECT count(*) FROM retired WHERE device = ?)"
 )
 HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
-LOCK_PRODUCERS = (
-    "UPDATE producers SET first_received_ms = first_received_ms"
-    " WHERE producer IN (SELECT producer FROM cells WHERE device = ?)"
-)
 ABSORB = (
     "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
     " sequence, sequence - row_number() OVER (PARTITION BY producer ORDER BY sequence) AS island"
@@ -291,7 +286,7 @@ DROP_CELL = (
 COUNT_FORGOTTEN = "UPDATE counters SET value = value + ? WHERE name = 'cells_forgotten'"
 
 # The store itself.
-TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 CREATE_VERSIONS = (
     "CREATE TABLE schema_versions (version INTEGER PRIMARY KEY, applied_ms BIGINT NOT NULL)"
 )

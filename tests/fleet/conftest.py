@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.engines import Factory
 from support.fleet import Done, Planted, Run
 
 from edgemse.cli import entry
 
 
 @pytest.fixture
-def planted() -> Iterator[Planted]:
-    """An empty store in memory."""
-    planted = Planted()
+def planted(engine: Factory, tmp_path: Path) -> Iterator[Planted]:
+    """An empty store of each engine."""
+    planted = Planted(store=engine(tmp_path, time.time))
     yield planted
     planted.store.close()
 

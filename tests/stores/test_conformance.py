@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.cells import batch, cell, filled, offered, producer
-from support.engines import ENGINES, Factory
+from support.engines import Factory
 
 from edgemse import Coverage
 from edgemse.cells import Cell, Identity, seal
@@ -34,11 +34,6 @@ from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 HOUR = 3_600
 BAD = Quarantined("pi-1", "no time", "no", 1, b"")  # type: ignore[arg-type]
 """No store can write it."""
-
-
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest) -> Factory:
-    return ENGINES[request.param]
 
 
 class Clock:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.cells import START, batch, cell, offered
-from support.engines import ENGINES
+from support.engines import Factory
 
 from edgemse.cells import Cell, Identity
 from edgemse.errors import SettingsError
@@ -25,9 +25,9 @@ LAST = 4
 """The revision that is final in a random course of things."""
 
 
-@pytest.fixture(params=list(ENGINES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = ENGINES[request.param](tmp_path, lambda: START + 100.0)
+@pytest.fixture
+def store(engine: Factory, tmp_path: Path) -> Iterator[Store]:
+    store = engine(tmp_path, lambda: START + 100.0)
     yield store
     store.close()
 

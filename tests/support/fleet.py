@@ -14,7 +14,7 @@ from edgemse.fleet.asking import ask
 from edgemse.presence import Attribute, Presence
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
-from edgemse.stores import Batch, DevicePresence
+from edgemse.stores import Batch, DevicePresence, Store
 from edgemse.stores.duckdb import DuckDBStore
 from support.cells import offered
 
@@ -52,11 +52,11 @@ Run = Callable[..., Done]
 
 
 class Planted:
-    """An empty store in memory (or a file), and what puts cells into it."""
+    """An empty store in memory (or a file, or the one given), and what puts cells into it."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, store: Store | None = None) -> None:
         self.path = path or Path(":memory:")
-        self.store = DuckDBStore(self.path)
+        self.store: Store = store or DuckDBStore(self.path)
         self.placed: list[tuple[str, Cell]] = []
 
     def put(

@@ -27,11 +27,19 @@ def edgemse(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[
 class CollectorProcess:
     """`edgemse collector` on a store, until it is stopped or killed."""
 
-    def __init__(self, store: Path, broker: str, *options: str, token: str = "") -> None:
+    def __init__(
+        self,
+        store: Path | str,
+        broker: str,
+        *options: str,
+        token: str = "",
+        log: Path | None = None,
+    ) -> None:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._log = store.with_suffix(".log")
-        self._arguments = ["collector", "--store", str(store), "--broker", broker]
+        self._log = log or Path(store).with_suffix(".log")
+        given = ["--store", str(store)] if store else []  # or the options have it in a file
+        self._arguments = ["collector", *given, "--broker", broker]
         self._arguments += ["--http", self.url.removeprefix("http://"), *options]
         self.process: subprocess.Popen[bytes] | None = None
 
