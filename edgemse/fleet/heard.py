@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ __all__ = ["Heard", "heard_of"]
 
 HEARD = (
     "SELECT d.device, report_received_ms, report_sent_ms, clock_synchronised,"  # noqa: S608
-    f" {statements.ONLINE}, software, run_returned_ms, cells_refused FROM devices AS d"
+    f" {statements.ONLINE}, software, run_returned_ms, cells_refused, health FROM devices AS d"
 )
 HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 ALIASES = "SELECT shown, device FROM aliases"
@@ -35,6 +36,8 @@ class Heard(NamedTuple):
     returned_ms: int | None = None
     """When a run reported again after another one had; 0: never."""
     refused: int | None = None
+    health: str | None = None
+    """What its last report counted, as JSON."""
     retired_ms: int | None = None
     names: tuple[str, ...] = ()
     """Further names under which its figures came: by `rename`."""
@@ -45,6 +48,11 @@ class Heard(NamedTuple):
     def twins(self) -> bool:
         """Whether two boards of this name reported in turn within a day of its last report."""
         return bool(self.returned_ms) and (self.received_ms or 0) - (self.returned_ms or 0) < DAY_MS
+
+    @property
+    def stores_changed(self) -> int | None:
+        """How often another store than before has acknowledged, as its last report says."""
+        return None if self.health is None else json.loads(self.health).get("stores_changed", 0)
 
     @property
     def back(self) -> bool:
