@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Event, Thread
 
@@ -62,6 +63,7 @@ class Jobs:
         lease: The store's lease, for this collector: (name, seconds) -> bool.
         now: Seconds since 1970-01-01 UTC.
         monotonic: Seconds that never jump.
+        renewal_seconds: How often a job that runs long renews its lease, which lasts longer.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Jobs:
         lease: Callable[[str, float], bool],
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        renewal_seconds: float = LEASE_SECONDS / 3,
     ) -> None:
         self._lease = lease
+        self._renewal_seconds = renewal_seconds
         self._now, self._monotonic = now, monotonic
         start = monotonic()
         self._entries = [_Entry(job, start, Counters(MEANINGS)) for job in jobs]
@@ -113,11 +117,12 @@ class Jobs:
         job, counters = entry.job, entry.counters
         begun = self._monotonic()
         try:
-            if job.shared and not self._lease(job.name, 2 * job.every_seconds + LEASE_SECONDS):
+            if job.shared and not self._leased(job):
                 entry.problem = ""  # another collector runs it, and says if it fails
                 counters.set("job_failing", 0)
                 return
-            job.run(self._stopping)
+            with self._held(job) if job.shared else nullcontext():
+                job.run(self._stopping)
         except EdgemseError as error:
             self._failed(entry, str(error))
             log.error("%s; trying again in %g s", entry.problem, job.every_seconds)
@@ -131,6 +136,33 @@ class Jobs:
         counters.count("job_runs")
         counters.set("job_last_run_seconds", int(self._now()))
         counters.set("job_last_run_milliseconds", int((self._monotonic() - begun) * 1000))
+
+    def _leased(self, job: Job) -> bool:
+        return self._lease(job.name, 2 * job.every_seconds + LEASE_SECONDS)
+
+    @contextmanager
+    def _held(self, job: Job) -> Iterator[None]:
+        """Keep the lease while the job runs, for however long it does."""
+        ended = Event()
+
+        def renew() -> None:
+            while not ended.wait(self._renewal_seconds):
+                try:
+                    if not self._leased(job):
+                        log.error(
+                            "another collector has taken the job %s over while it ran", job.name
+                        )
+                        return
+                except EdgemseError as error:  # it lasts for two periods more, and is tried again
+                    log.warning("the lease of the job %s is not renewed: %s", job.name, error)
+
+        thread = Thread(target=renew, name=f"lease of {job.name}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _failed(self, entry: _Entry, reason: str) -> None:
         entry.problem = f"the job {entry.job.name} failed: {reason}"

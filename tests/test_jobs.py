@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -115,6 +116,40 @@ def test_one_collector_at_a_time_runs_a_job(clock: Clock, tmp_path: Path) -> Non
     b.turn()
     assert ran[6:] == ["b", "b's own"], "the lease of a collector that is gone has run out"
     store.close()
+
+
+def test_a_job_keeps_its_lease_for_however_long_it_runs() -> None:
+    asked: list[tuple[str, float]] = []
+    renewed, failed = Event(), Event()
+
+    def lease(name: str, seconds: float) -> bool:
+        asked.append((name, seconds))
+        if len(asked) == 3:
+            failed.set()
+            raise StoreError("the store is away")
+        if len(asked) == 4:
+            renewed.set()
+        return True
+
+    def run(_stopping: Event) -> None:
+        assert renewed.wait(20)
+        assert failed.is_set(), "a renewal that fails is tried again"
+
+    jobs = Jobs([Job("rollups", 60, run)], lease=lease, renewal_seconds=0.001)
+    jobs.turn()
+    assert jobs.problems() == []
+    assert set(asked) == {("rollups", 2 * 60 + 60.0)}
+    assert [each.name for each in threading.enumerate() if each.name.startswith("lease")] == []
+
+
+def test_a_job_that_another_collector_takes_over_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    answers = [True, False]
+
+    def run(_stopping: Event) -> None:
+        eventually(lambda: "another collector has taken the job rollups over" in caplog.text)
+
+    Jobs([Job("rollups", 60, run)], lease=lambda *_: answers.pop(0), renewal_seconds=0.001).turn()
+    assert answers == []
 
 
 def test_a_lease_that_cannot_be_had_from_the_store_is_a_failure(clock: Clock) -> None:

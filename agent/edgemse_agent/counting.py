@@ -29,6 +29,10 @@ MEANINGS = {
     "labels_nonfinite": counter(
         "labels that were NaN or infinite; their predictions go on waiting"
     ),
+    "labels_orphan": counter("labels whose prediction never came"),
+    "labels_duplicate": counter("labels that came again for a matched prediction"),
+    "labels_conflicting": counter("labels that contradict the one that was matched"),
+    "predictions_expired": counter("predictions whose label did not come in time"),
     "predictions_repeated": counter("predictions refused because their id and series were known"),
     "predictions_crowded": counter("predictions refused past the 1,000 series of one id"),
     "pending_evicted": counter("predictions or labels that pending_max let go before their time"),

@@ -242,6 +242,7 @@ class Pairing:
             self._changed.discard(key)
         for series, prediction in entry.pending:
             self._growing.coverage(series, prediction.time).expired += 1
+            self._counters.count("predictions_expired")
         for label in entry.early:
             self._orphan(label)
 
@@ -249,6 +250,7 @@ class Pairing:
         given = zip(label.where, self._default, strict=False)
         series = Series(*(default if value is None else value for value, default in given))
         self._growing.coverage(series, label.time).orphan += 1
+        self._counters.count("labels_orphan")
 
     def _join(self, entry: Entry, series: Series, prediction: Prediction, label: Label) -> None:
         coverage = self._growing.coverage(series, prediction.time)
@@ -276,8 +278,10 @@ class Pairing:
                 coverage = self._growing.coverage(series, time)
                 if used.y_true == label.y_true:
                     coverage.duplicate += 1
+                    self._counters.count("labels_duplicate")
                 else:
                     coverage.conflicting += 1
+                    self._counters.count("labels_conflicting")
                 return True
         return any(
             early.where == label.where and early.y_true == label.y_true for early in entry.early

@@ -72,6 +72,8 @@ class Collector:
         self._now = now
         self._retreat: Publication | None = None
         """What is said in place of goodbye once another store has the prefix."""
+        self._doubles = (0, 0)
+        """Twins and renamed devices that the log has told of."""
         self._store = store
         self._take_over = take_over
         self._broker = settings.broker.broker()
@@ -129,6 +131,13 @@ class Collector:
         taken = checked(self._presence.store, found, take_over=self._take_over)
         self._neighbours = Neighbours(escape(self._worker), self._presence, taken)
         self._connection.start(must_connect=True, over=self._over)
+        if not self._broker.username and not self._broker.tls:
+            log.warning(
+                "the broker %s let this collector in without a name: so it does with everybody, who"
+                " can read and forge cells and acks; give it users and the access list of"
+                " docs/security.md",
+                self._connection.broker,
+            )
         self._thread.start()
 
     def stop(self) -> None:
@@ -182,6 +191,7 @@ class Collector:
         self.counters.set("devices_online", online)
         self.counters.set("twins", twins)
         self.counters.set("devices_renamed", renamed)
+        self._tell_doubles(twins, renamed)
         self.counters.set("commits_missing", missing)
         spread = devices / SPREAD_DEVICES_PER_SECOND if devices >= SPREAD_DEVICES else 0.0
         self._presence = msgspec.structs.replace(
@@ -200,6 +210,23 @@ class Collector:
             told = self._pressure.told_seconds
             log.warning("devices are told that an ack takes up to %g s (0: as usual)", told)
             self._publish_presence()
+
+    def _tell_doubles(self, twins: int, renamed: int) -> None:
+        """Log how many devices share a name or a producer, when they have become more."""
+        told_twins, told_renamed = self._doubles
+        if twins > told_twins:
+            log.warning(
+                "two boards report in turn under one name, of %d devices: edgemse fleet devices"
+                " names them; give each board a name of its own",
+                twins,
+            )
+        if renamed > told_renamed:
+            log.warning(
+                "%d devices report cells of a producer of another device: they were renamed, or"
+                " somebody uses what he has overheard; edgemse fleet devices names them",
+                renamed,
+            )
+        self._doubles = (twins, renamed)
 
     def _publish_presence(self) -> None:
         if not self._stopping.is_set() and not self._ingest.halted.is_set():

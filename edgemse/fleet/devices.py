@@ -94,6 +94,15 @@ class Device:
     """Predictions made that wait or waited for a label; 0 where samples came whole."""
     expired: int
     """Predictions that got none in time."""
+    orphan: int
+    """Labels whose prediction never came."""
+    duplicate: int
+    """Labels that came again."""
+    conflicting: int
+    """Labels that contradict the one that was taken."""
+    stores_changed: int | None
+    """Times that, since its agent started, another store than before has acknowledged: the former
+    one has a part of its figures."""
     coverage: float
     """The share of predictions whose label came; NaN where samples came whole."""
     lag_mean_seconds: float
@@ -134,6 +143,10 @@ class DevicesAnswer(Answer):
         "clock": "clock",
         "windows": "windows",
         "lag_p95_seconds": "lag p95 s",
+        "expired": "expired",
+        "orphan": "orphan",
+        "duplicate": "duplicate",
+        "conflicting": "conflicting",
     }
     WORDS: ClassVar[Collection[str]] = (
         *("device", "silent", "last_report", "version", "online", "clock"),
@@ -166,6 +179,12 @@ class DevicesAnswer(Answer):
         twins = [each.device for each in self.devices if each.twins]
         if twins:
             yield f"Two boards report in turn under one name: {listed(twins)}; rename one of them"
+        changed = [each.device for each in self.devices if each.stores_changed]
+        if changed:
+            yield (
+                f"Another store than before acknowledged cells of {listed(changed)}: the former one"
+                " has a part of their figures"
+            )
         back = [each.device for each in self.devices if each.back]
         if back:
             yield f"Retired, and they report again: {listed(back)}"
@@ -311,6 +330,10 @@ def _device(
         worst_share=_worst_share(group.stats),
         predictions=coverage.predictions,
         expired=coverage.expired,
+        orphan=coverage.orphan,
+        duplicate=coverage.duplicate,
+        conflicting=coverage.conflicting,
+        stores_changed=heard.stores_changed,
         coverage=(
             coverage.matched / coverage.predictions if coverage.predictions else float("nan")
         ),

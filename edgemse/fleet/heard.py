@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ __all__ = ["Heard", "heard_of"]
 
 HEARD = (
     "SELECT d.device, report_received_ms, report_sent_ms, clock_synchronised,"  # noqa: S608
-    f" {statements.ONLINE}, software, run_returned_ms, cells_refused,"
+    f" {statements.ONLINE}, software, run_returned_ms, cells_refused, health,"
     " (SELECT max(s.value) FROM attributes AS s WHERE s.device = d.device"
     f" AND s.name = 'settings' AND s.until_seconds = {FOR_EVER_SECONDS})"
     " FROM devices AS d"
@@ -40,6 +41,8 @@ class Heard(NamedTuple):
     returned_ms: int | None = None
     """When a run reported again after another one had; 0: never."""
     refused: int | None = None
+    health: str | None = None
+    """What its last report counted, as JSON."""
     settings: str | None = None
     """What it has taken of the settings from the centre, or why not."""
     retired_ms: int | None = None
@@ -52,6 +55,11 @@ class Heard(NamedTuple):
     def twins(self) -> bool:
         """Whether two boards of this name reported in turn within a day of its last report."""
         return bool(self.returned_ms) and (self.received_ms or 0) - (self.returned_ms or 0) < DAY_MS
+
+    @property
+    def stores_changed(self) -> int | None:
+        """How often another store than before has acknowledged, as its last report says."""
+        return None if self.health is None else json.loads(self.health).get("stores_changed", 0)
 
     @property
     def back(self) -> bool:

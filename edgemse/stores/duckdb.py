@@ -30,7 +30,7 @@ from edgemse.stores import statements
 from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Batch, Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
-from edgemse.stores.recovery import Count, log_of, mend, set_aside
+from edgemse.stores.recovery import LOG_FAILURE, Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ MEMORY = ":memory:"
 OPEN_MAX = 100_000
 """Cells that still grow, and that are remembered; past that they are forgotten."""
 LOCKED = re.compile("Could not set lock|Conflicting lock")
+DAMAGED = re.compile("Corrupt database file|not a valid DuckDB database")
 
 
 class DuckDBStore(Engine):
@@ -271,7 +272,14 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
                 f"store {path} was written by a newer DuckDB than {duckdb.__version__};"
                 " use the edgemse that wrote it, or a newer one"
             ) from None
-        raise StoreUnreachableError(f"store {path} cannot be opened: {text}") from error
+        advice = ""
+        if DAMAGED.search(text):
+            advice = "; the file itself is damaged, or no store: put a copy of it in its place"
+        elif LOG_FAILURE.search(text):
+            advice = (
+                "; its log is damaged: start edgemse collector on it, which keeps what is sound"
+            )
+        raise StoreUnreachableError(f"store {path} cannot be opened: {text}{advice}") from error
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -16,13 +16,15 @@ from pathlib import Path
 
 from edgemse.errors import StoreUnreachableError
 
-__all__ = ["Count", "log_of", "mend", "set_aside"]
+__all__ = ["LOG_FAILURE", "Count", "log_of", "mend", "set_aside"]
 
 log = logging.getLogger(__name__)
 
 LOG_FAILURE = re.compile("while replaying WAL|This WAL was created")
 BAD_ENTRY = re.compile(r"entry at byte position (\d+)")
 DIGITS = 20
+COMMITS_MAX = 1 << 53
+"""At a thousand a second 285,000 years: more is no count, and no column of a store holds it."""
 
 
 class Count:
@@ -33,7 +35,7 @@ class Count:
     """
 
     def __init__(self, path: Path) -> None:
-        beside = path.with_name(path.name + ".commits")
+        self._path = beside = path.with_name(path.name + ".commits")
         try:
             self._file = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -52,9 +54,18 @@ class Count:
             count.close()
 
     def read(self) -> int:
-        """Return the number; 0 where it was never written."""
+        """Return the number; 0 where it was never written, or, which is logged, is none."""
         text = os.pread(self._file, DIGITS, 0).strip()
-        return int(text) if text.isdigit() else 0
+        if text.isdigit() and int(text) <= COMMITS_MAX:
+            return int(text)
+        if text:
+            log.error(
+                "%s should hold the number of the store's transactions, got %r: whether some are"
+                " missing cannot be said; it is counted anew from here",
+                self._path,
+                text,
+            )
+        return 0
 
     def write(self, commits: int) -> None:
         """Note the number, if there is room: the transaction itself is safe already."""

@@ -96,6 +96,7 @@ def test_a_second_label_is_counted_and_changes_nothing(again: float, field: str)
     bench.label("1", again)
     samples, coverage = bench.counted()
     assert (samples, getattr(coverage, field)) == (1, 1)
+    assert bench.counters[f"labels_{field}"] == 1
 
 
 @pytest.mark.parametrize("nothing", [math.nan, math.inf])
@@ -150,6 +151,7 @@ def test_what_waits_too_long_has_expired_or_is_an_orphan() -> None:
     bench.pairing.expire(10.0)
     samples, coverage = bench.counted()
     assert (samples, coverage.expired, coverage.orphan, len(bench.pairing)) == (0, 1, 1, 0)
+    assert (bench.counters["predictions_expired"], bench.counters["labels_orphan"]) == (1, 1)
 
 
 def test_the_bound_lets_the_oldest_go_and_counts_it() -> None:

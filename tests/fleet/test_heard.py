@@ -6,6 +6,7 @@ from support.cells import cell, offered
 from support.fleet import START, Planted, stats_of
 
 from edgemse.fleet.devices import Device, DevicesAnswer
+from edgemse.stats.coverage import Coverage
 from edgemse.stores import Batch, DeviceReport
 from edgemse.stores.audit import Actor
 from edgemse.stores.devices import rename, retire
@@ -36,6 +37,30 @@ def test_twins_are_told_for_a_day(planted: Planted) -> None:
     devices, said = asked(planted)
     assert not devices["twin"].twins
     assert "Two boards" not in said
+
+
+def test_a_device_whose_store_has_changed(planted: Planted) -> None:
+    for device, health in (("moved", {"stores_changed": 2}), ("stayed", {"lines": 7})):
+        sent = DeviceReport(device, START * 1000, START * 1000, True, health, "run")
+        planted.store.commit(Batch(reports=[sent]))
+    planted.store.commit(Batch(cells=[offered(cell(1), "silent")]))
+    devices, said = asked(planted)
+    assert {name: each.stores_changed for name, each in devices.items()} == {
+        "moved": 2,
+        "stayed": 0,
+        "silent": None,
+    }
+    assert "Another store than before acknowledged cells of moved: the former one has a" in said
+
+
+def test_labels_that_met_no_prediction_or_met_it_twice(planted: Planted) -> None:
+    coverage = Coverage()
+    coverage.predictions, coverage.expired = 8, 4
+    coverage.orphan, coverage.duplicate, coverage.conflicting = 1, 2, 3
+    planted.store.commit(Batch(cells=[offered(cell(1, coverage=coverage), "pi-1")]))
+    devices, _ = asked(planted)
+    found = devices["pi-1"]
+    assert (found.expired, found.orphan, found.duplicate, found.conflicting) == (4, 1, 2, 3)
 
 
 def test_one_producer_under_two_names(planted: Planted) -> None:

@@ -170,9 +170,31 @@ def test_a_file_that_is_damaged_itself_is_not_said_to_be_locked(path: Path) -> N
     for at in (0, 4_100, 8_200):
         shutil.copy(path, path.with_name("damaged"))
         flip(path.with_name("damaged"), at)
-        with pytest.raises(StoreUnreachableError, match="Corrupt database file") as raised:
+        wanted = "Corrupt database file.*; the file itself is damaged.*put a copy of it in its"
+        with pytest.raises(StoreUnreachableError, match=wanted) as raised:
             open_store(path.with_name("damaged"))
         assert not isinstance(raised.value, StoreLockedError)
+
+
+def test_who_only_reads_a_store_with_a_damaged_log_hears_what_to_do(path: Path) -> None:
+    flip(wal(path), wal(path).stat().st_size - 3)
+    with pytest.raises(
+        StoreUnreachableError, match="; its log is damaged: start edgemse collector"
+    ):
+        open_store(path, read_only=True)
+
+
+@pytest.mark.parametrize("text", ["garbage", "9" * 20, "-1", f"{(1 << 53) + 1:20}\n"])
+def test_a_count_that_is_none_is_told_and_counted_anew(
+    path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    count(path).write_text(text)
+    store = open_store(path)
+    assert (cells(store), missing(store)) == (5 * COMMITS, 0)
+    assert f"{count(path)} should hold the number of the store's transactions" in caplog.text
+    store.close()
+    assert int(count(path).read_text()) == COMMITS
+    goes_on(path)
 
 
 def test_without_room_for_a_copy_nothing_is_touched(
