@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
@@ -48,7 +48,7 @@ SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (
     "SELECT {0}, CAST(least(sum(count), 9007199254740992) AS BIGINT), sum(weight), sum({2}),"
     " sum(weight * (mean + mean_lo))"
-    " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
+    " FROM ({1}) AS chosen WHERE count > 0{3} GROUP BY {0}"
 )
 
 
@@ -82,12 +82,13 @@ def windows_of(
     groups: int,
     step_seconds: int | None = None,
     summed: str = SQUARES,
+    devices: Sequence[str] | None = None,
 ) -> tuple[int, Mapping[tuple[str, ...], Windows]]:
     """Return the width of a step, and by group its steps that hold a sample.
 
     Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
     most 720 of them a group and a million in all. No sample: width 0 and no group. `summed`
-    is SQL of a cell's columns, instead of its squared errors.
+    is SQL of a cell's columns, instead of its squared errors; `devices` are the only ones to take.
     """
     most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
     step = usual_step(reading, asked, most) if step_seconds is None else step_seconds
@@ -95,7 +96,9 @@ def windows_of(
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
     keys = ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
-    rows = reading.rows(SUMS.format(keys, selection.sql, summed), selection.parameters)
+    only = "" if devices is None else f" AND device IN ({', '.join('?' * len(devices))})"
+    sql = SUMS.format(keys, selection.sql, summed, only)
+    rows = reading.rows(sql, (*selection.parameters, *(devices or ())))
     size = len(asked.by)
     texts = [key_text(column) for column in asked.by]
     found = {}
