@@ -19,6 +19,7 @@ from edgemse.fleet.merging import merged
 from edgemse.fleet.mixture import Mix, mix_of
 from edgemse.fleet.pricing import CostCompared, cost_notes, costs_compared, segment_cost
 from edgemse.fleet.questions import Question
+from edgemse.fleet.refusing import refused_notes
 from edgemse.fleet.tails import FAR, Tail, tails
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
@@ -38,6 +39,7 @@ __all__ = [
     "Segment",
     "ask",
     "estimates",
+    "versions_of",
 ]
 
 
@@ -242,7 +244,11 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         needed=Needed(ratio=smallest, devices=devices_needed(whole.estimate, smallest)),
         looks=held.looked(whole.estimate),
         cost=costs.get(()),
-        notes=(*_notes(whole, held), *cost_notes(price, (whole.a, whole.b))),
+        notes=(
+            *_notes(whole, held),
+            *cost_notes(price, (whole.a, whole.b)),
+            *refused_notes(versions_of(asked, whole)),
+        ),
     )
 
 
@@ -308,6 +314,12 @@ def _of_few(
         else:  # what differs may be the devices: no window can tell
             estimate = each.estimate.measured(math.nan, math.nan, "")
         yield key, replace(each, estimate=estimate)
+
+
+def versions_of(asked: Asked, found: Compared) -> dict[str, ErrorStats]:
+    """Return the statistics of both versions, by what they are called."""
+    arms = {"a": found.a, "b": found.b}
+    return {f"version {asked.options[name]}": merge_all(arm.values()) for name, arm in arms.items()}
 
 
 def _sides(asked: Asked) -> tuple[Asked, Asked]:
