@@ -106,7 +106,7 @@ class Mix:
 
     version: str
     devices: int
-    """Devices that run it: whose last window is of it, or the one before."""
+    """Devices that run it: whose last window is of it; it may be of several."""
     count: int
     """Samples."""
 
@@ -225,7 +225,7 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
         )
         for name in sorted({name for name, each in heard.items() if each.chosen} | groups.keys())
     )
-    return DevicesAnswer(asked=asked, devices=devices, versions=_mix(versions, windows))
+    return DevicesAnswer(asked=asked, devices=devices, versions=_mix(versions))
 
 
 class _Windows(NamedTuple):
@@ -262,18 +262,15 @@ def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Heard]) -> int | 
     return max(right or ends.values(), default=None)
 
 
-def _mix(
-    versions: Mapping[str, Mapping[str, _Version]], windows: Mapping[str, _Windows]
-) -> tuple[Mix, ...]:
+def _mix(versions: Mapping[str, Mapping[str, _Version]]) -> tuple[Mix, ...]:
     """Return each version and how many devices run it; one may run several side by side."""
     counts: dict[str, int] = {}
     runs: dict[str, int] = {}
-    for device, own in versions.items():
+    for own in versions.values():
         last = max(each.start for each in own.values())
-        oldest = last - windows[device].width
         for version, each in own.items():
             counts[version] = counts.get(version, 0) + each.samples
-            runs[version] = runs.get(version, 0) + (each.start >= oldest)
+            runs[version] = runs.get(version, 0) + (each.start == last)
     return tuple(
         Mix(version=version, devices=runs[version], count=counts[version])
         for version in sorted(counts)
