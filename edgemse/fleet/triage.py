@@ -67,6 +67,7 @@ class Triage:
         self._where = asked.where
         self.spans = spans
         self.late: str = ""
+        self.silent: tuple[str, ...] = ()
         self.wrong_labels: tuple[str, ...] = ()
         self.worse: dict[str, str] = {}
         self.devices: list[Suspect] = []
@@ -268,6 +269,7 @@ class Triage:
         evidence |= {"spread, percent": found.between.spread_percent}
         step, self.devices = self._standing("device", "devices", ratios, flagged, known, evidence)
         silent = [name for name, heard in self._heard.items() if heard.silent]
+        self.silent = tuple(silent)
         if silent:
             more = f" and {len(silent) - NAMED_MAX} more" if len(silent) > NAMED_MAX else ""
             words = f"; silent: {', '.join(silent[:NAMED_MAX])}{more}"

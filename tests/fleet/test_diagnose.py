@@ -167,6 +167,14 @@ def test_a_canary_on_devices_that_always_were_worse_is_not_blamed(
     assert "its devices to themselves before" in found.steps[1].finding
 
 
+def test_nothing_is_wrong_but_a_device_is_silent(planted: Planted) -> None:
+    planted.say("pi-9", site="roof")
+    plant(planted, lambda _device, _segment, _hour: Hour())
+    found = diagnose(planted)
+    assert done(found) == [("nothing", "")]
+    assert found.actions[0].why.endswith("; silent, and so without figures: pi-9")
+
+
 def test_two_canaries_are_not_blamed_for_what_all_devices_did(planted: Planted) -> None:
     def plan(device: str, _segment: str, hour: int) -> Hour:
         canary = device in DEVICES[:2] and hour >= TROUBLE
