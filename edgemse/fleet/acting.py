@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgemse.fleet.answers import listed
 from edgemse.fleet.diagnosed import Action
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def actions_of(found: Triage) -> Iterator[Action]:
     if found.unknown:
         yield Action(do="wait", what="", why=f"not enough data: {', '.join(found.unknown)}")
     else:
-        yield Action(do="nothing", what="", why="nothing is wrong that these figures could show")
+        why = "nothing is wrong that these figures could show"
+        if found.silent:
+            why += f"; silent, and so without figures: {listed(found.silent)}"
+        yield Action(do="nothing", what="", why=why)
 
 
 def _of_labels(found: Triage) -> Iterator[Action]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ from edgemse.fleet.merging import merged
 from edgemse.fleet.mixture import Mix, mix_of
 from edgemse.fleet.pricing import CostCompared, cost_notes, costs_compared, segment_cost
 from edgemse.fleet.questions import Question
+from edgemse.fleet.refusing import refused_notes
 from edgemse.fleet.tails import FAR, Tail, tails
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as plotly
 
     from edgemse.fleet.arms import Arm, Estimate
-    from edgemse.fleet.windows import Windows
 
 __all__ = [
     "OPTIONS",
@@ -39,6 +39,7 @@ __all__ = [
     "Segment",
     "ask",
     "estimates",
+    "versions_of",
 ]
 
 
@@ -243,7 +244,11 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         needed=Needed(ratio=smallest, devices=devices_needed(whole.estimate, smallest)),
         looks=held.looked(whole.estimate),
         cost=costs.get(()),
-        notes=(*_notes(whole, held), *cost_notes(price, (whole.a, whole.b))),
+        notes=(
+            *_notes(whole, held),
+            *cost_notes(price, (whole.a, whole.b)),
+            *refused_notes(versions_of(asked, whole)),
+        ),
     )
 
 
@@ -266,26 +271,55 @@ def estimates(
 ) -> dict[tuple[str, ...], Compared]:
     """Return the comparison of all cells, by the key (), and of each segment by its key.
 
-    Devices are the unit; where there are too few of them, windows are.
+    Devices are the unit; where there are too few of them, windows of those that ran both are.
     """
-    from edgemse.fleet.arms import by_devices, by_windows, usable
-    from edgemse.fleet.windows import WINDOWS_MAX, usual_step
+    from edgemse.fleet.arms import by_devices, usable
 
     sides = _sides(asked)
     arms = [_arms(reading, side) for side in sides]
-    step = usual_step(reading, asked, WINDOWS_MAX)
-    windows = [_windows(reading, side, step) for side in sides]
     found = {}
+    few = []
     for key in [(), *sorted((arms[0].keys() | arms[1].keys()) - {()})]:
         a, b = (arm.get(key, {}) for arm in arms)
         estimate = by_devices(a, b)
         paired = estimate.method == "paired"
         least = estimate.devices if paired else min(len(usable(a)), len(usable(b)))
         if not estimate.method or least < held.devices_min:
-            pair = (windows[0].get(key), windows[1].get(key))
-            estimate = by_windows(*pair, estimate.devices, held.following_max)
+            few.append(key)
         found[key] = Compared(a, b, estimate)
-    return found
+    return found | dict(_of_few(reading, asked, sides, found, few, held))
+
+
+def _of_few(
+    reading: Reading,
+    asked: Asked,
+    sides: Sequence[Asked],
+    found: Mapping[tuple[str, ...], Compared],
+    few: Sequence[tuple[str, ...]],
+    held: Rules,
+) -> Iterator[tuple[tuple[str, ...], Compared]]:
+    """Yield the comparison by windows of each key that has too few devices."""
+    from edgemse.fleet.arms import by_windows
+    from edgemse.fleet.sides import ran_both, windows_of_both
+
+    if not few:
+        return
+    parts = {key: (each.a, each.b) for key, each in found.items()}
+    a, b = windows_of_both(reading, asked, sides, parts)
+    for key in few:
+        each = found[key]
+        shared = len(ran_both(each.a, each.b))
+        if shared:
+            estimate = by_windows(a.get(key), b.get(key), shared, held.following_max)
+        else:  # what differs may be the devices: no window can tell
+            estimate = each.estimate.measured(math.nan, math.nan, "")
+        yield key, replace(each, estimate=estimate)
+
+
+def versions_of(asked: Asked, found: Compared) -> dict[str, ErrorStats]:
+    """Return the statistics of both versions, by what they are called."""
+    arms = {"a": found.a, "b": found.b}
+    return {f"version {asked.options[name]}": merge_all(arm.values()) for name, arm in arms.items()}
 
 
 def _sides(asked: Asked) -> tuple[Asked, Asked]:
@@ -313,17 +347,6 @@ def _arms(reading: Reading, side: Asked) -> dict[tuple[str, ...], dict[str, Erro
     return arms
 
 
-def _windows(reading: Reading, side: Asked, step: int) -> Mapping[tuple[str, ...], Windows]:
-    """Return one version's steps, of each segment and, by (), of all."""
-    from edgemse.fleet.windows import windows_of
-
-    if not step:
-        return {}
-    _, whole = windows_of(reading, replace(side, by=()), 1, step)
-    segments = windows_of(reading, side, 1, step)[1] if side.by else {}
-    return {**segments, **whole}
-
-
 def _segments(
     asked: Asked, found: Mapping[tuple[str, ...], Compared], held: Rules
 ) -> Iterator[Segment]:
@@ -349,9 +372,16 @@ def _segments(
 
 def _notes(whole: Compared, held: Rules) -> Iterator[str]:
     from edgemse.fleet.arms import COUNT_MIN, usable
+    from edgemse.fleet.sides import ran_both
 
     method = whole.estimate.method
-    if not method:
+    arms = (whole.a, whole.b)
+    if not method and not ran_both(*arms):
+        yield (
+            "not enough data: no device ran both versions, and too few ran one of them to tell what"
+            " is the version and what the device; run both side by side"
+        )
+    elif not method:
         yield "not enough data: too few devices, and too few windows of them, to compare by"
     elif method == "windows" and held.open:
         yield "open looks are by windows: they speak of these devices only"
@@ -364,7 +394,6 @@ def _notes(whole: Compared, held: Rules) -> Iterator[str]:
         )
     if held is not ONE_LOOK:
         yield "low, high and p_value hold for one look only; what may be claimed stands under looks"
-    arms = (whole.a, whole.b)
     few = {n for arm in arms for n, stats in arm.items() if stats.count < COUNT_MIN}
     perfect = {
         n for arm in arms for n, stats in arm.items() if stats.count >= COUNT_MIN and not stats.mse
@@ -378,7 +407,7 @@ def _notes(whole: Compared, held: Rules) -> Iterator[str]:
             " left out"
         )
     one, two = (usable(arm).keys() for arm in arms)
-    if method == "paired" and one ^ two:
+    if method in ("paired", "windows") and one ^ two:
         yield (
             f"{len(one ^ two)} devices ran one of the versions only: left out of everything but the"
             " figures of a and b"

@@ -117,7 +117,7 @@ class Mix:
 
     version: str
     devices: int
-    """Devices whose last window is of it."""
+    """Devices that run it: whose last window is of it; it may be of several."""
     count: int
     """Samples."""
 
@@ -246,7 +246,7 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
         )
         for name in sorted({name for name, each in heard.items() if each.chosen} | groups.keys())
     )
-    return DevicesAnswer(asked=asked, devices=devices, versions=_mix(devices))
+    return DevicesAnswer(asked=asked, devices=devices, versions=_mix(versions))
 
 
 class _Windows(NamedTuple):
@@ -257,13 +257,20 @@ class _Windows(NamedTuple):
     width: int
 
 
-def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, int]]:
-    """Return the samples of each device's versions, that of the last window first."""
+class _Version(NamedTuple):
+    """Samples that a device has of a model version, and when its last window of it starts."""
+
+    samples: int
+    start: int
+
+
+def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, _Version]]:
+    """Return each device's versions, that of the last window first."""
     selection = select(reading, asked, by=["device", "version"])
     rows = reading.rows(VERSIONS.format(selection.sql), selection.parameters)
-    found: dict[str, dict[str, int]] = {}
-    for device, version, count, _ in sorted(rows, key=lambda row: (-row[3], -row[2], row[1])):
-        found.setdefault(device, {})[version] = int(count)
+    found: dict[str, dict[str, _Version]] = {}
+    for device, version, count, start in sorted(rows, key=lambda r: (-r[3], -r[2], r[1])):
+        found.setdefault(device, {})[version] = _Version(int(count), start)
     return found
 
 
@@ -276,14 +283,17 @@ def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Heard]) -> int | 
     return max(right or ends.values(), default=None)
 
 
-def _mix(devices: Sequence[Device]) -> tuple[Mix, ...]:
+def _mix(versions: Mapping[str, Mapping[str, _Version]]) -> tuple[Mix, ...]:
+    """Return each version and how many devices run it; one may run several side by side."""
     counts: dict[str, int] = {}
-    for each in devices:
-        for version, count in each.versions.items():
-            counts[version] = counts.get(version, 0) + count
-    runs = [each.version for each in devices]
+    runs: dict[str, int] = {}
+    for own in versions.values():
+        last = max(each.start for each in own.values())
+        for version, each in own.items():
+            counts[version] = counts.get(version, 0) + each.samples
+            runs[version] = runs.get(version, 0) + (each.start == last)
     return tuple(
-        Mix(version=version, devices=runs.count(version), count=counts[version])
+        Mix(version=version, devices=runs[version], count=counts[version])
         for version in sorted(counts)
     )
 
@@ -292,7 +302,7 @@ def _device(
     name: str,
     heard: Heard,
     windows: _Windows,
-    versions: Mapping[str, int],
+    versions: Mapping[str, _Version],
     last: int | None,
     group: Group,
 ) -> Device:
@@ -320,7 +330,7 @@ def _device(
         shared=heard.shared,
         cells_refused=heard.refused,
         version=next(iter(versions), None),
-        versions=versions,
+        versions={version: each.samples for version, each in versions.items()},
         windows=windows.number,
         count=group.stats.count,
         nonfinite=group.stats.nonfinite,

@@ -11,8 +11,9 @@ from edgemse.errors import SettingsError
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, text
 from edgemse.fleet.asked import Asked, Option
-from edgemse.fleet.compare import OPTIONS, estimates
+from edgemse.fleet.compare import OPTIONS, Compared, estimates, versions_of
 from edgemse.fleet.questions import Question
+from edgemse.fleet.refusing import refused_notes
 from edgemse.stores.base import Reading
 
 if TYPE_CHECKING:
@@ -135,12 +136,15 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
     missing: list[str] = []
     notes: list[str] = []
     if given["a"] is not None:
-        held += _against_version(reading, asked)
+        found = estimates(reading, asked)
+        held += _against_version(asked, found)
+        notes += refused_notes(versions_of(asked, found[()]))
     if given["against"] is not None or most is not None:
         from edgemse.fleet.holding import against_figures
 
-        found, missing, notes = against_figures(reading, asked)
-        held += found
+        figures, missing, more = against_figures(reading, asked)
+        held += figures
+        notes += [note for note in more if note not in notes]
     above = holm([each.estimate.above(math.log(each.limit)) for each in held])
     checks = tuple(_check(each, p) for each, p in zip(held, above, strict=True))
     verdicts = {check.verdict for check in checks}
@@ -150,10 +154,9 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
     )
 
 
-def _against_version(reading: Reading, asked: Asked) -> Iterator[Held]:
+def _against_version(asked: Asked, found: Mapping[tuple[str, ...], Compared]) -> Iterator[Held]:
     from edgemse.fleet.holding import Held
 
-    found = estimates(reading, asked)
     for key, each in found.items():
         by = dict(zip(asked.by, key, strict=bool(key))) if key else {}
         name = f"version {asked.options['a']}"

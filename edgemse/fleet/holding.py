@@ -12,6 +12,7 @@ from edgemse.fleet.asked import Asked
 from edgemse.fleet.gaps import part_of
 from edgemse.fleet.levels import exactly, gap, of_devices, of_state, of_windows, wider
 from edgemse.fleet.merging import merged
+from edgemse.fleet.refusing import refused_notes
 from edgemse.fleet.said import Baselines, baselines_of
 from edgemse.fleet.windows import WINDOWS_MAX, Windows, usual_step, windows_of
 from edgemse.stats.error_stats import ErrorStats, merge_all
@@ -77,6 +78,8 @@ def against_figures(reading: Reading, asked: Asked) -> tuple[list[Held], list[st
             for each in levels
         ]
     notes += _level_notes(levels)
+    name = f"version {one.where['version']}" if "version" in one.where else "what is held"
+    notes += refused_notes({name: levels[0].stats})
     return held, missing, notes
 
 

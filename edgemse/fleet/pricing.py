@@ -81,41 +81,30 @@ def costs_compared(
     if cost is None:
         return {}
     from edgemse.fleet.arms import by_devices
+    from edgemse.fleet.sides import windows_of_both
 
     def value(stats: ErrorStats) -> float:
         mean = cost.per_sample(stats)
         return math.log(mean) if mean > 0 else math.nan
 
-    result = {}
-    windows: tuple[Mapping[Key, Windows], ...] | None = None
-    for key, each in found.items():
-        estimate = by_devices(each.a, each.b, value)
-        if not estimate.method:
-            windows = windows or tuple(_windows(reading, asked, cost))
-            estimate = _by_windows(windows[0].get(key), windows[1].get(key), estimate)
-        result[key] = _compared(cost, each, estimate)
-    return result
-
-
-def _windows(reading: Reading, asked: Asked, cost: Cost) -> Iterator[Mapping[Key, Windows]]:
-    """Yield each version's windows of the cost, of all cells and of each segment."""
-    from edgemse.fleet.windows import WINDOWS_MAX, usual_step, windows_of
-
-    step = usual_step(reading, asked, WINDOWS_MAX)
-    for name in ("a", "b"):
-        where = {**asked.where, "version": asked.options[name]}
-        side = replace(asked, where=where)
-        whole = replace(side, by=())
-        held = dict(windows_of(reading, whole, 1, step, cost.sql())[1]) if step else {}
-        if step and asked.by:
-            held |= windows_of(reading, side, 1, step, cost.sql())[1]
-        yield held
+    estimates = {key: by_devices(each.a, each.b, value) for key, each in found.items()}
+    few = [key for key, estimate in estimates.items() if not estimate.method]
+    if few:
+        versions = (asked.options[name] for name in ("a", "b"))
+        sides = [replace(asked, where={**asked.where, "version": version}) for version in versions]
+        parts = {key: (each.a, each.b) for key, each in found.items()}
+        a, b = windows_of_both(reading, asked, sides, parts, cost.sql())
+        for key in few:
+            estimates[key] = _by_windows(a.get(key), b.get(key), estimates[key])
+    return {key: _compared(cost, each, estimates[key]) for key, each in found.items()}
 
 
 def _by_windows(a: Windows | None, b: Windows | None, few: Estimate) -> Estimate:
     """Compare by windows; by_windows halves, as an RMSE is a root, and a cost is none."""
     from edgemse.fleet.arms import by_windows
 
+    if a is None or b is None:  # no device ran both
+        return few
     half = by_windows(a, b, few.devices)
     return replace(half, value=2 * half.value, error=2 * half.error)
 

@@ -179,7 +179,8 @@ class Draws:
     def p_value(self, values: Numbers) -> float:
         """Return how often chance alone gives at least what is: (1 + hits) / (1 + draws)."""
         # What is equal but for rounding counts as equal.
-        return float((values[1:] >= values[0] * (1 - 1e-12)).sum() + 1) / len(values)
+        least = values[0] - 1e-12 * abs(values[0])
+        return float((values[1:] >= least).sum() + 1) / len(values)
 
 
 def draws(start: Places, now: NDArray[np.bool_], rng: np.random.Generator) -> Draws | None:
@@ -297,7 +298,12 @@ def _mean_and_deviation(w: Numbers, y: Numbers, y2: Numbers) -> tuple[Numbers, N
 def slope_moved(
     halves: tuple[Numbers, Numbers] | None, drawn: Draws | None
 ) -> tuple[float, float, float]:
-    """Return the slope of y_true on y_pred now and then, and the p-value of their difference."""
+    """Return the slope of y_true on y_pred now and then, and the p-value of their difference.
+
+    The p-value is twice the smaller of both directions', not that of the absolute difference: where
+    predictions are on a far larger scale, a few such windows decide the slope of any mixture, so
+    that a draw that has none of them now has the same difference, the other way round.
+    """
     if halves is None:
         return math.nan, math.nan, math.nan
     slopes = []
@@ -309,5 +315,8 @@ def slope_moved(
         slopes.append(slope)
     now, then = slopes
     known = drawn is not None and not np.isnan(now + then).any()
-    p_value = drawn.p_value(np.abs(now - then)) if drawn is not None and known else math.nan
+    p_value = math.nan
+    if drawn is not None and known:
+        both = (drawn.p_value(difference) for difference in (now - then, then - now))
+        p_value = min(1.0, 2 * min(both))
     return float(now[0]), float(then[0]), p_value

@@ -16,6 +16,7 @@ from edgemse.fleet.diagnosed import FINE, NOT_ENOUGH, TROUBLE, Step
 from edgemse.fleet.drift import Audit, DriftAnswer, DriftGroup
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import find
+from edgemse.fleet.rivals import Rival, others_moved, rival
 from edgemse.fleet.segments import SegmentsAnswer
 from edgemse.fleet.selection import select
 from edgemse.fleet.spans import Spans
@@ -66,6 +67,7 @@ class Triage:
         self._where = asked.where
         self.spans = spans
         self.late: str = ""
+        self.silent: tuple[str, ...] = ()
         self.wrong_labels: tuple[str, ...] = ()
         self.worse: dict[str, str] = {}
         self.devices: list[Suspect] = []
@@ -200,16 +202,7 @@ class Triage:
     ) -> Step:
         from edgemse.fleet.arms import holm
 
-        found: dict[str, CompareAnswer] = {
-            other: self._ask(
-                "compare",
-                self._side_by_side(main, other, both),
-                a=main,
-                b=other,
-                by=("segment",),
-            )
-            for other in others
-        }
+        found = {other: self._rival(main, other, both) for other in others}
         adjusted = dict(zip(found, holm([each.p_value for each in found.values()]), strict=True))
         said = []
         for other, each in found.items():
@@ -217,14 +210,18 @@ class Triage:
                 f"RMSE of {other} to {main} {_short(each.ratio)} ({_short(each.low)} to"
                 f" {_short(each.high)}, p = {_short(each.p_value)}, {each.method or NOT_ENOUGH})"
             )
-            parts = [", ".join(s.by.values()) or chr(39) * 2 for s in each.segments if s.worse]
-            if 0 < len(parts) < len(each.segments):
-                words += f", worse in segment {', '.join(parts[:NAMED_MAX])}"
+            if each.itself is not None:
+                words += (
+                    f", its devices to themselves before {_short(each.itself.ratio)}"
+                    f" ({_short(each.itself.low)} to {_short(each.itself.high)})"
+                )
+            if 0 < len(each.parts) < each.segments:
+                words += f", worse in segment {', '.join(each.parts[:NAMED_MAX])}"
             evidence |= {f"ratio {other}": each.ratio, f"low {other}": each.low}
             evidence |= {f"high {other}": each.high, f"p {other}": each.p_value}
             said.append(words)
             worse = (adjusted[other] < ALPHA and each.ratio > 1) or (
-                len(each.segments) > 1 and parts
+                each.segments > 1 and each.parts
             )
             # An old version that still runs somewhere is nothing to roll back.
             if worse and self._age(other) > self._age(main):
@@ -235,6 +232,27 @@ class Triage:
         unknown = all(not each.method for each in found.values())
         verdict = TROUBLE if self.worse else NOT_ENOUGH if unknown else FINE
         return _step(2, "version", verdict, finding, tuple(self.worse), evidence)
+
+    def _rival(self, main: str, other: str, both: bool) -> Rival:
+        """Compare a version with the main one, on the devices that run it too."""
+
+        def compare(span: tuple[int, int]) -> CompareAnswer:
+            found: CompareAnswer = self._ask("compare", span, a=main, b=other, by=("segment",))
+            return found
+
+        now, then = (self.spans.since, self.spans.until), self.spans.then or (0, 0)
+        return rival(
+            compare(self._side_by_side(main, other, both)),
+            lambda: compare((then[0], now[1])),
+            lambda: others_moved(
+                self._by_device(then), self._by_device(now), self.by_version, other
+            ),
+        )
+
+    def _by_device(self, span: tuple[int, int]) -> dict[str, ErrorStats]:
+        asked = Asked(where=self._where, since=span[0], until=span[1])
+        found = merged(self._reading, asked, by=("device",), histograms=False).stats()
+        return {key[0]: stats for key, stats in found.items()}
 
     def _devices(self) -> Step:
         """Which devices are worse than the others, or than themselves then?"""
@@ -251,6 +269,7 @@ class Triage:
         evidence |= {"spread, percent": found.between.spread_percent}
         step, self.devices = self._standing("device", "devices", ratios, flagged, known, evidence)
         silent = [name for name, heard in self._heard.items() if heard.silent]
+        self.silent = tuple(silent)
         if silent:
             more = f" and {len(silent) - NAMED_MAX} more" if len(silent) > NAMED_MAX else ""
             words = f"; silent: {', '.join(silent[:NAMED_MAX])}{more}"

@@ -316,6 +316,12 @@ def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> I
             " groups; fewer than 30 groups cannot show it, and one bad group among ten widens the"
             " truth beyond it"
         )
+    bias = found.bias
+    if math.isnan(bias.p_value) and bias.method != "states" and not noise.too_close:
+        yield (
+            "not enough data: the mean errors of windows follow each other so closely, or do not"
+            " vary, that it is not said whether the mean errors of groups differ"
+        )
     if found.tau2_unclamped < 0:
         yield f"tau2 comes out below 0 ({found.tau2_unclamped:.6g}) and is reported as 0"
     if found.anova.var_between_unclamped < 0:

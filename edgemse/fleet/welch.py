@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgemse.stats.error_stats import ErrorStats
 
 if TYPE_CHECKING:
-    from edgemse.fleet.windows import Windows
+    from edgemse.fleet.windows import Numbers, Windows
 
 __all__ = ["Welch", "welch"]
 
 WINDOWS_MIN = 10
+WORTH_MIN = 7.5
+"""As edgemse.fleet.noise has it, which loads scipy."""
+METHODS = {
+    (False, False): "states",
+    (True, False): "windows and states",
+    (True, True): "windows",
+}
+"""By whether any, and whether all groups have enough windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +33,8 @@ class Welch:
     df2: float
     p_value: float
     method: str
-    """Where noise is from: "windows", or "states", which takes samples as independent."""
+    """Where noise is from: "windows"; "windows and states", where some groups have too few of them;
+    or "states", which takes samples as independent."""
 
 
 def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | None = None) -> Welch:
@@ -37,12 +46,14 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
         f = sum w_i (b_i - b)^2 / (k - 1) / (1 + 2 (k - 2) / (k^2 - 1) L)
         L = sum (1 - w_i / W)^2 / nu_i        df1 = k - 1        df2 = (k^2 - 1) / (3 L)
 
-    If every group has K >= 10 windows of weights W_k and means x_k, v = K / (K - 1)
-    sum (W_k / W)^2 (x_k - b)^2 and nu = K - 1: windows may be taken as independent where samples
-    are not, if they are a few times longer than what makes errors follow each other. Otherwise
-    v = error variance / (n - 1), nu = n - 1.
+    Of a group that has K >= 10 windows of weights W_k and means x_k, v = K / (K - 1)
+    sum (W_k / W)^2 (x_k - b)^2 and nu = K - 1, and with the pooled lag-1 autocorrelation r of the
+    means, v times and nu over (1 + r) / (1 - r): a window is not independent of its neighbour.
+    Otherwise v = error variance / (n - 1), nu = n - 1, v times and nu over how much larger the
+    variances of those that have windows are than independent samples would make them (at least 1).
 
-    NaN with fewer than two groups of ten samples, or one whose errors do not vary.
+    NaN with fewer than two groups of ten samples, or one whose errors do not vary, or windows that
+    are worth fewer than 7.5 independent ones (edgemse.fleet.noise.WORTH_MIN).
 
     Source: Welch, On the Comparison of Several Mean Values, Biometrika 38 (1951).
     """
@@ -51,23 +62,20 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
 
     usable = {key: stats for key, stats in groups.items() if stats.effective_count >= WINDOWS_MIN}
     found = windows or {}
-    by_window = bool(usable) and all(
-        key in found and len(found[key].mse) >= WINDOWS_MIN for key in usable
-    )
-    bias = np.array([stats.bias for stats in usable.values()])
-    if by_window:
-        parts = [(found[key].weight / found[key].weight.sum(), found[key].bias) for key in usable]
-        nu = np.array([len(share) - 1.0 for share, _ in parts])
-        v = np.array(
-            [(share**2 * (x - b) ** 2).sum() for (share, x), b in zip(parts, bias, strict=True)]
-        )
-        v = v * (nu + 1) / nu
-    else:
-        nu = np.array([stats.effective_count - 1 for stats in usable.values()])
-        v = np.array([stats.error_variance for stats in usable.values()]) / nu
-    method, k, nan = "windows" if by_window else "states", len(usable), float("nan")
-    if k < 2 or not np.all(v > 0):
+    long = [key for key in usable if key in found and len(found[key].mse) >= WINDOWS_MIN]
+    v, nu = _of_states(usable)
+    at = np.array([key in long for key in usable], dtype=bool)
+    if long:
+        own, freedom, follow = _of_windows([found[key] for key in long])
+        close = float(freedom.mean() + 1) / follow < WORTH_MIN
+        effect = max(1.0, follow * float(own.sum() / v[at].sum())) if v[at].sum() > 0 else 1.0
+        v[at], nu[at] = own * follow, np.maximum(freedom / follow, 1)
+        v[~at], nu[~at] = v[~at] * effect, np.maximum(nu[~at] / effect, 1)
+    method = METHODS[bool(at.any()), bool(at.all())] if usable else "states"
+    k, nan = len(usable), float("nan")
+    if k < 2 or not np.all(v > 0) or (long and close):
         return Welch(f=nan, df1=nan, df2=nan, p_value=nan, method=method)
+    bias = np.array([stats.bias for stats in usable.values()])
     w = 1 / v
     g = w / w.sum()
     lost = float(((1 - g) ** 2 / nu).sum())
@@ -75,3 +83,30 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
     f = between / (1 + 2 * (k - 2) / (k * k - 1) * lost)
     df2 = (k * k - 1) / (3 * lost)
     return Welch(f=f, df1=k - 1.0, df2=df2, p_value=float(fdtrc(k - 1, df2, f)), method=method)
+
+
+def _of_states(groups: Mapping[Any, ErrorStats]) -> tuple[Numbers, Numbers]:
+    """Return variance and degrees of freedom of each mean error, of independent samples."""
+    import numpy as np
+
+    nu = np.array([stats.effective_count - 1 for stats in groups.values()], dtype=float)
+    return np.array([stats.error_variance for stats in groups.values()]) / nu, nu
+
+
+def _of_windows(series: Sequence[Windows]) -> tuple[Numbers, Numbers, float]:
+    """Return the same of independent windows, and how much more they are as they follow."""
+    import numpy as np
+
+    from edgemse.fleet.windows import following
+
+    shares = [each.weight / each.weight.sum() for each in series]
+    nu = np.array([len(share) - 1.0 for share in shares])
+    v = np.array(
+        [
+            (share**2 * (each.bias - share @ each.bias) ** 2).sum()
+            for share, each in zip(shares, series, strict=True)
+        ]
+    )
+    r = following([each.bias for each in series])
+    r = r if r > 0 else 0.0  # NaN: nothing varies
+    return v * (nu + 1) / nu, nu, (1 + r) / (1 - r)

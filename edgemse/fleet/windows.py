@@ -51,7 +51,7 @@ SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (
     "SELECT {0}, CAST(least(sum(count), 9007199254740992) AS BIGINT) AS samples,"
     " sum(weight) AS weights, sum({2}) AS squares, sum(weight * (mean + mean_lo)) AS errors"
-    " FROM ({1}) AS chosen WHERE count > 0 GROUP BY {0}"
+    " FROM ({1}) AS chosen WHERE count > 0{3} GROUP BY {0}"
 )
 NUMBERED = (
     "SELECT number, {0}, samples, weights, squares, errors FROM ({1}) AS sums"
@@ -93,12 +93,13 @@ def windows_of(
     groups: int,
     step_seconds: int | None = None,
     summed: str = SQUARES,
+    devices: Sequence[str] | None = None,
 ) -> tuple[int, Mapping[tuple[str, ...], Windows]]:
     """Return the width of a step, and by group its steps that hold a sample.
 
     Without `step_seconds` a step is as wide as most windows are, or wider, so that there are at
     most 720 of them a group and a million in all. No sample: width 0 and no group. `summed`
-    is SQL of a cell's columns, instead of its squared errors.
+    is SQL of a cell's columns, instead of its squared errors; `devices` are the only ones to take.
     """
     most = min(WINDOWS_MAX, max(WINDOWS_MIN, ROWS_MAX // max(1, groups)))
     step = usual_step(reading, asked, most) if step_seconds is None else step_seconds
@@ -106,10 +107,12 @@ def windows_of(
         return 0, {}
     selection = select(reading, asked, by=asked.by, step_seconds=step)
     keys = ", ".join(f"g{place}" for place in range(1, selection.keys + 1))
-    sums = SUMS.format(keys, selection.sql, summed)
+    only = "" if devices is None else f" AND device IN ({', '.join('?' * len(devices))})"
+    sums = SUMS.format(keys, selection.sql, summed, only)
+    parameters = (*selection.parameters, *(devices or ()))
     texts = [key_text(column) for column in asked.by]
     found_keys: list[tuple[Any, ...]] = [()]
-    numbered, parameters = UNGROUPED.format(f"g{selection.keys}", sums), selection.parameters
+    numbered = UNGROUPED.format(f"g{selection.keys}", sums)
     if asked.by:
         whole = select(reading, asked, by=asked.by)
         found_keys = reading.rows(statements.group_keys(whole), whole.parameters).rows

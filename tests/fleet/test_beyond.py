@@ -135,6 +135,16 @@ def test_a_version_that_no_device_runs_any_more_is_said_so(planted: Planted) -> 
     assert "Versions: new on 1 devices; no device runs old any more" in said
 
 
+def test_versions_side_by_side_both_run(planted: Planted) -> None:
+    for version in ("v1", "v2"):
+        plant_hours(planted, {"a": 1.0, "b": 1.0}, hours=5, series=Series("pump", version))
+    planted.commit()
+    found = planted.ask("devices")
+    assert isinstance(found, DevicesAnswer)
+    assert [(mix.version, mix.devices) for mix in found.versions] == [("v1", 2), ("v2", 2)]
+    assert "Versions: v1 on 2, v2 on 2 devices" in [*found.sentences()]
+
+
 def test_rolling_is_at_least_a_step(planted: Planted) -> None:
     plant_hours(planted, {"a": 1.0}, hours=5)
     planted.commit()

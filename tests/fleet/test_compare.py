@@ -117,6 +117,49 @@ def test_other_devices_are_compared_by_welch(planted: Planted) -> None:
     assert found.needed.devices is None
 
 
+def plant_apart(planted: Planted, both: int) -> None:
+    """Equal versions, b on a device that is 0.6 times as wrong; `both` devices run both."""
+    rng = np.random.default_rng(40)
+    for hour in range(72):
+        for number in range(3):
+            put(planted, f"d{number}", "1", "day", hour, errors(rng, 30))
+        put(planted, "easy", "2", "day", hour, errors(rng, 30, 0.6))
+        for number in range(both):
+            put(planted, f"d{number}", "2", "day", hour, errors(rng, 30))
+    planted.commit()
+
+
+@pytest.mark.parametrize("looks", [{}, {"looks": "open"}, {"looks": "4", "look": "4"}])
+def test_windows_of_other_devices_say_nothing_of_the_version(
+    planted: Planted, looks: dict[str, str]
+) -> None:
+    plant_apart(planted, both=0)
+    found = compare(planted, by=["segment"], cost="over=1,under=4", **looks)
+    assert (found.method, found.segments[0].worse) == ("", None)
+    assert math.isnan(found.p_value)
+    assert found.ratio == pytest.approx(0.6, abs=0.05)  # what it is, without an interval
+    assert any(note.startswith("not enough data: no device ran both") for note in found.notes)
+    assert found.looks is None or found.looks.differs is None
+    assert found.cost is not None
+    assert math.isnan(found.cost.p_value)
+    gate = planted.ask("gate", a="1", b="2", max_ratio="1.05")
+    assert isinstance(gate, GateAnswer)
+    assert gate.verdict == "not enough data"
+
+
+def test_windows_are_of_the_devices_that_ran_both(planted: Planted) -> None:
+    plant_apart(planted, both=1)
+    found = compare(planted, by=["segment"], cost="over=1,under=1")
+    assert (found.method, found.devices) == ("windows", 1)
+    assert found.low < 1 < found.high
+    assert found.ratio == pytest.approx(1.0, abs=0.05)
+    segment = found.segments[0]
+    assert (segment.ratio, segment.low, segment.high) == (found.ratio, found.low, found.high)
+    assert "3 devices ran one of the versions only" in " ".join(found.notes)
+    assert found.cost is not None
+    assert found.cost.ratio == pytest.approx(1.0, abs=0.05)
+
+
 def test_one_device_is_compared_by_its_windows(planted: Planted) -> None:
     rng = np.random.default_rng(3)
     for hour in range(60):

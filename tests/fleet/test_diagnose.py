@@ -148,6 +148,42 @@ def test_a_bad_version_is_rolled_back(planted: Planted) -> None:
     assert "one after the other" in found.steps[1].finding
 
 
+@pytest.mark.parametrize("canaries", [2, 3])
+def test_a_canary_on_devices_that_always_were_worse_is_not_blamed(
+    planted: Planted, canaries: int
+) -> None:
+    """The version changes nothing; compared with other devices it is 1.5 times as wrong."""
+
+    def plan(device: str, _segment: str, hour: int) -> Hour:
+        if device not in DEVICES[:canaries]:
+            return Hour()
+        return Hour(scale=1.5, version="2" if hour >= TROUBLE else "1")
+
+    plant(planted, plan)
+    found = diagnose(planted, since="2026-01-04T12:00Z")
+    assert sorted(done(found)) == [("look at device", device) for device in DEVICES[:canaries]]
+    assert verdicts(found)["version"] == "fine"
+    assert all("as before" in action.why for action in found.actions)
+    assert "its devices to themselves before" in found.steps[1].finding
+
+
+def test_nothing_is_wrong_but_a_device_is_silent(planted: Planted) -> None:
+    planted.say("pi-9", site="roof")
+    plant(planted, lambda _device, _segment, _hour: Hour())
+    found = diagnose(planted)
+    assert done(found) == [("nothing", "")]
+    assert found.actions[0].why.endswith("; silent, and so without figures: pi-9")
+
+
+def test_two_canaries_are_not_blamed_for_what_all_devices_did(planted: Planted) -> None:
+    def plan(device: str, _segment: str, hour: int) -> Hour:
+        canary = device in DEVICES[:2] and hour >= TROUBLE
+        return Hour(scale=1.5 if hour >= TROUBLE else 1.0, version="2" if canary else "1")
+
+    plant(planted, plan)
+    assert done(diagnose(planted, since="2026-01-04T12:00Z")) == [("retrain", "")]
+
+
 def test_a_bad_canary_is_rolled_back_and_its_devices_are_not_blamed(planted: Planted) -> None:
     def plan(device: str, _segment: str, hour: int) -> Hour:
         canary = device in DEVICES[:2] and hour >= TROUBLE

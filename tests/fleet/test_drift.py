@@ -85,6 +85,20 @@ def test_planted_drifts_are_named_and_nothing_else(planted: Planted) -> None:
     assert everything.groups[0].count_then == 5 * 144 * 12
 
 
+def test_a_far_scale_is_named_where_now_is_short(planted: Planted) -> None:
+    """Twelve days, and two on another scale, which decide the slope of any mixture with them."""
+    for seed, unit in enumerate((1000.0, 1000.0, 0.001, 1.6)):
+        rng = np.random.default_rng(seed)
+        for hour in range(14 * 24):
+            y = rng.normal(20, 3, 12)
+            predicted = (y + rng.normal(0, 1, 12)) * (unit if hour >= 12 * 24 else 1.0)
+            put(planted, f"{seed}", hour, cell(list(y), list(predicted - y)))
+    planted.commit()
+    groups = drift(planted, reference="2026-01-01/2026-01-13", until="2026-01-15").groups
+    assert [group.kinds for group in groups] == [("residual", "scaling")] * 4
+    assert all(group.slope_p_value == 0.002 for group in groups)
+
+
 def test_slope_and_labels_are_those_of_the_raw_samples(planted: Planted) -> None:
     rng = np.random.default_rng(7)
     raw = []

@@ -309,3 +309,22 @@ def test_a_version_at_the_limit_seldom_passes_or_fails(
         wrong += bounds
     # 5 % wanted of each: see docs/analysis.md.
     assert (wrong <= 20).all()
+
+
+def test_what_a_version_refuses_is_told(planted: Planted) -> None:
+    """Version v2 is better where it says anything, and half of what it says is no number."""
+    rng = random.Random(5)
+    for version, wrong in (("v1", 0), ("v2", 20)):
+        for device in "abcd":
+            for hour in range(24):
+                stats = stats_of([rng.gauss(0, 1.0 if version == "v1" else 0.8) for _ in range(20)])
+                stats.update_many([20.0] * wrong, [math.nan] * wrong)
+                series = Series("pump", version)
+                planted.put(device, stats, start=START + 3_600 * hour, width=3_600, series=series)
+    planted.commit()
+    said = "50.0 % of the samples of version v2 were refused"
+    asked = {"gate": {"a": "v1", "b": "v2", "max_ratio": "1.05", "max_rmse": "1"}}
+    asked |= {"compare": {"a": "v1", "b": "v2"}}
+    for question, options in asked.items():
+        notes = planted.ask(question, **options).notes
+        assert [note.startswith(said) for note in notes if "refused" in note] == [True]

@@ -229,6 +229,22 @@ def test_welch_agrees_with_a_published_value() -> None:
     assert found.p_value == pytest.approx(want.pvalue, rel=1e-9)
 
 
+def test_bias_is_not_found_where_windows_follow_or_are_few() -> None:
+    """Windows of 60 that follow each other by phi 0.9; and groups of which half have five."""
+    rng = np.random.default_rng(31)
+    follow = few = 0
+    for _ in range(100):
+        follow += welch(*observed([ar1(rng, 1_200, 0.9) for _ in range(20)], 60)).p_value < 0.05
+        sizes = [1_200] * 10 + [300] * 10
+        found = welch(*observed([ar1(rng, size, 0.6) for size in sizes], 60))
+        few += found.p_value < 0.05
+    assert found.method == "windows and states"
+    assert follow <= 13
+    assert few <= 13
+    close = welch(*observed([ar1(rng, 240, 0.97) for _ in range(8)], 12))
+    assert (close.method, math.isnan(close.p_value)) == ("windows", True)
+
+
 def test_bias_is_tested_by_windows() -> None:
     rng = np.random.default_rng(30)
     wrong = {True: 0, False: 0}

@@ -16,6 +16,8 @@ from edgemse.stats.error_stats import ErrorStats
 from edgemse.stats.moments import Moments
 
 U = Fraction(1, 2**53)
+LOST = Fraction(2) ** -1000
+"""Products that are smaller lose their last bits, and then all of them."""
 
 
 def exact(high: float, low: float = 0.0) -> Fraction:
@@ -47,14 +49,14 @@ def check(states: list[ErrorStats]) -> None:
     steps = (len(parts) + 16) * U  # a sum of N terms, each with some roundings of its own
     reach = max(map(abs, means))
     spread = max(means) - min(means)
-    # What is kept of the mean is a pair of doubles; below 2^-1000 products lose their last bits.
+    # What is kept of the mean is a pair of doubles.
     off = abs(exact(got.mean, got.mean_lo) - mean)
-    assert off <= steps * spread + 4 * U * U * reach + Fraction(2) ** -1000
+    assert off <= steps * spread + 4 * U * U * reach + LOST
     if m2 == 0:
-        assert got.m2 <= float((steps * reach) ** 2 * total)
+        assert got.m2 <= float((steps * reach) ** 2 * total + LOST)
         return
     shift = min(steps**2 * reach**2 * total / m2, 4 * total / min(weights))
-    assert abs(exact(got.m2, got.m2_lo) - m2) <= 4 * steps * (1 + shift) * m2
+    assert abs(exact(got.m2, got.m2_lo) - m2) <= 4 * steps * (1 + shift) * m2 + LOST
 
 
 def state(errors: list[float], weight: float = 1.0) -> ErrorStats:
