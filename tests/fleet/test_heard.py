@@ -43,7 +43,7 @@ def test_a_device_whose_store_has_changed(planted: Planted) -> None:
     for device, health in (("moved", {"stores_changed": 2}), ("stayed", {"lines": 7})):
         sent = DeviceReport(device, START * 1000, START * 1000, True, health, "run")
         planted.store.commit(Batch(reports=[sent]))
-    planted.store.commit(Batch(cells=[offered(cell(1), "silent")]))
+    planted.store.commit(Batch(cells=offered(("silent", cell(1)))))
     devices, said = asked(planted)
     assert {name: each.stores_changed for name, each in devices.items()} == {
         "moved": 2,
@@ -57,7 +57,7 @@ def test_labels_that_met_no_prediction_or_met_it_twice(planted: Planted) -> None
     coverage = Coverage()
     coverage.predictions, coverage.expired = 8, 4
     coverage.orphan, coverage.duplicate, coverage.conflicting = 1, 2, 3
-    planted.store.commit(Batch(cells=[offered(cell(1, coverage=coverage), "pi-1")]))
+    planted.store.commit(Batch(cells=offered(("pi-1", cell(1, coverage=coverage)))))
     devices, _ = asked(planted)
     found = devices["pi-1"]
     assert (found.expired, found.orphan, found.duplicate, found.conflicting) == (4, 1, 2, 3)
