@@ -11,8 +11,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 
 import duckdb
 
@@ -36,6 +37,16 @@ log = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 LOCKED = re.compile("Could not set lock|Conflicting lock")
+READERS_SECONDS = 2.0
+"""So long it is waited for the readers of a database that is to be opened again."""
+
+
+class _State(Enum):
+    """What the open database is good for."""
+
+    SOUND = "reading and writing"
+    READABLE = "reading"
+    INVALID = "nothing: DuckDB wants it opened again"
 
 
 class DuckDBStore(Engine):
@@ -52,6 +63,11 @@ class DuckDBStore(Engine):
         super().__init__(now)
         self.path = path
         self._writing = Lock()
+        self._opening = Condition()
+        self._cursors = 0
+        self._state = _State.SOUND
+        self._reason = ""
+        """Why it can only be read."""
         self._connection = _mended(path, now) if not read_only else _connect(path, read_only=True)
         self._commits = 0
         self._count: Count | None = None
@@ -89,17 +105,21 @@ class DuckDBStore(Engine):
     def reading(self) -> Iterator[Reading]:
         """Open one consistent view; see Store.reading."""
         with self._failing("cannot be read"):
-            cursor = self._connection.cursor()
+            cursor = self._sound_cursor()
             try:
                 cursor.begin()
                 yield _Cursor(cursor)
             finally:
-                cursor.close()
+                with self._opening:
+                    cursor.close()
+                    self._cursors -= 1
+                    self._opening.notify_all()
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
         """Open one transaction; see Store.writing."""
         with self._writing, self._failing("cannot be written"):
+            self._be_writable()
             self._connection.begin()
             try:
                 cursor = _Cursor(self._connection)
@@ -123,11 +143,59 @@ class DuckDBStore(Engine):
                 self._count.close()
                 self._count = None
 
+    def _sound_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor, of the database opened again if that is what it needs."""
+        if self._state is _State.INVALID:
+            with self._writing:
+                if self._state is _State.INVALID:
+                    self._open_again()
+        with self._opening:
+            cursor = self._connection.cursor()
+            self._cursors += 1
+            return cursor
+
+    def _be_writable(self) -> None:
+        """Open the database again if the disk was full; StoreError if it still is."""
+        if self._state is not _State.SOUND:
+            self._open_again()
+        if self._state is not _State.SOUND:
+            raise StoreError(
+                f"store {self.path} can only be read: {self._reason}; make room on its disk"
+            )
+
+    def _open_again(self) -> None:
+        """Open it for writing, or at least for reading, after a failure that DuckDB calls fatal.
+
+        That is what a checkpoint is to it for which the disk has no room.
+        """
+        self._state = _State.INVALID  # new readers wait
+        with self._opening:
+            # One file that is open twice in a process loses its lock when one of the two closes.
+            if not self._opening.wait_for(lambda: not self._cursors, READERS_SECONDS):
+                raise StoreError(
+                    f"store {self.path} is opened again once its {self._cursors} readers have ended"
+                )
+            self._connection.close()
+            try:
+                self._connection = _mended(self.path, self._now)
+                self._connection.execute("CHECKPOINT")
+                ((self._commits,),) = self._connection.execute(statements.COMMITS).fetchall()
+            except (duckdb.Error, StoreError) as error:
+                self._reason = str(error).strip().partition("\n")[0]
+                self._connection.close()
+                self._connection = _connect(self.path, read_only=True)
+                self._state = _State.READABLE
+            else:
+                self._state = _State.SOUND
+                log.warning("the store %s can be written again", self.path)
+
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as error:
+            if isinstance(error, duckdb.FatalException) and str(self.path) != MEMORY:
+                self._state = _State.INVALID
             raise StoreError(f"store {self.path} {what}: {_first_line(error)}") from error
 
 
