@@ -252,6 +252,6 @@ class NoAgentError(EdgemseError, ConnectionError):
 
 
 class OutputError(EdgemseError):
-    """Standard output does not take the answer: a full disk."""
+    """Standard output, or a file, does not take the answer: a full disk, a file that is there."""
 
     exit_code = 84

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
@@ -26,7 +27,7 @@ from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
 from edgemse.jobs import Job, Jobs
 from edgemse.settings import load, read_toml
-from edgemse.stores import Store, open_store
+from edgemse.stores import Store, open_store, statements
 
 __all__ = ["command", "run"]
 
@@ -113,6 +114,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         stack.callback(server.close)
         store = open_store(settings.store)
         stack.callback(store.close)
+        _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
         jobs = _jobs(settings.worker, store, collector)
@@ -127,7 +129,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
                 [collector.metrics(), server.counters.exposition(PREFIX), jobs.exposition(PREFIX)]
             )
 
-        server.start(create_app(store, problems=problems, metrics=metrics))
+        scratch = Path(settings.store).absolute().parent
+        server.start(create_app(store, problems=problems, metrics=metrics, scratch=scratch))
         stack.callback(server.stop)
         log.info(
             "edgemse %s, collector %s: from %s into %s, the store %s",
@@ -142,6 +145,19 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         log.info("stopping")
         jobs.stop()
         collector.stop()
+
+
+def _say_origin(store: Store) -> None:
+    """Say what a store that is a copy lacks."""
+    with store.reading() as reading:
+        for source, copied_ms in reading.rows(statements.LAST_COPY):
+            at = datetime.fromtimestamp(copied_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            log.warning(
+                "this store is a copy of the store %s, made at %s: what that one has acknowledged"
+                " since then, devices have forgotten, and it is not here (docs/backup.md)",
+                source,
+                at,
+            )
 
 
 def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Identity, Series
@@ -180,6 +181,13 @@ class Store(Protocol):
         """Tell whether `holder` has the lease from now on for so many seconds.
 
         Whoever has it may take it again and again; another only once it has run out.
+        """
+        ...
+
+    def copy_to(self, path: Path) -> str:
+        """Write a copy of one moment into a new file, and return the copy's own id.
+
+        Nobody waits meanwhile. Raises StoreError, and may then leave a part of the file.
         """
         ...
 

@@ -27,7 +27,7 @@ from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
-from edgemse.stores.engine import Engine
+from edgemse.stores.engine import ID_BYTES, Engine
 from edgemse.stores.recovery import Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
 
@@ -62,6 +62,7 @@ class DuckDBStore(Engine):
     ) -> None:
         super().__init__(now)
         self.path = path
+        self._random_bytes = random_bytes
         self._writing = Lock()
         self._opening = Condition()
         self._cursors = 0
@@ -104,16 +105,9 @@ class DuckDBStore(Engine):
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """Open one consistent view; see Store.reading."""
-        with self._failing("cannot be read"):
-            cursor = self._sound_cursor()
-            try:
-                cursor.begin()
-                yield _Cursor(cursor)
-            finally:
-                with self._opening:
-                    cursor.close()
-                    self._cursors -= 1
-                    self._opening.notify_all()
+        with self._failing("cannot be read"), self._borrowed() as cursor:
+            cursor.begin()
+            yield _Cursor(cursor)
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -143,8 +137,29 @@ class DuckDBStore(Engine):
                 self._count.close()
                 self._count = None
 
-    def _sound_cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a cursor, of the database opened again if that is what it needs."""
+    def copy_to(self, path: Path) -> str:
+        """Write a copy of one moment into a new file; see Store.copy_to."""
+        name = self._random_bytes(ID_BYTES).hex()
+        quoted = str(path).replace("'", "''")
+        with self._failing("cannot be copied"):
+            with self._borrowed() as cursor:
+                found = cursor.execute("SELECT current_database()").fetchone()
+                assert found is not None
+                own = found[0].replace('"', '""')
+                cursor.execute(f"ATTACH '{quoted}' AS \"{name}\" (READ_WRITE)")
+                try:
+                    cursor.execute(f'COPY FROM DATABASE "{own}" TO "{name}"')
+                finally:
+                    cursor.execute(f'DETACH "{name}"')
+            with _connect(path, read_only=False) as copy:
+                copy.execute(statements.NOTE_COPY, (self._now_ms(),))
+                copy.execute(statements.RENAME_STORE, (name,))
+                copy.execute("CHECKPOINT")
+        return name
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor, of the database opened again if that is what it needs."""
         if self._state is _State.INVALID:
             with self._writing:
                 if self._state is _State.INVALID:
@@ -152,7 +167,13 @@ class DuckDBStore(Engine):
         with self._opening:
             cursor = self._connection.cursor()
             self._cursors += 1
-            return cursor
+        try:
+            yield cursor
+        finally:
+            with self._opening:
+                cursor.close()
+                self._cursors -= 1
+                self._opening.notify_all()
 
     def _be_writable(self) -> None:
         """Open the database again if the disk was full; StoreError if it still is."""

@@ -17,7 +17,7 @@ from edgemse.stores.offered import Offered
 from edgemse.stores.reported import Reported
 from edgemse.stores.tables import Row
 
-__all__ = ["Engine"]
+__all__ = ["ID_BYTES", "Engine"]
 
 ID_BYTES = 8
 """Of a store's random name: enough that no two stores of one house are ever called the same."""

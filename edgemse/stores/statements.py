@@ -31,11 +31,13 @@ __all__ = [
     "HOLDS",
     "KEEP",
     "KEEP_HIGHEST",
+    "LAST_COPY",
     "LEAVE",
     "LEAVE_NO_MORE",
     "LOCK_PRODUCERS",
     "LOSE_ALIAS",
     "NEW_STORE",
+    "NOTE_COPY",
     "NOTE_VERSION",
     "ONLINE",
     "PRESENT_ATTRIBUTES",
@@ -46,6 +48,7 @@ __all__ = [
     "RENAME_QUARANTINE",
     "RENAME_RENAMES",
     "RENAME_SERIES",
+    "RENAME_STORE",
     "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
@@ -263,6 +266,9 @@ CREATE_VERSIONS = (
 VERSION = "SELECT coalesce(max(version), 0) FROM schema_versions"
 NOTE_VERSION = "INSERT INTO schema_versions VALUES (?, ?)"
 STORE_ID = "SELECT id FROM store"
+RENAME_STORE = "UPDATE store SET id = ?"
+NOTE_COPY = "INSERT INTO copies SELECT id, ? FROM store"
+LAST_COPY = "SELECT source, copied_ms FROM copies ORDER BY copied_ms DESC LIMIT 1"
 NEW_STORE = "INSERT INTO store VALUES (?, ?)"
 TAKE_LEASE = (
     "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from edgemse.errors import EdgemseError, StoreError
 from edgemse.stores import Store
-from edgemse.web import fleet, upkeep
+from edgemse.web import backup, fleet, upkeep
 
 __all__ = ["create_app"]
 
@@ -19,9 +21,17 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    store: Store, *, problems: Callable[[], Sequence[str]], metrics: Callable[[], str | bytes]
+    store: Store,
+    *,
+    problems: Callable[[], Sequence[str]],
+    metrics: Callable[[], str | bytes],
+    scratch: Path | None = None,
 ) -> FastAPI:
-    """Return the application over a store; `problems` says what is wrong just now."""
+    """Return the application over a store.
+
+    `problems` says what is wrong just now, `scratch` is the folder for copies of the store; None:
+    the system's.
+    """
     app = FastAPI(title="edgemse", docs_url=None, redoc_url=None)
     _answer_errors_in_json(app)
 
@@ -37,6 +47,7 @@ def create_app(
 
     app.include_router(fleet.router(store))
     app.include_router(upkeep.router(store))
+    app.include_router(backup.router(store, scratch or Path(tempfile.gettempdir())))
     return app
 
 

@@ -19,7 +19,7 @@ from edgemse.fleet.upkeep import AUDIT_PATH, PATH, Upkeep, audit
 from edgemse.stores import Store
 from edgemse.web.guard import TOKEN_STATE
 
-__all__ = ["ADMIN_PATHS", "router"]
+__all__ = ["ADMIN_PATHS", "router", "shown_token"]
 
 ADMIN_PATHS = frozenset({PATH, AUDIT_PATH})
 BODY_BYTES_MAX = 16_384
@@ -36,7 +36,7 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
 
     @routes.put(PATH, summary="Forget, retire or rename a device.")
     async def upkeep(request: Request) -> JSONResponse:
-        token = _token(request)
+        token = shown_token(request)
         body = bytearray()
         async for part in request.stream():
             body += part
@@ -48,15 +48,15 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
 
     @routes.get(AUDIT_PATH, summary="Say who did what to devices, and when.")
     def audited(request: Request, device: str = "") -> JSONResponse:
-        _token(request)
+        shown_token(request)
         with store.reading() as reading:
             return JSONResponse(audit(reading, device).to_json())
 
     return routes
 
 
-def _token(request: Request) -> str:
-    """Return the name of the token that was shown."""
+def shown_token(request: Request) -> str:
+    """Return the name of the token that was shown; 403 if the collector has none."""
     name: str | None = request.scope.get("state", {}).get(TOKEN_STATE)
     if name is None:
         raise HTTPException(403, NO_TOKENS)
