@@ -46,7 +46,7 @@ def _add(name: str) -> None:
             app.command(name)(module.command)
 
 
-for _name in ("backup", "collector", "demo", "evaluate", "labels", "replay"):
+for _name in ("backup", "collector", "demo", "evaluate", "labels", "quarantine", "replay"):
     _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
 app.command("audit")(upkeep.audit_command)

@@ -130,7 +130,14 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
             )
 
         scratch = Path(settings.store).absolute().parent
-        server.start(create_app(store, problems=problems, metrics=metrics, scratch=scratch))
+        app = create_app(
+            store,
+            problems=problems,
+            metrics=metrics,
+            scratch=scratch,
+            replay=collector.replay,
+        )
+        server.start(app)
         stack.callback(server.stop)
         log.info(
             "edgemse %s, collector %s: from %s into %s, the store %s",

@@ -204,6 +204,10 @@ class Collector:
         topic = self._topics.collector(self._worker)
         return Publication(topic, encode_presence(presence), retain=True)
 
+    def replay(self, row: int, device: str, report: bytes) -> None:
+        """Take a report of the quarantine in once more; its row goes if nothing is refused."""
+        self._inbox.put(Message(Kind.REPLAYED, escape(device), report, row))
+
     def _hear_again(self, device: str, payload: bytes) -> None:
         self._queue(Kind.PRESENCE, escape(device), payload)
 

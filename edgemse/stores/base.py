@@ -131,6 +131,8 @@ class Quarantined(NamedTuple):
     reason: str
     size_bytes: int
     head: bytes
+    kind: str = ""
+    """`report`, `presence`, or `cell`: a report of that cell alone."""
 
 
 @dataclass(slots=True)
@@ -143,10 +145,14 @@ class Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
     series: list[tuple[str, Series]] = field(default_factory=list)
     """Devices and series of theirs that may be new to the store."""
+    replayed: list[int] = field(default_factory=list)
+    """Rows of the quarantine that were given in again and are refused no more."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.cells or self.reports or self.presences or self.quarantined)
+        return bool(
+            self.cells or self.reports or self.presences or self.quarantined or self.replayed
+        )
 
 
 class Store(Protocol):

@@ -49,6 +49,8 @@ class Engine(ABC):
             _put_reports(writing, batch.reports)
             _put_presences(writing, batch.presences)
             writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+            if batch.replayed:
+                writing.execute(statements.DROP_QUARANTINED, (batch.replayed,))
         return held
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:

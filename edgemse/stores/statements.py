@@ -21,7 +21,9 @@ __all__ = [
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
+    "DROP_QUARANTINED",
     "DROP_SPAN",
+    "EMPTY_QUARANTINE",
     "FIRST_DEVICES",
     "FIRST_WINDOW",
     "FOLLOW_ALIASES",
@@ -41,6 +43,7 @@ __all__ = [
     "NOTE_VERSION",
     "ONLINE",
     "PRESENT_ATTRIBUTES",
+    "QUARANTINED",
     "REACTIVATE",
     "RENAME_CELLS",
     "RENAME_DEVICE",
@@ -53,6 +56,7 @@ __all__ = [
     "REPLACE_ATTRIBUTES",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPLAYABLE",
     "REPORTED",
     "RETIRE",
     "RETIRED",
@@ -173,6 +177,16 @@ TRIM_QUARANTINE = (
     "  FROM quarantine) AS ranked"
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
+QUARANTINED = (
+    "SELECT id, received_ms, device, kind, reason, size_bytes, octet_length(head), head"
+    " FROM quarantine WHERE ? = '' OR device = ? ORDER BY id"
+)
+REPLAYABLE = (
+    "SELECT id, device, head FROM quarantine WHERE kind IN ('report', 'cell')"
+    " AND size_bytes = octet_length(head) AND (? = '' OR device = ?) ORDER BY id"
+)
+DROP_QUARANTINED = "DELETE FROM quarantine WHERE id = ANY(?::BIGINT[])"
+EMPTY_QUARANTINE = "DELETE FROM quarantine WHERE ? = '' OR device = ?"
 COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
 COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
 COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"

@@ -131,6 +131,7 @@ QUARANTINE = Table(
         "reason": "TEXT",
         "size_bytes": "BIGINT",
         "head": "BYTEA",
+        "kind": "TEXT",
     },
 )
 ABSORBED = Table(

@@ -19,7 +19,7 @@ from edgemse.fleet.upkeep import AUDIT_PATH, PATH, Upkeep, audit
 from edgemse.stores import Store
 from edgemse.web.guard import TOKEN_STATE
 
-__all__ = ["ADMIN_PATHS", "router", "shown_token"]
+__all__ = ["ADMIN_PATHS", "json_of", "router", "shown_token"]
 
 ADMIN_PATHS = frozenset({PATH, AUDIT_PATH})
 BODY_BYTES_MAX = 16_384
@@ -37,12 +37,7 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
     @routes.put(PATH, summary="Forget, retire or rename a device.")
     async def upkeep(request: Request) -> JSONResponse:
         token = shown_token(request)
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > BODY_BYTES_MAX:
-                raise SettingsError(f"upkeep: over {BODY_BYTES_MAX:,} bytes; wanted less")
-        wanted = Upkeep.of_json(_read(bytes(body)))
+        wanted = Upkeep.of_json(await json_of(request, "upkeep"))
         done = await run_in_threadpool(wanted.apply, store, int(now() * 1000), token)
         return JSONResponse(done)
 
@@ -63,8 +58,14 @@ def shown_token(request: Request) -> str:
     return name
 
 
-def _read(body: bytes) -> object:
+async def json_of(request: Request, what: str) -> object:
+    """Return the JSON of a request's body; SettingsError if it is none, or too long."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            raise SettingsError(f"{what}: over {BODY_BYTES_MAX:,} bytes; wanted less")
     try:
-        return json.loads(body)
+        return json.loads(bytes(body))
     except (ValueError, RecursionError):
-        raise SettingsError("upkeep: the body is not JSON") from None
+        raise SettingsError(f"{what}: the body is not JSON") from None
