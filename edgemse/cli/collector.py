@@ -25,9 +25,11 @@ from edgemse.collector import Collector, CollectorSettings
 from edgemse.collector.counters import PREFIX
 from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
+from edgemse.export.fleet_topics import FleetTopics
 from edgemse.jobs import Job, Jobs
 from edgemse.settings import load, read_toml
 from edgemse.stores import Store, open_store, statements
+from edgemse.topics import Topics
 
 __all__ = ["command", "run"]
 
@@ -117,7 +119,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
-        jobs = _jobs(settings.worker, store, collector)
+        jobs = _jobs(settings, store, collector)
         jobs.start()
         stack.callback(jobs.stop)
 
@@ -167,13 +169,25 @@ def _say_origin(store: Store) -> None:
             )
 
 
-def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:
+def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jobs:
     """Return what is done every so often: a further job is one line here."""
+    jobs = [
+        Job("presence", 60, collector.announce, shared=False),
+        Job("presences", 20, collector.ask_again),
+        Job("quarantine", 60, lambda _stopping: trim(store)),
+    ]
+    if settings.topics.enabled:
+        figures = FleetTopics(
+            store,
+            Topics(settings.broker.prefix),
+            devices_min=settings.topics.devices_min,
+            topics_max=settings.topics.topics_max,
+            publish=collector.publish,
+            learn=collector.figures_retained,
+            told=collector.count_topics,
+        )
+        jobs.append(Job("fleet_topics", settings.topics.every_seconds, figures.run))
     return Jobs(
-        [
-            Job("presence", 60, collector.announce, shared=False),
-            Job("presences", 20, collector.ask_again),
-            Job("quarantine", 60, lambda _stopping: trim(store)),
-        ],
-        lease=lambda name, seconds: store.lease(f"job:{name}", worker, seconds),
+        jobs,
+        lease=lambda name, seconds: store.lease(f"job:{name}", settings.worker, seconds),
     )
