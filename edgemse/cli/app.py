@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import fleet, upkeep
+from edgemse.cli import exchange, fleet, upkeep
 from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
@@ -50,6 +50,8 @@ for _name in ("backup", "collector", "demo", "evaluate", "labels", "quarantine",
     _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
 app.command("audit")(upkeep.audit_command)
+app.command("export")(exchange.export_command)
+app.command("import")(exchange.import_command)
 app.add_typer(fleet.app, name="fleet")
 
 

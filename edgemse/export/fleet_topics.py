@@ -141,7 +141,8 @@ def _merged(
     chosen = select(reading, asked, by=asked.by, step_seconds=step_seconds)
     keys = ", ".join(f"g{place}" for place in range(1, chosen.keys + 1))
     # Made of names of columns; values are parameters.
-    counted = f"SELECT {keys}, count(DISTINCT device) FROM ({chosen.sql}) AS chosen GROUP BY {keys}"  # noqa: S608
+    counted = f"SELECT {keys}, count(DISTINCT device) FROM ({chosen.sql}) AS chosen"  # noqa: S608
+    counted += f" GROUP BY {keys}"
     devices = {tuple(key): n for *key, n in reading.rows(counted, chosen.parameters)}
     for group in merged(reading, asked, step_seconds=step_seconds):
         series = Series(*(group.by[name] for name in NAMES))

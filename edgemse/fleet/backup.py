@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from edgemse.errors import OutputError
 from edgemse.fleet.http import download, is_url
 from edgemse.stores import open_store, statements
+from edgemse.stores.durable import appearing
 
 __all__ = ["BACKUP_PATH", "Backup", "backup"]
 
@@ -40,17 +40,9 @@ def backup(source: str | Path, file: Path, *, token: str = "") -> Backup:
     """
     if file.exists():
         raise OutputError(f"{file} is there already; give a name that is new")
-    part = file.with_name(f"{file.name}.part")
     try:
-        try:
-            part.unlink(missing_ok=True)
+        with appearing(file) as part:
             made = _made(source, part, token)
-            with part.open("rb+") as written:
-                os.fsync(written.fileno())
-            part.replace(file)
-            _sync_folder(file.absolute().parent)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{file}: {error.strerror}") from None
     return made
@@ -74,12 +66,3 @@ def _made(source: str | Path, part: Path, token: str) -> Backup:
         return Backup(copy.id, of, copied_ms, part.stat().st_size)
     finally:
         copy.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

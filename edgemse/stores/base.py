@@ -66,6 +66,10 @@ class Reading(Protocol):
         """Run one SELECT, `?` for parameters, and return all its rows: for what is grouped."""
         ...
 
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        """Run one SELECT and write all its rows, in its order, into a new Parquet file."""
+        ...
+
     def histograms(
         self, selection: Selection, column: str = "histogram"
     ) -> Mapping[Key, ResidualHistogram | None]:

@@ -242,6 +242,11 @@ class _Cursor:
         lists = ", ".join(f"unnest(?::{kind}[])" for kind in table.columns.values())
         return self.rows(statements.insert(table, f"SELECT {lists}", on_conflict), columns)
 
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        quoted = str(path).replace("'", "''")
+        options = "(FORMAT parquet, COMPRESSION zstd)"
+        self._cursor.execute(f"COPY ({sql}) TO '{quoted}' {options}", parameters)
+
     def histograms(
         self, selection: Selection, column: str = "histogram"
     ) -> dict[Key, ResidualHistogram | None]:

@@ -10,6 +10,7 @@ __all__ = [
     "ALIASES_OF",
     "ATTRIBUTES_OF",
     "AUDITED",
+    "CELLS_OF_PARTITION",
     "CENSUS",
     "COMMITS",
     "COUNT_COMMIT",
@@ -24,24 +25,29 @@ __all__ = [
     "DROP_QUARANTINED",
     "DROP_SPAN",
     "EMPTY_QUARANTINE",
+    "FIRST_COPY",
     "FIRST_DEVICES",
     "FIRST_WINDOW",
     "FOLLOW_ALIASES",
     "FORGET",
     "GONE_OR_LEAVING",
     "HAS_DEVICE",
+    "HISTORY",
     "HOLDS",
+    "JOIN_RANGES",
     "KEEP",
     "KEEP_HIGHEST",
     "LAST_COPY",
     "LEAVE",
     "LEAVE_NO_MORE",
     "LOCK_PRODUCERS",
+    "LOCK_THESE_PRODUCERS",
     "LOSE_ALIAS",
     "NEW_STORE",
     "NOTE_COPY",
     "NOTE_VERSION",
     "ONLINE",
+    "PARTITIONS",
     "PRESENT_ATTRIBUTES",
     "QUARANTINED",
     "REACTIVATE",
@@ -72,6 +78,7 @@ __all__ = [
     "TRIM_QUARANTINE",
     "UNHEARD",
     "VERSION",
+    "everything",
     "group_keys",
     "insert",
     "numbered_histograms",
@@ -83,6 +90,11 @@ def insert(table: Table, source: str, on_conflict: str = "") -> str:
     names = ", ".join(table.columns)
     conflict = f" ON CONFLICT ({', '.join(table.key)}) {on_conflict}" if on_conflict else ""
     return f"INSERT INTO {table.name} ({names}) {source}{conflict}"
+
+
+def everything(table: Table) -> str:
+    """Return the SELECT of all rows of a table, in the order of its key."""
+    return f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {', '.join(table.key)}"
 
 
 def group_keys(selection: Selection) -> str:
@@ -187,6 +199,22 @@ REPLAYABLE = (
 )
 DROP_QUARANTINED = "DELETE FROM quarantine WHERE id = ANY(?::BIGINT[])"
 EMPTY_QUARANTINE = "DELETE FROM quarantine WHERE ? = '' OR device = ?"
+# Export; edgemse.stores.parquet. Days are UTC.
+PARTITIONS = (
+    "SELECT DISTINCT window_start_seconds - window_start_seconds % 86400 AS day, model FROM cells"
+    " WHERE window_start_seconds >= ? ORDER BY day, model"
+)
+CELLS_OF_PARTITION = (
+    f"SELECT {', '.join(CELLS.columns)} FROM cells WHERE window_start_seconds >= ?"
+    " AND window_start_seconds < ? AND model = ? ORDER BY producer, sequence"
+)
+JOIN_RANGES = (
+    "DO UPDATE SET last_sequence = greatest(absorbed.last_sequence, excluded.last_sequence)"
+)
+HISTORY = (
+    "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
+    " WHERE device = ANY(?::TEXT[]) ORDER BY device, name, since_seconds"
+)
 COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
 COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
 COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
@@ -201,6 +229,9 @@ HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
 LOCK_PRODUCERS = (
     "UPDATE producers SET first_received_ms = first_received_ms"
     " WHERE producer IN (SELECT producer FROM cells WHERE device = ?)"
+)
+LOCK_THESE_PRODUCERS = (
+    "UPDATE producers SET first_received_ms = first_received_ms WHERE producer = ANY(?::BYTEA[])"
 )
 ABSORB = (
     "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
@@ -282,6 +313,7 @@ NOTE_VERSION = "INSERT INTO schema_versions VALUES (?, ?)"
 STORE_ID = "SELECT id FROM store"
 RENAME_STORE = "UPDATE store SET id = ?"
 NOTE_COPY = "INSERT INTO copies SELECT id, ? FROM store"
+FIRST_COPY = "SELECT source FROM copies ORDER BY copied_ms LIMIT 1"
 LAST_COPY = "SELECT source, copied_ms FROM copies ORDER BY copied_ms DESC LIMIT 1"
 NEW_STORE = "INSERT INTO store VALUES (?, ?)"
 TAKE_LEASE = (

@@ -13,11 +13,14 @@ __all__ = [
     "AUDIT",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "DEVICES",
+    "LEAVING",
     "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
     "RENAMES",
     "REPORTS",
+    "RETIRED",
     "SERIES",
     "Row",
     "Table",
@@ -111,6 +114,7 @@ PRESENCES = Table(
     },
     ("device",),
 )
+DEVICES = Table("devices", REPORTS.columns | PRESENCES.columns, ("device",))
 ATTRIBUTES = Table(
     "attributes",
     {
@@ -139,6 +143,8 @@ ABSORBED = Table(
     {"producer": "BYTEA", "first_sequence": "BIGINT", "last_sequence": "BIGINT"},
     ("producer", "first_sequence"),
 )
+LEAVING = Table("leaving", {"producer": "BYTEA", "sequence": "BIGINT"}, ("producer", "sequence"))
+RETIRED = Table("retired", {"device": "TEXT", "since_ms": "BIGINT"}, ("device",))
 ALIASES = Table("aliases", {"device": "TEXT", "shown": "TEXT", "since_ms": "BIGINT"}, ("device",))
 AUDIT = Table(
     "audit",
