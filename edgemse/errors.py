@@ -260,6 +260,9 @@ class NoAgentError(EdgemseError, ConnectionError):
 
 
 class OutputError(EdgemseError):
-    """Standard output, or the file that was asked for, does not take the answer: a full disk."""
+    """Standard output, or the file that was asked for, does not take the answer.
+
+    A full disk, or a file that is there already.
+    """
 
     exit_code = 84

@@ -98,6 +98,7 @@ class Topics:
         self.any_label_ack = f"{prefix}/+/label/ack"
         self.any_presence = f"{prefix}/+/presence"
         self.any_collector = f"{prefix}/collector/+"
+        self.any_fleet = f"{prefix}/fleet/+/+/+/+/+"
 
     def report(self, device: str) -> str:
         """Cells, from the device."""

@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
+    "export": LINE | {"stores", "fleet"},
     "labels": LINE | {"files", "edgemse_agent"},
     "replay": LINE | {"files", "edgemse_agent"},
     "cli": None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import fleet, upkeep
+from edgemse.cli import exchange, fleet, upkeep
 from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
@@ -46,11 +46,15 @@ def _add(name: str) -> None:
             app.command(name)(module.command)
 
 
-for _name in ("collector", "config", "demo", "evaluate", "labels", "replay"):
+for _name in ("backup", "collector", "config", "demo", "evaluate", "labels"):
+    _add(_name)
+for _name in ("quarantine", "replay"):
     _add(_name)
 app.command("gate")(fleet.command_of(find("gate")))
 app.command("audit")(upkeep.audit_command)
 app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
+app.command("export")(exchange.export_command)
+app.command("import")(exchange.import_command)
 app.add_typer(fleet.app, name="fleet")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
@@ -24,9 +25,11 @@ from edgemse.collector import Collector, CollectorSettings
 from edgemse.collector.counters import PREFIX
 from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
+from edgemse.export.fleet_topics import FleetTopics
 from edgemse.jobs import Job, Jobs
 from edgemse.settings import load, read_toml
-from edgemse.stores import Store, open_store
+from edgemse.stores import Store, open_store, statements
+from edgemse.topics import Topics
 
 __all__ = ["command", "run"]
 
@@ -118,9 +121,10 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         stack.callback(server.close)
         store = open_store(settings.store)
         stack.callback(store.close)
+        _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
-        jobs = _jobs(settings.worker, store, collector)
+        jobs = _jobs(settings, store, collector)
         jobs.start()
         stack.callback(jobs.stop)
 
@@ -132,7 +136,16 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
                 [collector.metrics(), server.counters.exposition(PREFIX), jobs.exposition(PREFIX)]
             )
 
-        server.start(create_app(store, problems=problems, metrics=metrics))
+        is_file = "://" not in settings.store
+        scratch = Path(settings.store).absolute().parent if is_file else None
+        app = create_app(
+            store,
+            problems=problems,
+            metrics=metrics,
+            scratch=scratch,
+            replay=collector.replay,
+        )
+        server.start(app)
         stack.callback(server.stop)
         log.info(
             "edgemse %s, collector %s: from %s into %s, the store %s",
@@ -149,13 +162,38 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         collector.stop()
 
 
-def _jobs(worker: str, store: Store, collector: Collector) -> Jobs:
+def _say_origin(store: Store) -> None:
+    """Say what a store that is a copy lacks."""
+    with store.reading() as reading:
+        for source, copied_ms in reading.rows(statements.LAST_COPY):
+            at = datetime.fromtimestamp(copied_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            log.warning(
+                "this store is a copy of the store %s, made at %s: what that one has acknowledged"
+                " since then, devices have forgotten, and it is not here (docs/backup.md)",
+                source,
+                at,
+            )
+
+
+def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jobs:
     """Return what is done every so often: a further job is one line here."""
+    jobs = [
+        Job("presence", 60, collector.announce, shared=False),
+        Job("presences", 20, collector.ask_again),
+        Job("quarantine", 60, lambda _stopping: trim(store)),
+    ]
+    if settings.topics.enabled:
+        figures = FleetTopics(
+            store,
+            Topics(settings.broker.prefix),
+            devices_min=settings.topics.devices_min,
+            topics_max=settings.topics.topics_max,
+            publish=collector.publish,
+            learn=collector.figures_retained,
+            told=collector.count_topics,
+        )
+        jobs.append(Job("fleet_topics", settings.topics.every_seconds, figures.run))
     return Jobs(
-        [
-            Job("presence", 60, collector.announce, shared=False),
-            Job("presences", 20, collector.ask_again),
-            Job("quarantine", 60, lambda _stopping: trim(store)),
-        ],
-        lease=lambda name, seconds: store.lease(f"job:{name}", worker, seconds),
+        jobs,
+        lease=lambda name, seconds: store.lease(f"job:{name}", settings.worker, seconds),
     )

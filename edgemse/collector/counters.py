@@ -44,6 +44,8 @@ MEANINGS = {
     "twins": gauge("Device names under which two boards reported in turn within a day"),
     "devices_renamed": gauge("Devices that report cells of a producer of another device"),
     "commits_missing": gauge("Transactions that the store has lost since it was made; see the log"),
+    "fleet_topics": gauge("Series whose figures are published on a topic of their own"),
+    "fleet_topics_left_out": gauge("Series that have none because there are topics_max"),
     "connected": gauge("1 while the broker is connected, else 0"),
 }
 """Each number and what it says; docs/collector.md lists the same."""

@@ -22,6 +22,8 @@ class Kind(Enum):
 
     REPORT = "report"
     PRESENCE = "presence"
+    REPLAYED = "replayed"
+    """A report out of the quarantine, once more."""
 
 
 class Message(NamedTuple):
@@ -30,6 +32,8 @@ class Message(NamedTuple):
     kind: Kind
     level: str
     payload: bytes
+    quarantine_id: int = 0
+    """Of its row, if it is REPLAYED."""
 
 
 class Inbox:

@@ -21,7 +21,15 @@ from edgemse.names import wrong_with
 from edgemse.presence import Attribute, Presence, decode_presence
 from edgemse.stores import Batch, DevicePresence, DeviceReport, Offered
 from edgemse.topics import device_in
-from edgemse.wire import Code, PackedReport, Refusal, refusals, unpack_report
+from edgemse.wire import (
+    Code,
+    PackedReport,
+    Refusal,
+    Report,
+    encode_report,
+    refusals,
+    unpack_report,
+)
 
 __all__ = ["Examiner", "Intake"]
 
@@ -68,17 +76,28 @@ class Examiner:
         self._budget = budget
         self._quarantine = quarantine
         self._now = now
-        self._examine = {Kind.REPORT: self._report, Kind.PRESENCE: self._presence}
+        self._examine = {
+            Kind.REPORT: self._report,
+            Kind.PRESENCE: self._presence,
+            Kind.REPLAYED: self._report,
+        }
+        self._kind = Kind.REPORT
+        """Of the message that is being taken."""
+        self._refused = False
+        """Whether anything of it is."""
 
     def take(self, message: Message, intake: Intake) -> None:
         """Add what the message comes to."""
         device = message.level  # as it stands, if it names none
+        self._kind, self._refused = message.kind, False
         try:
             device = device_in(message.level)
             self._examine[message.kind](device, message.payload, intake)
         except (WireError, SettingsError) as error:
             self._counters.count("reports_malformed")
             self.refuse(device, message.payload, Code.CORRUPT, str(error), intake)
+        if message.kind is Kind.REPLAYED and not self._refused:
+            intake.batch.replayed.append(message.quarantine_id)
 
     def refuse(
         self,
@@ -88,9 +107,16 @@ class Examiner:
         reason: str,
         intake: Intake,
         cells: Sequence[SealedCell] = (),
+        kind: str = "",
     ) -> None:
-        """Put what cannot be taken into the quarantine, and its cells into the device's ack."""
-        intake.batch.quarantined += self._quarantine.row(device, data, reason)
+        """Put what cannot be taken into the quarantine, and its cells into the device's ack.
+
+        What came out of the quarantine is there.
+        """
+        self._refused = True
+        if self._kind is not Kind.REPLAYED:
+            row = self._quarantine.row(device, data, reason, kind or self._kind.value)
+            intake.batch.quarantined += row
         if cells:
             self._counters.count("cells_refused", len(cells))
             intake.refuse(device, code, reason, cells)
@@ -112,6 +138,8 @@ class Examiner:
             self.refuse(device, data, Code.LIMIT, str(error), intake, cells)
             return
         refused = self._cells(device, report, intake)
+        if self._kind is Kind.REPLAYED:
+            return  # what it says of its device is of then
         intake.batch.reports.append(
             DeviceReport(
                 device,
@@ -151,13 +179,20 @@ class Examiner:
             except StateError as error:
                 _drop_beyond(before, offered)
                 refused += 1
-                self._counters.count("over_limit", error.code == Code.LIMIT)
-                sealed = (report.sealed(cell),)
-                self.refuse(device, cell.state, Code(error.code), str(error), intake, sealed)
+                self._refuse_cell(device, report.sealed(cell), error, intake)
             except BaseException:
                 _drop_beyond(before, offered)
                 raise
         return refused
+
+    def _refuse_cell(
+        self, device: str, sealed: SealedCell, error: StateError, intake: Intake
+    ) -> None:
+        """Refuse one cell of a report; the quarantine gets a report of that cell alone."""
+        self._counters.count("over_limit", error.code == Code.LIMIT)
+        alone = encode_report(Report(device, 0, False, (sealed,), {}))
+        code, reason = Code(error.code), str(error)
+        self.refuse(device, alone, code, reason, intake, (sealed,), kind="cell")
 
     def _admit(self, device: str, series: Series) -> None:
         """Raise CellError if a series that is new has a part that is no name, or is one too many.

@@ -15,8 +15,8 @@ __all__ = ["Quarantine", "trim"]
 log = logging.getLogger(__name__)
 log.addFilter(Ration())
 
-HEAD_BYTES = 1_024
-"""So much of a refused message is kept."""
+HEAD_BYTES = 4_096
+"""So much of a refused message is kept: of most reports all, so that they can be taken again."""
 BURST = 200
 RATE_PER_SECOND = 20.0
 """Rows that may be written at once, and per second in the long run."""
@@ -60,7 +60,7 @@ class Quarantine:
         self._all = _Allowance(BURST, RATE_PER_SECOND, now())
         self._of_device: OrderedDict[str, _Allowance] = OrderedDict()
 
-    def row(self, device: str, data: bytes, reason: str) -> list[Quarantined]:
+    def row(self, device: str, data: bytes, reason: str, kind: str) -> list[Quarantined]:
         """Return the row to write: one, or none if too many came lately."""
         now = self._now()
         device = device[:DEVICE_CHARACTERS].replace("\0", "\\0")
@@ -72,7 +72,8 @@ class Quarantine:
         self._all.use()
         reason = reason[:REASON_CHARACTERS].replace("\0", "\\0")
         log.warning("refused from device %r: %s", device, reason)
-        return [Quarantined(device, int(now * 1000), reason, len(data), data[:HEAD_BYTES])]
+        head = data[:HEAD_BYTES]
+        return [Quarantined(device, int(now * 1000), reason, len(data), head, kind)]
 
     def _own(self, device: str, now: float) -> _Allowance:
         own = self._of_device.pop(device, None)

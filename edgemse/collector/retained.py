@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
+from typing import Any
 
 from edgemse.errors import BrokerError
 from edgemse.mqtt import Broker, Connection, Publication
@@ -35,35 +36,43 @@ class Retained:
         Raises BrokerError if the broker cannot be reached or does not let us see. Returns what it
         has once `over` is set.
         """
-        return self._ask([], over)[""]
+        return self._ask({}, over)[""]
 
     def devices(self, devices: Sequence[str], over: Event) -> dict[str, bytes]:
         """Return the presences of these devices, as far as there are any."""
-        found = self._ask(devices, over)
+        found = self._ask({each: self._topics.presence(each) for each in devices}, over)
         return {device: found[device][""] for device in devices if found[device]}
 
-    def _ask(self, devices: Sequence[str], over: Event) -> dict[str, dict[str, bytes]]:
+    def figures(self, over: Event) -> dict[str, bytes]:
+        """Return what is retained on the fleet's topics, by topic."""
+        found = self._ask({"fleet": self._topics.any_fleet}, over)["fleet"]
+        start = self._topics.any_fleet.partition("+")[0]
+        return {start + levels: payload for levels, payload in found.items() if payload}
+
+    def _ask(self, filters: Mapping[str, str], over: Event) -> dict[str, dict[str, bytes]]:
+        """Return what is retained under each filter, by the levels that its wildcards stand for."""
         heard: SimpleQueue[tuple[str, str, bytes]] = SimpleQueue()
 
-        def hear(device: str, level: str, payload: bytes) -> None:
-            heard.put((device, level, payload))
+        def hear(name: str, *found: Any) -> None:
+            *levels, payload = found
+            heard.put((name, "/".join(levels), payload))
 
-        handlers = {self._topics.presence(each): partial(hear, each) for each in devices}
+        handlers = {each: partial(hear, name) for name, each in filters.items()}
         connection = Connection(
             self._broker,
             f"edgemse-look-{self._worker}",
             handlers={**handlers, self._topics.any_collector: partial(hear, "")},
         )
         connection.start(must_connect=True, over=over)
-        found: dict[str, dict[str, bytes]] = {each: {} for each in ("", *devices)}
+        found: dict[str, dict[str, bytes]] = {each: {} for each in ("", *filters)}
         topic = self._topics.collector(self._worker)
         try:
             connection.publish(Publication(topic, self._mark))
             while not over.is_set():
-                device, level, payload = heard.get(timeout=ECHO_SECONDS)
-                if (device, level, payload) == ("", escape(self._worker), self._mark):
+                name, level, payload = heard.get(timeout=ECHO_SECONDS)
+                if (name, level, payload) == ("", escape(self._worker), self._mark):
                     break
-                found[device][level] = payload
+                found[name][level] = payload
         except Empty:
             raise BrokerError(
                 f"broker {self._broker} does not give back what is published on {topic};"

@@ -99,6 +99,7 @@ class Collector:
         asking = Asking(store, self._retained.devices, self._hear_again, self.counters, now)
         self.ask_again = asking.run
         """The job `presences`."""
+        self.figures_retained = self._retained.figures
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="collector ingest", daemon=True)
 
@@ -250,6 +251,20 @@ class Collector:
         )
         topic = self._topics.collector(self._worker)
         return Publication(topic, encode_presence(presence), retain=True)
+
+    def publish(self, publication: Publication) -> bool:
+        """Hand something of the fleet's to the broker; False if that cannot be just now."""
+        over = self._stopping.is_set() or self._ingest.halted.is_set()
+        return not over and self._connection.publish(publication)
+
+    def count_topics(self, published: int, left_out: int) -> None:
+        """Note how many series have a topic, and how many have none for want of room."""
+        self.counters.set("fleet_topics", published)
+        self.counters.set("fleet_topics_left_out", left_out)
+
+    def replay(self, row: int, device: str, report: bytes) -> None:
+        """Take a report of the quarantine in once more; its row goes if nothing is refused."""
+        self._inbox.put(Message(Kind.REPLAYED, escape(device), report, row))
 
     def _hear_again(self, device: str, payload: bytes) -> None:
         self._queue(Kind.PRESENCE, escape(device), payload)

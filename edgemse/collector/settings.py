@@ -9,7 +9,7 @@ from edgemse.broker import BrokerSettings
 from edgemse.errors import SettingsError
 from edgemse.settings import between
 
-__all__ = ["CollectorSettings", "Limits"]
+__all__ = ["CollectorSettings", "Limits", "TopicSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,18 @@ class Limits:
     series_max: int = field(default=2_000_000, metadata=between(1, 10**9))
     series_per_device_max: int = field(default=20_000, metadata=between(1, 10**7))
     """An agent keeps a thousand at once by its own setting; this counts all there ever were."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """[topics]: retained figures of every series, for whatever subscribes."""
+
+    enabled: bool = False
+    devices_min: int = field(default=3, metadata=between(1, 10**6))
+    """Figures of fewer devices are not published."""
+    every_seconds: float = field(default=10.0, metadata=between(1, 3_600))
+    topics_max: int = field(default=500, metadata=between(1, 900))
+    """Mosquitto gives at most 1,000 retained messages to one who subscribes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,7 @@ class CollectorSettings:
     """The group of a shared subscription, which several collectors divide; empty: none."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     limits: Limits = field(default_factory=Limits)
+    topics: TopicSettings = field(default_factory=TopicSettings)
 
     def __post_init__(self) -> None:
         for name in ("worker", "shared_group"):

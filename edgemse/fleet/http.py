@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgemse import errors
 
-__all__ = ["call", "is_url"]
+__all__ = ["call", "download", "is_url"]
 
 HTTP_SECONDS = 120.0
+DOWNLOAD_SECONDS = 3_600.0
+"""A copy of a large store is made before its first byte comes."""
+CHUNK_BYTES = 2**20
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -45,6 +50,36 @@ def call(
     Raises:
         StoreUnreachableError: nobody answers. StoreError, or what the collector says it met.
     """
+    with _answered(source, path, token, body, HTTP_SECONDS) as response:
+        found = json.load(response)
+    if not isinstance(found, dict):
+        raise errors.StoreError(f"{source} answers something else than a collector does")
+    return found
+
+
+def download(source: str, path: str, token: str, file: BinaryIO) -> None:
+    """Write what a collector answers into a file, all of it; arguments and errors as of `call`.
+
+    OSError if the file takes no more.
+    """
+    size = 0
+    with _answered(source, path, token, None, DOWNLOAD_SECONDS) as response:
+        while chunk := response.read(CHUNK_BYTES):
+            try:
+                size += file.write(chunk)
+            except OSError as error:  # of the file, not of the connection
+                raise errors.OutputError(f"{file.name}: {error.strerror}") from None
+    wanted = response.headers["Content-Length"]
+    if str(size) != wanted:
+        raise errors.StoreUnreachableError(
+            f"{source} ended after {size:,} of {wanted} bytes; look into its log, and try again"
+        )
+
+
+@contextmanager
+def _answered(
+    source: str, path: str, token: str, body: Mapping[str, Any] | None, seconds: float
+) -> Iterator[HTTPResponse]:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     headers |= {} if body is None else {"Content-Type": "application/json"}
@@ -53,19 +88,18 @@ def call(
         f"{source.rstrip('/')}{path}", data, headers, method="GET" if body is None else "PUT"
     )
     try:
-        with _OPENER.open(request, timeout=HTTP_SECONDS) as response:
-            found = json.load(response)
+        with _OPENER.open(request, timeout=seconds) as response:
+            yield response
     except urllib.error.HTTPError as error:
         raise _refused(source, error) from None
-    except (OSError, ValueError) as error:
+    except errors.EdgemseError:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise errors.StoreUnreachableError(
             f"no collector answers at {source}: {reason};"
             " check the address, and that it runs with --http"
         ) from None
-    if not isinstance(found, dict):
-        raise errors.StoreError(f"{source} answers something else than a collector does")
-    return found
 
 
 def _refused(source: str, error: urllib.error.HTTPError) -> errors.EdgemseError:

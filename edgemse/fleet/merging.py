@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgemse.fleet.asked import Asked, iso_time
@@ -88,6 +89,10 @@ class Noting:
     ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
         """Run one SELECT of numbers; see Reading.arrays."""
         return self.reading.arrays(sql, parameters)
+
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        """Write the rows of one SELECT; see Reading.to_parquet."""
+        self.reading.to_parquet(sql, parameters, path)
 
     def histograms(
         self, selection: Selection, column: str = "histogram"

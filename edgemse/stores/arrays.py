@@ -10,7 +10,7 @@ import numpy as np
 from psycopg import pq
 from psycopg.adapt import Dumper
 
-__all__ = ["Encoded", "EncodedDumper", "encoded"]
+__all__ = ["OIDS", "Encoded", "EncodedDumper", "encoded"]
 
 OIDS = {"BOOLEAN": 16, "BYTEA": 17, "BIGINT": 20, "TEXT": 25, "DOUBLE PRECISION": 701}
 """Of the elements, as pg_type.dat has them: the same in every PostgreSQL."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from edgemse.cells import Identity, Series
@@ -72,6 +73,10 @@ class Reading(Protocol):
         self, sql: str, parameters: Sequence[object] = ()
     ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
         """Run one SELECT of numbers without nulls and return its columns: for many rows."""
+        ...
+
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        """Run one SELECT and write all its rows, in its order, into a new Parquet file."""
         ...
 
     def histograms(
@@ -148,6 +153,8 @@ class Quarantined(NamedTuple):
     reason: str
     size_bytes: int
     head: bytes
+    kind: str = ""
+    """`report`, `presence`, or `cell`: a report of that cell alone."""
 
 
 @dataclass(slots=True)
@@ -160,10 +167,14 @@ class Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
     series: list[tuple[str, Series]] = field(default_factory=list)
     """Devices and series of theirs that may be new to the store."""
+    replayed: list[int] = field(default_factory=list)
+    """Rows of the quarantine that were given in again and are refused no more."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.cells or self.reports or self.presences or self.quarantined)
+        return bool(
+            self.cells or self.reports or self.presences or self.quarantined or self.replayed
+        )
 
 
 class Store(Protocol):
@@ -204,6 +215,13 @@ class Store(Protocol):
         """Tell whether `holder` has the lease from now on for so many seconds.
 
         Whoever has it may take it again and again; another only once it has run out.
+        """
+        ...
+
+    def copy_to(self, path: Path) -> str:
+        """Write a copy of one moment into a new file, and return the copy's own id.
+
+        Nobody waits meanwhile. Raises StoreError, and may then leave a part of the file.
         """
         ...
 

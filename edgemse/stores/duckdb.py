@@ -11,8 +11,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -29,7 +30,7 @@ from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
 from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Batch, Key, Reading, Rows, Selection, Writing
-from edgemse.stores.engine import Engine
+from edgemse.stores.engine import ID_BYTES, Engine
 from edgemse.stores.recovery import LOG_FAILURE, Count, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
 
@@ -46,6 +47,16 @@ OPEN_MAX = 100_000
 """Cells that still grow, and that are remembered; past that they are forgotten."""
 LOCKED = re.compile("Could not set lock|Conflicting lock")
 DAMAGED = re.compile("Corrupt database file|not a valid DuckDB database")
+READERS_SECONDS = 2.0
+"""So long it is waited for the readers of a database that is to be opened again."""
+
+
+class _State(Enum):
+    """What the open database is good for."""
+
+    SOUND = "reading and writing"
+    READABLE = "reading"
+    INVALID = "nothing: DuckDB wants it opened again"
 
 
 class DuckDBStore(Engine):
@@ -65,7 +76,13 @@ class DuckDBStore(Engine):
         super().__init__(now)
         self.path = path
         self.where = str(path)
+        self._random_bytes = random_bytes
         self._writing = Lock()
+        self._opening = Condition()
+        self._cursors = 0
+        self._state = _State.SOUND
+        self._reason = ""
+        """Why it can only be read."""
         self._connection = _mended(path, now) if not read_only else _connect(path, read_only=True)
         self._commits = 0
         self._open: set[Identity] = set()
@@ -127,17 +144,14 @@ class DuckDBStore(Engine):
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """Open one consistent view; see Store.reading."""
-        with self._failing("cannot be read"):
-            cursor = self._connection.cursor()
-            try:
-                cursor.begin()
-                yield _Cursor(cursor)
-            finally:
-                cursor.close()
+        with self._failing("cannot be read"), self._borrowed() as cursor:
+            cursor.begin()
+            yield _Cursor(cursor)
 
     @contextmanager
     def _transaction(self) -> Iterator[Writing]:
         with self._writing, self._failing("cannot be written"):
+            self._be_writable()
             self._connection.begin()
             try:
                 cursor = _Cursor(self._connection)
@@ -161,6 +175,79 @@ class DuckDBStore(Engine):
                 self._count.close()
                 self._count = None
 
+    def copy_to(self, path: Path) -> str:
+        """Write a copy of one moment into a new file; see Store.copy_to."""
+        name = self._random_bytes(ID_BYTES).hex()
+        quoted = str(path).replace("'", "''")
+        with self._failing("cannot be copied"):
+            with self._borrowed() as cursor:
+                found = cursor.execute("SELECT current_database()").fetchone()
+                assert found is not None
+                own = found[0].replace('"', '""')
+                cursor.execute(f"ATTACH '{quoted}' AS \"{name}\" (READ_WRITE)")
+                try:
+                    cursor.execute(f'COPY FROM DATABASE "{own}" TO "{name}"')
+                finally:
+                    cursor.execute(f'DETACH "{name}"')
+            with _connect(path, read_only=False) as copy:
+                copy.execute(statements.NOTE_COPY, (self._now_ms(),))
+                copy.execute(statements.RENAME_STORE, (name,))
+                copy.execute("CHECKPOINT")
+        return name
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor, of the database opened again if that is what it needs."""
+        if self._state is _State.INVALID:
+            with self._writing:
+                if self._state is _State.INVALID:
+                    self._open_again()
+        with self._opening:
+            cursor = self._connection.cursor()
+            self._cursors += 1
+        try:
+            yield cursor
+        finally:
+            with self._opening:
+                cursor.close()
+                self._cursors -= 1
+                self._opening.notify_all()
+
+    def _be_writable(self) -> None:
+        """Open the database again if the disk was full; StoreError if it still is."""
+        if self._state is not _State.SOUND:
+            self._open_again()
+        if self._state is not _State.SOUND:
+            raise StoreError(
+                f"store {self.path} can only be read: {self._reason}; make room on its disk"
+            )
+
+    def _open_again(self) -> None:
+        """Open it for writing, or at least for reading, after a failure that DuckDB calls fatal.
+
+        That is what a checkpoint is to it for which the disk has no room.
+        """
+        self._state = _State.INVALID  # new readers wait
+        with self._opening:
+            # One file that is open twice in a process loses its lock when one of the two closes.
+            if not self._opening.wait_for(lambda: not self._cursors, READERS_SECONDS):
+                raise StoreError(
+                    f"store {self.path} is opened again once its {self._cursors} readers have ended"
+                )
+            self._connection.close()
+            try:
+                self._connection = _mended(self.path, self._now)
+                self._connection.execute("CHECKPOINT")
+                ((self._commits,),) = self._connection.execute(statements.COMMITS).fetchall()
+            except (duckdb.Error, StoreError) as error:
+                self._reason = str(error).strip().partition("\n")[0]
+                self._connection.close()
+                self._connection = _connect(self.path, read_only=True)
+                self._state = _State.READABLE
+            else:
+                self._state = _State.SOUND
+                log.warning("the store %s can be written again", self.path)
+
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:
         try:
@@ -169,6 +256,8 @@ class DuckDBStore(Engine):
             text = _first_line(error)
             raise _AlreadyThereError(f"store {self.path} {what}: {text}") from error
         except duckdb.Error as error:
+            if isinstance(error, duckdb.FatalException) and str(self.path) != MEMORY:
+                self._state = _State.INVALID
             raise StoreError(f"store {self.path} {what}: {_first_line(error)}") from error
 
 
@@ -208,6 +297,9 @@ class _Cursor:
             return Rows((), [])
         source = f"SELECT {', '.join(table.columns)} FROM offered_rows"  # noqa: S608
         return _fetched(self._cursor.execute(statements.insert(table, source, on_conflict)))
+
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        self._cursor.execute(statements.into_parquet(sql, path), parameters)
 
     def histograms(
         self, selection: Selection, column: str = "histogram"

@@ -18,7 +18,7 @@ from edgemse.stores.offered import Offered
 from edgemse.stores.reported import Reported
 from edgemse.stores.tables import Row
 
-__all__ = ["Engine"]
+__all__ = ["ID_BYTES", "Engine"]
 
 PRODUCERS_MAX = 100_000
 """Producers whose first device is remembered; past that all are looked up again, once."""
@@ -78,6 +78,8 @@ class Engine(ABC):
                 _put_reports(writing, batch.reports)
                 _put_presences(writing, batch.presences)
                 writing.put(tables.QUARANTINE, [tuple(each) for each in batch.quarantined])
+                if batch.replayed:
+                    writing.execute(statements.DROP_QUARANTINED, (batch.replayed,))
         except BaseException:
             self._first_devices.clear()
             raise

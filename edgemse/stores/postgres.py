@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from operator import itemgetter
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -35,7 +36,8 @@ from edgemse.errors import (
 from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
-from edgemse.stores.arrays import Encoded, EncodedDumper, encoded
+from edgemse.stores.arrays import OIDS, Encoded, EncodedDumper, encoded
+from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import Engine
 from edgemse.stores.tables import Row, Table
@@ -142,6 +144,13 @@ class PostgresStore(Engine):
     def _transaction(self) -> Iterator[Writing]:
         with self._session(WRITE, "cannot be written") as connection:
             yield _Cursor(connection)
+
+    def copy_to(self, path: Path) -> str:
+        """Raise StoreError: a copy of a database is PostgreSQL's to make; see Store.copy_to."""
+        raise StoreError(
+            f"store {self.where} cannot be copied into {path.name}: a database is copied with"
+            " pg_dump (docs/backup.md), or written as Parquet with edgemse export"
+        )
 
     def close(self) -> None:
         """Let go of all connections, those in use once they are given back."""
@@ -319,6 +328,29 @@ class _Reader(_Cursor):
         if not found.rows:
             return [np.empty(0) for _ in found.names]
         return [np.array(column) for column in zip(*found, strict=True)]
+
+    def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
+        # PostgreSQL cannot; DuckDB does, from rows that come some at a time.
+        import duckdb
+
+        kinds = {oid: kind for kind, oid in OIDS.items()}
+        with (
+            duckdb.connect() as writer,
+            psycopg.RawServerCursor(self._connection, "exported") as cursor,
+        ):
+            cursor.execute(_numbered(sql), list(parameters), binary=True)
+            assert cursor.description is not None, sql
+            columns = {column.name: kinds[column.type_code] for column in cursor.description}
+            names = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            try:
+                writer.execute(f"CREATE TABLE exported ({names})")
+                while rows := cursor.fetchmany(FETCHED_ROWS):
+                    writer.register("offered", Columns(columns, rows))
+                    writer.execute("INSERT INTO exported FROM offered")
+                writer.execute(statements.into_parquet("FROM exported", path))
+            except duckdb.Error as error:
+                reason = str(error).partition("\n")[0]
+                raise StoreError(f"{path} cannot be written: {reason}") from error
 
     def histograms(
         self, selection: Selection, column: str = "histogram"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgemse.stores.base import Selection
 from edgemse.stores.tables import (
     ALIASES,
@@ -20,6 +22,7 @@ __all__ = [
     "ATTRIBUTES_OF",
     "AUDITED",
     "BASELINES_OF",
+    "CELLS_OF_PARTITION",
     "CENSUS",
     "COMMITS",
     "COUNT_COMMIT",
@@ -32,24 +35,33 @@ __all__ = [
     "DROP_CELL",
     "DROP_CELLS",
     "DROP_OTHER_PARTS",
+    "DROP_QUARANTINED",
     "DROP_SPAN",
+    "EMPTY_QUARANTINE",
+    "FIRST_COPY",
     "FIRST_DEVICES",
     "FIRST_WINDOW",
     "FOLLOW_ALIASES",
     "FORGET",
     "GONE_OR_LEAVING",
     "HAS_DEVICE",
+    "HISTORY",
     "HOLDS",
+    "JOIN_RANGES",
     "KEEP",
     "KEEP_HIGHEST",
+    "LAST_COPY",
     "LEAVE",
     "LEAVE_NO_MORE",
     "LOSE_ALIAS",
     "MODEL_VERSION",
     "NEW_STORE",
+    "NOTE_COPY",
     "NOTE_VERSION",
     "ONLINE",
+    "PARTITIONS",
     "PRESENT_ATTRIBUTES",
+    "QUARANTINED",
     "REACTIVATE",
     "RENAME_CELLS",
     "RENAME_DEVICE",
@@ -57,12 +69,14 @@ __all__ = [
     "RENAME_QUARANTINE",
     "RENAME_RENAMES",
     "RENAME_SERIES",
+    "RENAME_STORE",
     "REPLACE_ALIAS",
     "REPLACE_ATTRIBUTES",
     "REPLACE_BASELINE",
     "REPLACE_MODEL_VERSION",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPLAYABLE",
     "REPORTED",
     "RETIRE",
     "RETIRED",
@@ -78,8 +92,10 @@ __all__ = [
     "TRIM_QUARANTINE",
     "UNHEARD",
     "VERSION",
+    "everything",
     "group_keys",
     "insert",
+    "into_parquet",
     "numbered_groups",
     "numbered_histograms",
 ]
@@ -90,6 +106,17 @@ def insert(table: Table, source: str, on_conflict: str = "") -> str:
     names = ", ".join(table.columns)
     conflict = f" ON CONFLICT ({', '.join(table.key)}) {on_conflict}" if on_conflict else ""
     return f"INSERT INTO {table.name} ({names}) {source}{conflict}"
+
+
+def everything(table: Table) -> str:
+    """Return the SELECT of all rows of a table, in the order of its key."""
+    return f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {', '.join(table.key)}"
+
+
+def into_parquet(source: str, path: Path) -> str:
+    """Return DuckDB's statement that writes the rows of `source`, a SELECT, into a new file."""
+    quoted = str(path).replace("'", "''")
+    return f"COPY ({source}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
 
 
 def group_keys(selection: Selection) -> str:
@@ -204,6 +231,32 @@ TRIM_QUARANTINE = (
     "  FROM quarantine) AS ranked"
     " WHERE place > ? OR place_of_device > ? OR bytes > ?)"
 )
+QUARANTINED = (
+    "SELECT id, received_ms, device, kind, reason, size_bytes, octet_length(head), head"
+    " FROM quarantine WHERE ? = '' OR device = ? ORDER BY id"
+)
+REPLAYABLE = (
+    "SELECT id, device, head FROM quarantine WHERE kind IN ('report', 'cell')"
+    " AND size_bytes = octet_length(head) AND (? = '' OR device = ?) ORDER BY id"
+)
+DROP_QUARANTINED = "DELETE FROM quarantine WHERE id = ANY(?::BIGINT[])"
+EMPTY_QUARANTINE = "DELETE FROM quarantine WHERE ? = '' OR device = ?"
+# Export; edgemse.stores.parquet. Days are UTC.
+PARTITIONS = (
+    "SELECT DISTINCT window_start_seconds - window_start_seconds % 86400 AS day, model FROM cells"
+    " WHERE window_start_seconds >= ? ORDER BY day, model"
+)
+CELLS_OF_PARTITION = (
+    f"SELECT {', '.join(CELLS.columns)} FROM cells WHERE window_start_seconds >= ?"
+    " AND window_start_seconds < ? AND model = ? ORDER BY producer, sequence"
+)
+JOIN_RANGES = (
+    "DO UPDATE SET last_sequence = greatest(absorbed.last_sequence, excluded.last_sequence)"
+)
+HISTORY = (
+    "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
+    " WHERE device = ANY(?::TEXT[]) ORDER BY device, name, since_seconds"
+)
 COMMITS = "SELECT value FROM counters WHERE name = 'commits'"
 COUNT_COMMIT = "UPDATE counters SET value = ? WHERE name = 'commits'"
 COUNT_MISSING = "UPDATE counters SET value = value + ? WHERE name = 'commits_missing'"
@@ -293,6 +346,10 @@ CREATE_VERSIONS = (
 VERSION = "SELECT coalesce(max(version), 0) FROM schema_versions"
 NOTE_VERSION = "INSERT INTO schema_versions VALUES (?, ?)"
 STORE_ID = "SELECT id FROM store"
+RENAME_STORE = "UPDATE store SET id = ?"
+NOTE_COPY = "INSERT INTO copies SELECT id, ? FROM store"
+FIRST_COPY = "SELECT source FROM copies ORDER BY copied_ms LIMIT 1"
+LAST_COPY = "SELECT source, copied_ms FROM copies ORDER BY copied_ms DESC LIMIT 1"
 NEW_STORE = "INSERT INTO store VALUES (?, ?)"
 TAKE_LEASE = (
     "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name)"

@@ -14,12 +14,15 @@ __all__ = [
     "BASELINES",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "DEVICES",
+    "LEAVING",
     "MODEL_VERSIONS",
     "PRESENCES",
     "PRODUCERS",
     "QUARANTINE",
     "RENAMES",
     "REPORTS",
+    "RETIRED",
     "SERIES",
     "Row",
     "Table",
@@ -113,6 +116,7 @@ PRESENCES = Table(
     },
     ("device",),
 )
+DEVICES = Table("devices", REPORTS.columns | PRESENCES.columns, ("device",))
 ATTRIBUTES = Table(
     "attributes",
     {
@@ -133,6 +137,7 @@ QUARANTINE = Table(
         "reason": "TEXT",
         "size_bytes": "BIGINT",
         "head": "BYTEA",
+        "kind": "TEXT",
     },
 )
 ABSORBED = Table(
@@ -140,6 +145,8 @@ ABSORBED = Table(
     {"producer": "BYTEA", "first_sequence": "BIGINT", "last_sequence": "BIGINT"},
     ("producer", "first_sequence"),
 )
+LEAVING = Table("leaving", {"producer": "BYTEA", "sequence": "BIGINT"}, ("producer", "sequence"))
+RETIRED = Table("retired", {"device": "TEXT", "since_ms": "BIGINT"}, ("device",))
 ALIASES = Table("aliases", {"device": "TEXT", "shown": "TEXT", "since_ms": "BIGINT"}, ("device",))
 AUDIT = Table(
     "audit",

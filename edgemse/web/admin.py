@@ -6,12 +6,14 @@ and is not let.
 
 from __future__ import annotations
 
+import json
+
 from fastapi import HTTPException, Request
 
 from edgemse.errors import SettingsError
 from edgemse.web.guard import TOKEN_STATE
 
-__all__ = ["body_of", "token_name"]
+__all__ = ["body_of", "json_of", "token_name"]
 
 NO_TOKENS = (
     "this collector has no tokens, so it does not know who asks; start it with --tokens FILE and"
@@ -35,3 +37,12 @@ async def body_of(request: Request, what: str, bytes_max: int) -> bytes:
         if len(body) > bytes_max:
             raise SettingsError(f"{what}: over {bytes_max:,} bytes; wanted less")
     return bytes(body)
+
+
+async def json_of(request: Request, what: str, bytes_max: int) -> object:
+    """Return the JSON of a request's body; SettingsError if it is none, or larger."""
+    body = await body_of(request, what, bytes_max)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise SettingsError(f"{what}: the body is not JSON") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -10,8 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgemse.errors import EdgemseError, StoreError
+from edgemse.fleet.quarantine import Replay
 from edgemse.stores import Store
-from edgemse.web import fleet, settings, upkeep
+from edgemse.web import backup, fleet, quarantine, settings, upkeep
 
 __all__ = ["create_app"]
 
@@ -19,9 +22,18 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    store: Store, *, problems: Callable[[], Sequence[str]], metrics: Callable[[], str | bytes]
+    store: Store,
+    *,
+    problems: Callable[[], Sequence[str]],
+    metrics: Callable[[], str | bytes],
+    scratch: Path | None = None,
+    replay: Replay | None = None,
 ) -> FastAPI:
-    """Return the application over a store; `problems` says what is wrong just now."""
+    """Return the application over a store.
+
+    `problems` says what is wrong just now, `scratch` is the folder for copies of the store; None:
+    the system's. `replay` gives the collector a report again; None: there is none.
+    """
     app = FastAPI(title="edgemse", docs_url=None, redoc_url=None)
     _answer_errors_in_json(app)
 
@@ -38,6 +50,8 @@ def create_app(
     app.include_router(fleet.router(store))
     app.include_router(upkeep.router(store))
     app.include_router(settings.router(store))
+    app.include_router(quarantine.router(store, replay))
+    app.include_router(backup.router(store, scratch or Path(tempfile.gettempdir())))
     return app
 
 

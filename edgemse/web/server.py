@@ -15,12 +15,13 @@ from starlette.types import ASGIApp
 from edgemse.counters import Counters
 from edgemse.errors import PortInUseError, SettingsError
 from edgemse.logs import Ration
+from edgemse.web import backup, quarantine, upkeep
 from edgemse.web.bounded import BACKLOG, MEANINGS, bounded, connections_max
 from edgemse.web.guard import Guard, guards_for
-from edgemse.web.upkeep import ADMIN_PATHS
 
 __all__ = ["Server"]
 
+ADMIN_PATHS = upkeep.ADMIN_PATHS | backup.ADMIN_PATHS | quarantine.ADMIN_PATHS
 STOP_SECONDS = 10
 RATION = Ration()
 """For the logs of asyncio's accept loop and of uvicorn: both write a line a connection."""

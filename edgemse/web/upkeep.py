@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -10,10 +9,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from edgemse.errors import SettingsError
 from edgemse.fleet.upkeep import AUDIT_PATH, PATH, Upkeep, audit
 from edgemse.stores import Store
-from edgemse.web.admin import body_of, token_name
+from edgemse.web.admin import json_of, token_name
 
 __all__ = ["ADMIN_PATHS", "router"]
 
@@ -29,7 +27,7 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
     @routes.put(PATH, summary="Forget, retire or rename a device.")
     async def upkeep(request: Request) -> JSONResponse:
         token = token_name(request)
-        wanted = Upkeep.of_json(_read(await body_of(request, "upkeep", BODY_BYTES_MAX)))
+        wanted = Upkeep.of_json(await json_of(request, "upkeep", BODY_BYTES_MAX))
         done = await run_in_threadpool(wanted.apply, store, int(now() * 1000), token)
         return JSONResponse(done)
 
@@ -40,10 +38,3 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
             return JSONResponse(audit(reading, device).to_json())
 
     return routes
-
-
-def _read(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise SettingsError("upkeep: the body is not JSON") from None

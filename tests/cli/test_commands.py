@@ -164,7 +164,7 @@ def test_fleet_says_what_is_wrong_with_a_source(run: Run, store: Path, tmp_path:
     for source, code, message in (
         (tmp_path / "none.duckdb", 72, "does not exist"),
         (f"http://127.0.0.1:{port}", 72, "no collector answers"),
-        ("postgresql://host/db", 74, "not supported"),
+        ("mysql://host/db", 74, "wanted the path of a DuckDB file"),
     ):
         done = run("fleet", "variance", "--from", source)
         assert (done.code, done.err.count("\n")) == (code, 1)

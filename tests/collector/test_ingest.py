@@ -188,7 +188,7 @@ def test_malformed_messages_go_to_the_quarantine(world: World, message: Message)
     assert world.counters["reports_malformed"] == 1
     ((size, head),) = world.rows("SELECT size_bytes, head FROM quarantine")
     assert size == len(message.payload)
-    assert head == message.payload[:1_024]
+    assert head == message.payload[:4_096]
 
 
 def of_segments(*segments: object, number: int = 1) -> list[Cell]:

@@ -251,7 +251,7 @@ def test_a_value_that_does_not_fit_is_an_error_of_the_store(tmp_path: Path) -> N
         pytest.raises(StoreError, match="quarantine cannot be written: column received_ms"),
         store.writing() as writing,
     ):
-        writing.put(QUARANTINE, [("pi-1", "now", "no", 1, b"")])
+        writing.put(QUARANTINE, [("pi-1", "now", "no", 1, b"", "")])
     offered = Offered()
     offered.take_sealed("pi-1", seal(cell()))
     for _ in range(2):  # a commit that failed is tried again with the same rows

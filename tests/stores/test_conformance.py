@@ -264,7 +264,7 @@ def test_a_reader_sees_one_moment(store: Store) -> None:
 
 
 def many(store: Store, count: int = 10_000) -> None:
-    row = ("pi-1", 0, "no", 1, b"")
+    row = ("pi-1", 0, "no", 1, b"", "")
     with store.writing() as writing:
         writing.put(QUARANTINE, [row] * count)
 
@@ -322,7 +322,7 @@ def test_a_group_with_a_cell_without_a_histogram_has_none(store: Store) -> None:
 
 def test_what_is_written_is_there_whole_or_not_at_all(store: Store) -> None:
     def note(writing: Writing, device: str) -> None:
-        writing.put(QUARANTINE, [(device, 0, "no", 1, b"")])
+        writing.put(QUARANTINE, [(device, 0, "no", 1, b"", "")])
 
     with store.writing() as writing:
         note(writing, "a")

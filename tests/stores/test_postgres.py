@@ -75,6 +75,12 @@ def test_a_role_that_is_no_superuser_makes_and_uses_a_store(
     ]
 
 
+def test_a_copy_is_left_to_pg_dump(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="pg_dump"):
+        store.copy_to(tmp_path / "copy.duckdb")
+    assert not list(tmp_path.iterdir())
+
+
 def test_numbers_of_scripts_are_given_once() -> None:
     for dialect in ("duckdb", "postgres"):
         numbers = [number for number, _ in scripts_after(0, dialect)]
@@ -209,7 +215,7 @@ def test_where_nobody_listens(postgres: Postgres) -> None:
 def test_what_failed_is_not_taken_for_committed(store: Store) -> None:
     def write() -> None:
         with store.writing() as writing:
-            writing.put(QUARANTINE, [("a", 0, "no", 1, b"")])
+            writing.put(QUARANTINE, [("a", 0, "no", 1, b"", "")])
             with pytest.raises(psycopg.Error):
                 writing.execute("INSERT INTO nowhere VALUES (1)")
 
@@ -369,7 +375,7 @@ def test_a_commit_whose_connection_is_cut_fails_and_the_next_one_connects(
 
     def write() -> None:
         with store.writing() as writing:
-            writing.put(QUARANTINE, [("a", 0, "no", 1, b"")])
+            writing.put(QUARANTINE, [("a", 0, "no", 1, b"", "")])
             cut()
             writing.execute("UPDATE counters SET value = value")
 
