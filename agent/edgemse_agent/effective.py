@@ -15,6 +15,7 @@ from edgemse.errors import SettingsError
 from edgemse.settings import PASSWORD_VARIABLE, read_toml
 from edgemse_agent.finding import CONFIG, state_home
 from edgemse_agent.hardware import AUTO_DEVICE, board, default_device
+from edgemse_agent.intake.rules import MqttRule
 from edgemse_agent.settings import AgentSettings, read
 
 __all__ = ["effective", "printed"]
@@ -26,6 +27,8 @@ OPTIONS = {
     "broker.address": "broker",
 }
 """Keys of the settings that are options too."""
+RULES = "mqtt"
+"""The key of the rules: tables, of which there may be many."""
 ORIGIN_COLUMN = 44
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -78,13 +81,24 @@ def printed(
     if settings.broker.password_file is None and environment.get(PASSWORD_VARIABLE):
         origins["broker.password_file"] = f"the password is in ${PASSWORD_VARIABLE}"
     for key, value in values.items():
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and not (key == RULES and value):
             yield _line(key, value, origins.get(key))
     for table, entries in values.items():
         if isinstance(entries, dict):
             yield f"\n[{table}]"
             for key, value in entries.items():
                 yield _line(key, value, origins.get(f"{table}.{key}"))
+    for rule in settings.mqtt:
+        yield f"\n[[{RULES}]]"
+        for key, value in _said(rule):
+            yield _line(key, value, origins.get(RULES))
+
+
+def _said(rule: MqttRule) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that a rule says: it has many more, most of which exclude each other."""
+    for each in dataclasses.fields(rule):
+        if (value := getattr(rule, each.name)) not in (each.default, {}):
+            yield each.name, value
 
 
 def _named_by() -> str:
@@ -108,7 +122,13 @@ def _keys(values: dict[str, Any]) -> Iterator[str]:
 
 def _line(key: str, value: Any, origin: str | None) -> str:
     name = key if _BARE.fullmatch(key) else json.dumps(key)
-    # A text of TOML is one of JSON, but that it may not hold DEL as it is.
-    text = json.dumps(str(value) if isinstance(value, Path) else value).replace("\x7f", "\\u007f")
-    line = f"# {name}: none" if value is None else f"{name} = {text}"
+    line = f"# {name}: none" if value is None else f"{name} = {_value(value)}"
     return f"{line.ljust(ORIGIN_COLUMN)} # {origin or 'default'}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        entries = (f"{json.dumps(key)} = {_value(each)}" for key, each in value.items())
+        return f"{{ {', '.join(entries)} }}"
+    # A text of TOML is one of JSON, but that it may not hold DEL as it is.
+    return json.dumps(str(value) if isinstance(value, Path) else value).replace("\x7f", "\\u007f")

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,33 +29,42 @@ class Sent(NamedTuple):
     refused: list[str]
 
 
-def lines_of(texts: Iterable[str | bytes]) -> list[dict[str, Any]]:
-    """Return the JSON objects, one of each text; LineError if one is none. Blank ones are none."""
-    lines = []
+def lines_of(texts: Iterable[str | bytes]) -> dict[int, dict[str, Any]]:
+    """Return the JSON objects by the number of their line, from 1; LineError if one is none.
+
+    Blank lines are left out.
+    """
+    lines = {}
     for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         try:
             line = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise LineError(f"line {number}: not JSON: {error}; wanted one object") from None
+            wrong = str(error)
+            if isinstance(error, json.JSONDecodeError):  # its own words name a line, too: 1, always
+                wrong = f"{error.msg[:1].lower()}{error.msg[1:]} at character {error.pos + 1}"
+            raise LineError(
+                f"line {number}: not JSON: {wrong}; wanted one object; nothing was sent"
+            ) from None
         if not isinstance(line, dict) or NOT_LINES & line.keys():
             raise LineError(
                 f"line {number}: got {text.strip()!r:.80}, wanted a sample, prediction or label;"
-                ' nothing else is sent (and no {"request": "flush"} needed)'
+                ' nothing else is sent (and no {"request": "flush"} needed), and nothing was'
             )
-        lines.append(line)
+        lines[number] = line
     return lines
 
 
-def send(path: Path, lines: Iterable[dict[str, Any]], *, seconds: float = SEND_SECONDS) -> Sent:
+def send(path: Path, lines: Mapping[int, dict[str, Any]], *, seconds: float = SEND_SECONDS) -> Sent:
     """Send lines to the agent at that socket and wait until all are durable or refused.
 
-    Raises NoAgentError if none answers, UnacknowledgedError if it does not say so in time.
+    The keys of `lines` are what a refusal calls them. Raises NoAgentError if none answers,
+    UnacknowledgedError if it does not say so in time.
     """
-    waiting = list(lines)
-    session = SessionConversation(lines_max=len(waiting))
-    for line in waiting:
+    numbers = list(lines)
+    session = SessionConversation(lines_max=len(numbers))
+    for line in lines.values():
         session.add(line)
     end = time.monotonic() + seconds
     refused: list[str] = []
@@ -71,7 +80,7 @@ def send(path: Path, lines: Iterable[dict[str, Any]], *, seconds: float = SEND_S
                 connection.settimeout(max(0.001, end - time.monotonic()))
                 try:
                     reply = json.loads(answers.readline() or b"null")
-                    _hear(session, reply, refused)
+                    _hear(session, reply, numbers, refused)
                     connection.sendall(b"".join(session.due()))
                 except (OSError, ValueError) as error:
                     raise UnacknowledgedError(
@@ -79,15 +88,22 @@ def send(path: Path, lines: Iterable[dict[str, Any]], *, seconds: float = SEND_S
                         " edgemse-agent status says how it does"
                     ) from None
     more = (_MORE.match(text) for text in refused)
-    return Sent(len(waiting) - sum(int(each[1]) if each else 1 for each in more), refused)
+    return Sent(len(numbers) - sum(int(each[1]) if each else 1 for each in more), refused)
 
 
-def _hear(session: SessionConversation, reply: Any, refused: list[str]) -> None:
+def _hear(
+    session: SessionConversation, reply: Any, numbers: Sequence[int], refused: list[str]
+) -> None:
     if not isinstance(reply, dict):
         raise ValueError("the agent hung up" if reply is None else f"it answers {reply!r:.80}")
-    if "error" in reply:  # it counts the hello as a line
-        text = _NUMBER.sub(lambda found: f"line {int(found[1]) - 1}", str(reply["error"]), count=1)
-        refused.append(text)
+    if "error" in reply:
+        refused.append(_NUMBER.sub(lambda found: _ours(found, numbers), str(reply["error"]), 1))
     if "received" in reply:
         session.flush()
     session.heard(reply)
+
+
+def _ours(found: re.Match[str], numbers: Sequence[int]) -> str:
+    """Return whom the agent means, which counts the hello as a line and saw no blank one."""
+    place = int(found[1]) - 2
+    return f"line {numbers[place]}" if 0 <= place < len(numbers) else found[0]

@@ -12,7 +12,8 @@ import typer
 from edgemse.cli.options import By, Decimal, Delimiter, Format, FormatOption, Limit, Na, Sort
 from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
-from edgemse.files import Columns, Dialect, read_samples, spooled
+from edgemse.errors import InputError
+from edgemse.files import Chunk, Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.saving import save_states
@@ -59,6 +60,8 @@ def command(
     with spooled(files) as plain, progress_over([path for _, path in plain]) as progress:
         for number, (name, path) in enumerate(plain):
             for chunk in read_samples(path, columns, dialect, name=name):
+                if weight:
+                    _check_weights(name, weight, chunk)
                 for key, rows in _grouped([chunk.texts[each] for each in by], chunk.rows):
                     stats = groups.setdefault(key, ErrorStats())
                     stats.update_many(*(_taken(chunk.numbers[each], rows) for each in numbers))
@@ -67,6 +70,17 @@ def command(
     if save is not None:
         save_states(save, tuple(by), groups)
     show(of_states(Asked(by=tuple(by), where={}), groups), form, order)
+
+
+def _check_weights(name: str, column: str, chunk: Chunk) -> None:
+    """Raise InputError for the first negative weight: no statistics take one."""
+    weights = chunk.numbers[column]
+    place = next((row for row, value in enumerate(weights) if value < 0), None)
+    if place is not None:
+        raise InputError(
+            f"{name}: {chunk.where[place]}: column {column!r}: got {weights[place]!r}, wanted a"
+            " weight of 0 or more"
+        )
 
 
 def _grouped(texts: Sequence[list[str]], rows: int) -> Iterator[tuple[Key, list[int] | None]]:

@@ -125,10 +125,12 @@ class Asked:
         """Return what the cells must be, for people.
 
         >>> Asked(where={"model": "pump", "measure": ""}, since=0).in_words()
-        'model pump, the error, from 1970-01-01T00:00:00Z'
+        'model pump, about the error, from 1970-01-01T00:00:00Z'
         """
         parts = [
-            "the error" if (name, value) == ("measure", "") else f"{name} {value or chr(39) * 2}"
+            "about the error"
+            if (name, value) == ("measure", "")
+            else f"{name} {value or chr(39) * 2}"
             for name, value in self.where.items()
         ]
         if self.since is not None:

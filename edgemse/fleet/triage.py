@@ -169,7 +169,7 @@ class Triage:
             (v for v, n in counts.items() if v != main and n >= COUNT_MIN), key=lambda v: -counts[v]
         )
         if not others:
-            words = f"one version, {main}" if counts else "no cell of now"
+            words = f"one version, {main or chr(39) * 2}" if counts else "no cell of now"
             return _step(2, "version", FINE if counts else NOT_ENOUGH, words, (), evidence)
         both = counts.get(main, 0) >= COUNT_MIN
         return self._compared(main, others[:VERSIONS_MAX], both, evidence)

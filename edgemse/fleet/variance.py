@@ -242,6 +242,7 @@ def of_states(
         **components_of(noise)._asdict(), anova=anova(groups), bias=welch(groups, windows)
     )
     standing, intervals = _standing(noise), rmse_intervals(noise, groups)
+    total = merge_all(groups.values())
     none: dict[str, Any] = {"low": math.nan, "high": math.nan, "ratio": math.nan}
     none |= {"unusual": None, "materially_worse": None}
     return VarianceAnswer(
@@ -253,10 +254,13 @@ def of_states(
             )
             for key, stats in groups.items()
         ),
-        total=Figures.of({}, merge_all(groups.values())),
+        total=Figures.of({}, total),
         variance=differences,
         between=between,
-        notes=tuple(_notes(noise, int(enough.sum()), differences, between)),
+        notes=(
+            *_refused(total.out_of_range),
+            *_notes(noise, int(enough.sum()), differences, between),
+        ),
     )
 
 
@@ -296,6 +300,14 @@ def _standing(noise: Noise) -> dict[Any, dict[str, Any]]:
         }
         for place, key in enumerate(chosen.keys)
     }
+
+
+def _refused(out_of_range: int) -> Iterator[str]:
+    if out_of_range:
+        yield (
+            f"samples left out because a value or weight of theirs is beyond what is measured"
+            f" (out of range, docs/numerics.md): {out_of_range:,}"
+        )
 
 
 def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> Iterator[str]:

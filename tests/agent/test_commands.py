@@ -150,6 +150,8 @@ def test_what_the_agent_refuses_is_told_by_its_line(
     assert done.code == 65
     assert done.line() == "edgemse-agent: line 2: y_true: got text, wanted a number"
     assert json.loads(done.out)["durable"] == 1
+    monkeypatch.setattr(sys, "stdin", piped(f"\n{PAIR}\n\n\n{{}}\n".encode()))
+    assert run("send", "-").line().startswith("edgemse-agent: line 5: ")
     bad = ["{}\n"] * 25
     monkeypatch.setattr(sys, "stdin", piped("".join([PAIR, "\n\n", *bad]).encode()))
     done = run("send", "-")
@@ -173,7 +175,7 @@ def test_what_is_no_text_is_no_line(run: Run, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("warm", "line 1: not JSON"),
+        ("warm", "line 1: not JSON: expecting value at character 1; wanted one object"),
         ("[1]", "line 1: got '[1]', wanted a sample, prediction or label"),
         ('{"request": "flush"}', "wanted a sample"),
         ('{"session": "s"}', "wanted a sample"),
@@ -235,6 +237,34 @@ def test_the_settings_are_printed_with_where_they_came_from(run: Run, home: Path
         assert origins[key] == str(config)
     assert (origins["address"], origins["ledger"]) == ("--broker", "--ledger")
     assert (origins["durable_seconds"], origins["model"]) == ("default", "default")
+
+
+def test_rules_and_their_broker_are_printed_as_they_are_read(run: Run, home: Path) -> None:
+    config = home / "agent.toml"
+    config.write_text(
+        GIVEN
+        + """
+        [[mqtt]]
+        topic = "plug/{name}"
+        y_true = ".power"
+        y_pred = ".model[0].p"
+        features = { load = ".l", "a b" = ".b" }
+        words = { ON = 1, OFF = 0 }
+        scale = 0.0
+        [[mqtt]]
+        topic = "other/+"
+        value = "."
+        measure = "latency"
+        [mqtt_broker]
+        address = "127.0.0.1:1884"
+        """
+    )
+    done = run("--print-config", "--config", config)
+    assert (done.code, done.err) == (0, "")
+    again = home / "printed.toml"
+    again.write_text(done.out)
+    assert read(again) == read(config)
+    assert f"\n{'measure = ' + chr(34) + 'latency' + chr(34):44} # {config}\n" in done.out + "\n"
 
 
 def test_settings_without_a_file_and_a_secret_that_is_not_shown(

@@ -145,6 +145,21 @@ def test_bad_input_is_one_line(
     assert message in done.err
 
 
+def test_a_negative_weight_and_a_value_beyond_measure_are_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    options = ("--y-true", "y", "--y-pred", "p", "--weight", "w", "--format", "json")
+    path.write_text("y,p,w\n1,2,1\n1,3,-2\n")
+    done = run("evaluate", path, *options)
+    wanted = "column 'w': got -2.0, wanted a weight of 0 or more"
+    assert (done.code, done.out, done.err) == (65, "", f"edgemse: {path}: line 3: {wanted}\n")
+    path.write_text("y,p,w\n1,2,1\n1e80,2,1\n1,2,1e80\n1,2,1\n")
+    done = run("evaluate", path, *options)
+    assert (done.code, json.loads(done.out)["total"]["count"]) == (0, 2)
+    (note,) = json.loads(done.out)["notes"]
+    assert note.startswith("samples left out")
+    assert note.endswith(": 2")
+
+
 def test_fleet_reads_a_store(run: Run, store: Path) -> None:
     done = run("fleet", "variance", "--from", store, "--format", "json")
     report = json.loads(done.out)

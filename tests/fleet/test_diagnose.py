@@ -356,6 +356,12 @@ def test_one_model_at_a_time(planted: Planted) -> None:
     assert diagnose(planted).steps
 
 
+def test_a_version_without_a_name_is_named(planted: Planted) -> None:
+    planted.put("pi", stats_of([1.0, 2.0]), series=Series("pump", ""))
+    planted.commit()
+    assert diagnose(planted).steps[1].finding == "one version, ''"
+
+
 def test_outputs_that_are_mixed_are_noted(planted: Planted) -> None:
     for output in ("", "1h"):
         planted.put("pi", stats_of([1.0, 2.0]), series=Series("pump", "1", output))

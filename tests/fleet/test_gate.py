@@ -125,7 +125,7 @@ def test_without_a_baseline_there_is_not_enough_data(planted: Planted) -> None:
     assert "no baseline is set of pump 2; edgemse fleet baseline set does" in found.notes
     unknown = gate(planted, **asked, b="7", max_rmse="1")
     assert [check.verdict for check in unknown.checks] == ["not enough data"] * 2
-    assert unknown.notes[0] == "no sample: nothing is the error, version 7"
+    assert unknown.notes[0] == "no sample: nothing is about the error, version 7"
     baseline(planted, validated(1.0, segment="day"))
     found = gate(planted, **asked, b="2", by=["segment"])
     assert [check.verdict for check in found.checks].count("not enough data") == 2
