@@ -64,19 +64,8 @@ def printed(
 
     Secrets are not in them: only where the password is.
     """
-    settings, path = effective(options), _file(options)
-    given = {} if path is None else read_toml(path)
-    origins = dict.fromkeys(_keys(given), str(path))
-    if path is None:
-        named = "--device" if options.device else _named_by()
-        origins |= dict.fromkeys(["device", "ledger", "socket"], named)
-    elif given.get("device") == AUTO_DEVICE:
-        origins["device"] = f'{path}: "{AUTO_DEVICE}", {_named_by()}'
-    origins |= {
-        key: f"--{option}"
-        for key, option in OPTIONS.items()
-        if getattr(options, option) is not None
-    }
+    settings = effective(options)
+    origins = _origins(options)
     values = dataclasses.asdict(settings)
     if settings.broker.password_file is None and environment.get(PASSWORD_VARIABLE):
         origins["broker.password_file"] = f"the password is in ${PASSWORD_VARIABLE}"
@@ -92,6 +81,23 @@ def printed(
         yield f"\n[[{RULES}]]"
         for key, value in _said(rule):
             yield _line(key, value, origins.get(RULES))
+
+
+def _origins(options: argparse.Namespace) -> dict[str, str]:
+    """Return where settings come from, by key; those that are not in it are defaults."""
+    path = _file(options)
+    given = {} if path is None else read_toml(path)
+    origins = dict.fromkeys(_keys(given), str(path))
+    if path is None:
+        named = "--device" if options.device else _named_by()
+        origins |= dict.fromkeys(["device", "ledger", "socket"], named)
+    elif given.get("device") == AUTO_DEVICE:
+        origins["device"] = f'{path}: "{AUTO_DEVICE}", {_named_by()}'
+    return origins | {
+        key: f"--{option}"
+        for key, option in OPTIONS.items()
+        if getattr(options, option) is not None
+    }
 
 
 def _said(rule: MqttRule) -> Iterator[tuple[str, Any]]:
