@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.engines import Factory, duckdb_file
 from support.fleet import PUMP, START, Planted, stats_of
 
 from edgemse.cells import Series
@@ -25,6 +26,12 @@ HOURS, TROUBLE = 96, 84
 """Four days, the trouble in the last twelve hours."""
 DEVICES = [f"pi-{number}" for number in range(8)]
 SEGMENTS = ("indoor", "outdoor", "roof", "cellar")
+
+
+@pytest.fixture
+def engine() -> Factory:
+    """DuckDB alone: a diagnosis asks what test_engines.py holds to one answer on every engine."""
+    return duckdb_file
 
 
 @dataclass(frozen=True)
