@@ -255,8 +255,8 @@ class Agent:
             self.growing.sample(series, time, 0.0, loss, line.weight)
         self.growing.follow(series, time, line.beside, line.weight)
 
-    def take_cell(self, cell: SealedCell, tell: Tell) -> bool:
-        """Take a Monitor's cell; `tell` hears when a revision of it is durable.
+    def take_cell(self, cell: SealedCell, tell: Tell, began: int = 0) -> bool:
+        """Take a Monitor's cell; `tell` hears when a revision of it is durable (see Relay.take).
 
         False if there is no room for it: the Monitor keeps it, and has to be asked for it later.
         """
@@ -266,7 +266,7 @@ class Agent:
         self.counters.count("cells_relayed")
         if cell.window.unplaced and self.calendar.placed:
             cell = cell._replace(window=cell.window.placed(self.calendar.place))
-        self.relay.take(cell, self._clock.monotonic(), tell)
+        self.relay.take(cell, self._clock.monotonic(), tell, began)
         return True
 
     def _now(self) -> float:

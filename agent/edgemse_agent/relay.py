@@ -24,10 +24,10 @@ class Relayed:
     that the collector has; 0 if none.
     """
 
-    __slots__ = ("acked", "cell", "exposed", "since", "since_exposed", "tell")
+    __slots__ = ("acked", "began", "cell", "exposed", "since", "since_exposed", "tell")
 
-    def __init__(self, cell: SealedCell, since: float, tell: Tell) -> None:
-        self.cell, self.since, self.tell = cell, since, tell
+    def __init__(self, cell: SealedCell, since: float, tell: Tell, began: int) -> None:
+        self.cell, self.since, self.tell, self.began = cell, since, tell, began
         self.exposed = self.acked = 0
         self.since_exposed: float | None = None
         """When the first revision after the exposed one came; None while there is none."""
@@ -61,16 +61,19 @@ class Relay:
     def __len__(self) -> int:
         return len(self._cells)
 
-    def take(self, cell: SealedCell, now: float, tell: Tell) -> bool:
+    def take(self, cell: SealedCell, now: float, tell: Tell, began: int = 0) -> bool:
         """Take a revision and the Monitor's ear; False if it is not newer than the one held.
 
-        Whoever calls has asked `has_room`.
+        `began` numbers connections in the order in which they were made: what is read late of one
+        that is broken does not take the ear from the one after it. Whoever calls has asked
+        `has_room`.
         """
         held = self._cells.get(cell.identity)
         if held is None:
-            self._cells[cell.identity] = Relayed(cell, now, tell)
+            self._cells[cell.identity] = Relayed(cell, now, tell, began)
             return True
-        held.tell = tell
+        if began >= held.began:
+            held.tell, held.began = tell, began
         if not newest(held.cell.revision, cell.revision):
             return False
         held.cell = cell  # `since` stays: the oldest sample's clock is running

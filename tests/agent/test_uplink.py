@@ -178,6 +178,22 @@ def test_a_monitor_hears_when_its_cell_is_durable(bench: Bench) -> None:
     assert (bench.ledger.waiting, bench.ledger.parked_now) == (0, 0)
 
 
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old"), ("new", "new", "old")])
+def test_the_later_connection_hears_however_late_the_broken_one_is_read(
+    bench: Bench, order: tuple[str, ...]
+) -> None:
+    told: list[str] = []
+    bench.uplink.heard("w", ONLINE)
+    relayed = cell(0, 1, MONITOR)
+    for name in order:
+        bench.relay.take(
+            relayed, 0.0, lambda *_, name=name: told.append(name), "old new".find(name)
+        )
+    bench.round()
+    bench.ack(relayed)
+    assert told == ["new"]
+
+
 def test_the_memory_s_newer_revision_goes_before_the_ledger_s(bench: Bench) -> None:
     bench.uplink.heard("w", ONLINE)
     bench.ledger.commit([Written(cell(0, 1, MONITOR), relayed=True)])

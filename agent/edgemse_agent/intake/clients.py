@@ -46,9 +46,10 @@ class LineClient:
         name: str,
         *,
         labels_only: bool = False,
+        began: int = 0,
     ) -> None:
         self._agent, self._write, self._name = agent, write, name
-        self._labels_only = labels_only
+        self._labels_only, self._began = labels_only, began
         self._buffer = b""
         self._long_bytes = 0
         """So many bytes of a line came that is too long: only its ends are in the buffer."""
@@ -188,7 +189,8 @@ class LineClient:
         elif isinstance(line, SealedCell):
             if line.identity.producer != self._producer:
                 return 'a cell of an unannounced producer; say {"producer": ...} first'
-            self._turned_away |= not self._agent.take_cell(line, self._cell_durable)
+            taken = self._agent.take_cell(line, self._cell_durable, self._began)
+            self._turned_away |= not taken
         elif isinstance(line, Request):
             self._answer(line.name)
         elif not self._agent.take(line):
@@ -246,6 +248,7 @@ class Clients:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._clients: set[LineClient] = set()
+        self._joined = 0
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -254,7 +257,8 @@ class Clients:
         self, write: Callable[[bytes], None], name: str, *, labels_only: bool = False
     ) -> LineClient:
         """Add a client."""
-        client = LineClient(self._agent, write, name, labels_only=labels_only)
+        self._joined += 1
+        client = LineClient(self._agent, write, name, labels_only=labels_only, began=self._joined)
         self._clients.add(client)
         return client
 
