@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes among which the tests are shared out; 0: none but pytest itself.
+WORKERS ?= logical
 SOURCES := pyproject.toml $(shell find edgemse -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 # A line for each step; what it prints is shown only if it fails.
@@ -15,7 +17,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/dev.stamp
 	sh tests/system_parts.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-arm: $(VENV)/dev.stamp
 	tests/arm/run.sh $(ARGS)

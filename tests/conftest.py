@@ -1,8 +1,12 @@
-"""Fixtures of all tests; where CI is set, a test that is skipped is a failure."""
+"""Fixtures of all tests; where CI is set, a test that is skipped is a failure.
+
+Every run ends with the files that took longest, so that growth is seen.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +19,16 @@ from support.postgres import Postgres, postgres_folder
 
 StartBroker = Callable[..., Mosquitto]
 
+SLOWEST_FILES = 10
+"""How many are told at the end of a run."""
+
 _skipped: list[str] = []
+_seconds: defaultdict[str, float] = defaultdict(float)
+"""What each file's tests took, what their fixtures took included."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _seconds[report.location[0]] += report.duration
     if report.skipped:
         _skipped.append(report.nodeid)
 
@@ -34,6 +44,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    terminalreporter.section(f"slowest {SLOWEST_FILES} files of {len(_seconds)}")
+    slowest = sorted(_seconds.items(), key=lambda item: -item[1])
+    for name, seconds in slowest[:SLOWEST_FILES]:
+        terminalreporter.line(f"{seconds:7.1f} s  {name}")
     if _skipped and os.environ.get("CI"):
         terminalreporter.section("skipped, and CI must skip nothing")
         for name in _skipped:

@@ -7,10 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 from support.waiting import eventually
+
+PORTS = range(10_240, 32_768)
+"""Below those that Linux gives to outgoing connections (32,768 and more), above well-known ones."""
 
 
 def mosquitto_binary() -> str | None:
@@ -18,10 +23,25 @@ def mosquitto_binary() -> str | None:
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
+def _ports() -> Iterator[int]:
+    """Yield this process's ports, round and round; no other worker of pytest-xdist has them."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = PORTS[worker::workers]
+    first = os.getpid() * 7_919 % len(own)  # another run beside this one begins elsewhere
+    return cycle([*own[first:], *own[:first]])
+
+
+_own_ports = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port that nothing has, nor gets before this process has had all its others."""
+    for port in _own_ports:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ports come round for ever")
 
 
 def listens(port: int) -> bool:
