@@ -11,6 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,16 +70,35 @@ def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def agent(home: Path) -> Iterator[Path]:
-    """A running agent without a broker, in the default place: its socket."""
-    command = [sys.executable, "-P", "-m", "edgemse_agent.command"]
+    """A running agent without a broker nor settings, in the default place: its socket."""
+    with running(home) as path:
+        yield path
+
+
+@pytest.fixture
+def agent_in_haste(home: Path) -> Iterator[Path]:
+    """The same, but at its end it does not wait for a broker to take its cells."""
+    settings = home / "hasty.toml"
+    places = f'ledger = "{home}/ledger"\nsocket = "{home}/edgemse/pump-7/agent.sock"\n'
+    settings.write_text(f'device = "pump-7"\n{places}[delivery]\nfarewell_seconds = 0\n')
+    with running(home, "--config", str(settings)) as path:
+        yield path
+
+
+@contextmanager
+def running(home: Path, *more: str) -> Iterator[Path]:
+    command = [sys.executable, "-P", "-m", "edgemse_agent.command", *more]
     given = ["--broker", f"127.0.0.1:{free_port()}", "--device", "pump-7"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen([*command, *given], stderr=log)
     path = home / "edgemse" / "pump-7" / "agent.sock"
-    eventually(lambda: not finding._why_not(path))
-    yield path
-    process.terminate()
-    assert process.wait(30) == 0, (home / "log").read_text()
+    try:
+        eventually(lambda: not finding._why_not(path))
+        yield path
+        process.terminate()
+        assert process.wait(30) == 0, (home / "log").read_text()
+    finally:
+        process.kill()
 
 
 @pytest.fixture
@@ -134,7 +154,7 @@ def test_several_are_listed(run: Run, home: Path, listener: Any) -> None:
     assert f"several agents run here: {paths[0]}, {paths[1]}; say which" in done.line()
 
 
-def test_a_line_is_sent_until_it_is_durable(run: Run, agent: Path) -> None:
+def test_a_line_is_sent_until_it_is_durable(run: Run, agent_in_haste: Path) -> None:
     done = run("send", PAIR, '{"id": 1, "y_pred": 2}', '{"id": 1, "y_true": NaN}')
     assert (done.code, done.err) == (0, "")
     assert json.loads(done.out) == {"durable": 3, "refused": []}
@@ -144,7 +164,7 @@ def test_a_line_is_sent_until_it_is_durable(run: Run, agent: Path) -> None:
 
 
 def test_what_the_agent_refuses_is_told_by_its_line(
-    run: Run, agent: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, agent_in_haste: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run("send", PAIR, '{"y_true": "warm", "y_pred": 1}')
     assert done.code == 65
