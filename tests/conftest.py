@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.broker import Mosquitto, mosquitto_binary
 from support.engines import ENGINES, Factory, duckdb_file, postgres_schemas
+from support.forks import end_server
 from support.postgres import Postgres, postgres_folder
 
 StartBroker = Callable[..., Mosquitto]
@@ -39,6 +40,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    end_server()
     if _skipped and os.environ.get("CI"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -149,7 +149,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
 
 def test_a_replay_through_a_pipe_is_the_same_replay(tmp_path: Path) -> None:
     path = rows(tmp_path, f"a,{START},1,x,v,s")
-    done = edgemse("replay", "-", "--broker", "127.0.0.1:9", *COLUMNS, input=path.read_text())
+    done = edgemse("replay", "-", "--broker", "127.0.0.1:9", *COLUMNS, stdin=path.read_text())
     assert done.returncode == 65
     assert "standard input: line 2: column 'p': got 'x'" in done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from edgemse_agent.status import ask_status
 
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
+from support.forks import Forked
 from support.waiting import eventually
 
 AGENT = [sys.executable, "-P", "-m", "edgemse_agent.command"]
@@ -44,7 +44,7 @@ class AgentProcess:
             + f'[clock]\ntrust = "{clock_trust}"\n'
             + more
         )
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
 
     def trust_clock(self, trust: str) -> None:
         """Change the setting; the next start reads it."""
@@ -54,8 +54,8 @@ class AgentProcess:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*AGENT, "--config", str(self.config)], stdout=log, stderr=log
+            self.process = Forked(
+                "edgemse-agent", ["--config", self.config], stdout=log, stderr=log
             )
         eventually(self.answers)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from support.broker import free_port
+from support.forks import Forked, run_forked
 from support.waiting import eventually
 
 EDGEMSE = str(Path(sys.executable).with_name("edgemse"))
@@ -20,8 +21,7 @@ EDGEMSE = str(Path(sys.executable).with_name("edgemse"))
 
 def edgemse(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    command = [EDGEMSE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **settings)
+    return run_forked("edgemse", arguments, **settings)
 
 
 class CollectorProcess:
@@ -41,12 +41,16 @@ class CollectorProcess:
         given = ["--store", str(store)] if store else []  # or the options have it in a file
         self._arguments = ["collector", *given, "--broker", broker]
         self._arguments += ["--http", self.url.removeprefix("http://"), *options]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | subprocess.Popen[bytes] | None = None
 
-    def start(self, command: Sequence[str] = (EDGEMSE,)) -> None:
+    def start(self, command: Sequence[str] = ()) -> None:
+        """Start it; with a command by that, as a program of its own."""
         with self._log.open("ab") as log:
-            arguments = [*command, *self._arguments]
-            self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
+            if command:
+                arguments = [*command, *self._arguments]
+                self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
+            else:
+                self.process = Forked("edgemse", self._arguments, stdout=log, stderr=log)
         eventually(self._ready)
 
     @property
