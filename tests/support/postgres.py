@@ -51,7 +51,8 @@ class Postgres:
         self.port = free_port()
         self._numbers = count()
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+        words = ("--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+        self._run("initdb", "-D", self._data, *words)
         (self._data / "pg_hba.conf").write_text(HBA)
 
     def _run(self, program: str, *arguments: object) -> None:
