@@ -8,10 +8,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from support.forks import Forked
 from support.processes import EDGEMSE
+from support.processes import edgemse as forked
 
 import edgemse
 
@@ -33,26 +36,29 @@ def run(command: list[str], **settings: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def end_of(command: list[str], stdout: int) -> tuple[int, str]:
+    """Return the exit code, and standard error, of an `edgemse` that writes there."""
+    with tempfile.TemporaryFile() as told:
+        code = Forked("edgemse", command[1:], stdout=stdout, stderr=told).wait(60)
+        told.seek(0)
+        return code, told.read().decode()
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_disk_is_one_line(evaluate: list[str], form: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*evaluate, "--format", form], stdout=full, stderr=subprocess.PIPE, timeout=60
-        )
-    assert done.returncode == 84
-    assert done.stderr == b"edgemse: standard output: No space left on device\n"
+        ended = end_of([*evaluate, "--format", form], full.fileno())
+    assert ended == (84, "edgemse: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_reader_that_has_gone_is_no_error(evaluate: list[str], form: str) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    done = subprocess.run(
-        [*evaluate, "--format", form], stdout=write_end, stderr=subprocess.PIPE, timeout=60
-    )
+    ended = end_of([*evaluate, "--format", form], write_end)
     os.close(write_end)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert ended == (0, "")
 
 
 def test_a_closed_standard_output_is_no_error(evaluate: list[str]) -> None:
@@ -108,13 +114,14 @@ def test_both_programs_look_alike(program: str) -> None:
 
 def test_wrong_use_is_one_line_that_says_whose_help_to_read(evaluate: list[str]) -> None:
     for arguments in (["evaluate"], ["evaluate", "x.csv", "--colour"], ["paint"]):
-        code, out, err = run([EDGEMSE, *arguments])
+        done = forked(*arguments)
+        code, out, err = done.returncode, done.stdout, done.stderr
         assert (code, out, err.count("\n")) == (64, "", 1), err
         assert f"edgemse{' evaluate' if 'evaluate' in arguments else ''} -h" in err
     assert "'table', 'json', 'csv'" in run([*evaluate, "--format", "xml"])[2]
     for arguments in ([], ["fleet"]):
-        code, _, err = run([EDGEMSE, *arguments])
-        assert (code, "Commands:" in err) == (64, True)
+        done = forked(*arguments)
+        assert (done.returncode, "Commands:" in done.stderr) == (64, True)
 
 
 def test_help_shows_what_stands_in_square_brackets() -> None:
