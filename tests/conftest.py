@@ -15,7 +15,16 @@ from support.postgres import Postgres, postgres_folder
 
 StartBroker = Callable[..., Mosquitto]
 
+INTEGRATIONS = Path(__file__).with_name("integrations")
+
 _skipped: list[str] = []
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/integrations to those who name it (`make test-integrations`): heavy peers."""
+    if collection_path != INTEGRATIONS:
+        return None
+    return not any(INTEGRATIONS.name in Path(given).parts for given in config.args) or None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
