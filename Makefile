@@ -10,7 +10,7 @@ SOURCES := pyproject.toml $(shell find edgemse -name '*.pyx' -o -name '*.pxd' -o
 STEP := @step() { echo "$$1"; shift; log=$$(mktemp); if "$$@" >"$$log" 2>&1; then rm -f "$$log"; \
 	else code=$$?; cat "$$log" >&2; rm -f "$$log"; return $$code; fi; }; step
 
-.PHONY: demo test test-arm test-c test-sanitize chaos fuzz lint bench clean
+.PHONY: demo test test-integrations test-arm test-c test-sanitize chaos fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/edgemse demo $(ARGS)
@@ -18,6 +18,10 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp
 	sh tests/system_parts.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+
+test-integrations: $(VENV)/dev.stamp
+	sh tests/system_parts.sh integrations
+	$(BIN)/python -m pytest tests/integrations $(ARGS)
 
 test-arm: $(VENV)/dev.stamp
 	tests/arm/run.sh $(ARGS)

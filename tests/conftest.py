@@ -29,6 +29,8 @@ IN_MEMORY = Path("/dev/shm")
 IN_MEMORY_BYTES = 4 << 30
 """What the tests' folders may come to; where less is free they stay on the disk."""
 
+INTEGRATIONS = Path(__file__).with_name("integrations")
+
 _skipped: list[str] = []
 _seconds: defaultdict[str, float] = defaultdict(float)
 """What each file's tests took, what their fixtures took included."""
@@ -46,6 +48,13 @@ def pytest_configure() -> None:
     if room and runs_programs and os.access(IN_MEMORY, os.W_OK):
         os.environ["TMPDIR"] = str(IN_MEMORY)
         tempfile.tempdir = None  # it is looked up again
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/integrations to those who name it (`make test-integrations`): heavy peers."""
+    if collection_path != INTEGRATIONS:
+        return None
+    return not any(INTEGRATIONS.name in Path(given).parts for given in config.args) or None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

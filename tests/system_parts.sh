@@ -1,6 +1,7 @@
 #!/bin/sh
-# Sees to the programs that the tests run for real. As root, with apt-get, installs what is missing;
-# otherwise says exactly what is, and fails where CI is set (elsewhere their tests are skipped).
+# Sees to the programs that the tests run for real; `system_parts.sh integrations` to those of
+# tests/integrations as well. As root, with apt-get, installs what is missing; otherwise says exactly
+# what is, and fails where CI is set (elsewhere their tests are skipped).
 set -eu
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 
@@ -9,6 +10,10 @@ command -v mosquitto > /dev/null || missing="$missing mosquitto"
 # Debian has the server's programs on nobody's PATH.
 command -v postgres > /dev/null || ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 ||
     missing="$missing postgresql"
+if [ "${1:-}" = integrations ]; then
+    command -v rabbitmq-server > /dev/null || missing="$missing rabbitmq-server"
+    command -v nats-server > /dev/null || missing="$missing nats-server"
+fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
