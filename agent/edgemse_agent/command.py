@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
-from edgemse.names import shown
+from edgemse.names import counted, shown
 from edgemse.printing import make_ready, say
 from edgemse_agent import sending, trying
 from edgemse_agent.completion import script
@@ -73,8 +73,8 @@ def _run(options: argparse.Namespace) -> None:
     left = asyncio.run(service.run())
     if left:
         print(
-            f"edgemse-agent: {left} cells wait in {settings.ledger} for the collector;"
-            " the next run sends them",
+            f"edgemse-agent: waiting in {settings.ledger} for the collector:"
+            f" {counted(left, 'cell')}; the next run sends what waits",
             file=sys.stderr,
         )
 

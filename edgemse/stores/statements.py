@@ -321,9 +321,10 @@ FIRST_WINDOW = "SELECT min(window_start_seconds) FROM cells WHERE device = ?"
 FOLLOW_ALIASES = "UPDATE aliases SET shown = ? WHERE shown = ?"
 LOSE_ALIAS = "DELETE FROM aliases WHERE device = ?"
 ALIASES_OF = "SELECT device, shown FROM aliases WHERE device = ANY(?::TEXT[])"
+# The new name of a rename stands in its details, which are JSON: who asks looks there.
 AUDITED = (
     "SELECT at_ms, who, host, token, action, device, details FROM audit"
-    " WHERE ? = '' OR device = ? ORDER BY id"
+    " WHERE ? = '' OR device = ? OR action = 'rename' ORDER BY id"
 )
 
 # Cells that come although they are gone, or only wait to go.
