@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
+from edgemse.mqtt import connection
 from edgemse.names import counted, shown
 from edgemse.printing import make_ready, say
 from edgemse_agent import sending, trying
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
+    # Whoever starts it sees that it is connected: the one thing that this logger says at INFO.
+    logging.getLogger(connection.__name__).setLevel(logging.INFO)
     try:
         if options.print_completion:
             say(script(parser()))

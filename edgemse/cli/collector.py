@@ -160,6 +160,7 @@ def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jo
     jobs = [
         Job("presence", 60, collector.announce, shared=False),
         Job("presences", 20, collector.ask_again),
+        Job("labels", 300, collector.count_labels, shared=False),
         Job("quarantine", 60, lambda _stopping: trim(store)),
     ]
     if settings.topics.enabled:

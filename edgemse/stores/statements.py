@@ -50,6 +50,7 @@ __all__ = [
     "JOIN_RANGES",
     "KEEP",
     "KEEP_HIGHEST",
+    "LABELS",
     "LAST_COPY",
     "LEAVE",
     "LEAVE_NO_MORE",
@@ -198,6 +199,15 @@ CENSUS = (
     " count(CASE WHEN run_returned_ms >= ? THEN 1 END),"
     " (SELECT count(DISTINCT device) FROM renames),"
     " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
+)
+# Coverage is counted in the error's cells only. A sum of BIGINTs may be larger than one.
+LABELS = (
+    "SELECT "
+    + ", ".join(
+        f"CAST(least(coalesce(sum({name}), 0), {2**63 - 1}) AS BIGINT)"
+        for name in ("matched", "orphan", "duplicate", "conflicting", "expired")
+    )
+    + " FROM cells WHERE measure = ''"
 )
 UNHEARD = (
     "SELECT device, report_run FROM devices"

@@ -73,6 +73,12 @@ def test_labels_are_confirmed_though_the_agent_is_killed(
     assert health["lines_repeated"] % 500 == 0 < health["lines_repeated"]
 
 
+def test_whoever_starts_an_agent_sees_that_it_is_connected(agent: AgentProcess) -> None:
+    line = "connected to the broker"
+    eventually(lambda: line in agent.log())
+    assert agent.log().count(line) == 1
+
+
 def test_who_is_away_is_named_and_the_rest_is_confirmed(
     tmp_path: Path, broker: Mosquitto, agent: AgentProcess
 ) -> None:
