@@ -158,3 +158,27 @@ def test_what_has_no_rows_has_no_format_for_rows(command: tuple[str, ...], form:
     code, out, err = run([EDGEMSE, *command, "none.csv", "--format", form])
     assert (code, out, err.count("\n")) == (64, "", 1)
     assert "'table', 'json'" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ([EDGEMSE, "evaluate", "none.csv", "--y-true", "y", "--y-pred", "p"], 66),
+        ([EDGEMSE, "evaluate"], 64),
+        ([AGENT, "--config", "none.toml", "--check"], 78),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_error_that_finds_no_room_keeps_its_exit_code(command: list[str], code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stderr=full, timeout=60).returncode == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_line_on_the_way_finds_no_room_and_nothing_ends() -> None:
+    code = "from edgemse.printing import tell; tell('a'); tell('b', last=True); print('on')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, timeout=60
+        )
+    assert (done.returncode, done.stdout) == (0, b"on\n")
