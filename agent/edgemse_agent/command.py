@@ -38,8 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
-    # Whoever starts it sees that it is connected: the one thing that this logger says at INFO.
-    logging.getLogger(connection.__name__).setLevel(logging.INFO)
     try:
         if options.print_completion:
             say(script(parser()))
@@ -69,6 +67,8 @@ def _run(options: argparse.Namespace) -> None:
         f"edgemse-agent: {software}, device {settings.device},"
         f" broker {settings.broker.address}, ledger {settings.ledger}"
     )
+    # Whoever starts it sees that it is connected: the one thing that this logger says at INFO.
+    logging.getLogger(connection.__name__).setLevel(logging.INFO)
     service = Service(
         settings, software=software, stdin=options.stdin, reload=lambda: effective(options)
     )

@@ -302,9 +302,17 @@ class Connection:
         return self._unreachable(why)
 
     def _unreachable(self, why: str) -> BrokerError:
-        return BrokerError(
-            f"no MQTT broker at {self.broker}: {why}; check the address, and that the broker runs"
-        )
+        return BrokerError(f"no MQTT broker at {self.broker}: {why}; {self._advice(why)}")
+
+    def _advice(self, why: str) -> str:
+        """Return what to look at; a broker does not say what it has against a certificate."""
+        if self.broker.tls and "CERTIFICATE_VERIFY_FAILED" in why:
+            return "check ca_file, and the name and the dates in the broker's certificate"
+        if self.broker.tls and ("closed before it let us in" in why or "reset" in why):
+            if not self.broker.cert_file:
+                return "it may want a client certificate: set cert_file"
+            return f"it may not take {self.broker.cert_file}: expired, or of another authority"
+        return "check the address, and that the broker runs"
 
     def _came_up(self, packet_bytes_max: int) -> None:
         self._packet_bytes_max = packet_bytes_max
