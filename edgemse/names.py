@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["NAME_CHARACTERS_MAX", "shown", "wrong_with"]
+__all__ = ["NAME_CHARACTERS_MAX", "counted", "shown", "wrong_with"]
 
 NAME_CHARACTERS_MAX = 256
 _CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -46,6 +46,15 @@ def shown(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"\\u{ord(each):04x}" if _moves(each) else each for each in text)
+
+
+def counted(number: int, noun: str, *, many: str = "") -> str:
+    """Return how many there are of what, in words; `many` where the plural is not with an s.
+
+    >>> counted(1, "row"), counted(2000, "row"), counted(0, "entry", many="entries")
+    ('1 row', '2,000 rows', '0 entries')
+    """
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def _moves(character: str) -> bool:

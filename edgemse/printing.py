@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgemse.errors import OutputError
 
-__all__ = ["make_ready", "say"]
+__all__ = ["make_ready", "say", "tell"]
 
 
 def make_ready() -> None:
@@ -34,3 +34,16 @@ def say(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"standard output: {error.strerror}") from None
+
+
+def tell(text: str, *, last: bool = False) -> None:
+    """Write a line to standard error, if that takes it: a full disk is no reason to end otherwise.
+
+    A line that found no room comes with the next one that does. `last`: none comes, the program
+    ends, and what waits is given up, or Python would make another exit code of it.
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - that is what it is for
+    except OSError:
+        if last:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -123,7 +123,8 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint) and isinstance(value, dict):
         return load(hint, value, where)  # type: ignore[arg-type]  # a class, not an instance
     if origin is list and isinstance(value, list):
-        return [_converted(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+        numbered = enumerate(value, 1)
+        return [_converted(arguments[0], item, f"{where}: number {n}") for n, item in numbered]
     if origin is dict and isinstance(value, dict):
         return {
             key: _converted(arguments[1], item, f"{where}.{key}") for key, item in value.items()

@@ -105,7 +105,7 @@ def test_sigterm_loses_nothing_even_with_nobody_to_send_to(fleet: Fleet) -> None
     eventually(fleet.client.exchange)
     fleet.monitor.flush(30)
     assert fleet.agent.stop(signal.SIGINT) == 0
-    assert "cells wait in" in fleet.agent.log()
+    assert "waiting in" in fleet.agent.log()
     fleet.collector.start()
     fleet.agent.start()
     fleet.settle()

@@ -82,7 +82,7 @@ def test_it_trusts_only_whom_it_was_told_to(start_broker: StartBroker, files: Fi
     connection.publish(Publication("a/b", b"x" * 200_000))
     assert inbox.get(timeout=20) == b"x" * 200_000
     connection.stop()
-    with pytest.raises(BrokerError, match="certificate"):
+    with pytest.raises(BrokerError, match="; check ca_file, and the name"):
         connected(broker, ca_file=files.stranger)
 
 
@@ -93,10 +93,10 @@ def test_a_broker_that_wants_a_certificate_gets_ours(
     broker = start_broker(tls=files.server, settings=settings)
     certificate, key = files.client
     connected(broker, ca_file=files.authority, cert_file=certificate, key_file=key).stop()
-    with pytest.raises(BrokerError, match=r"(?i)certificate|closed|reset"):
+    with pytest.raises(BrokerError, match="want a client certificate: set cert_file"):
         connected(broker, ca_file=files.authority)
     certificate, key = files.stranger_client
-    with pytest.raises(BrokerError, match=r"(?i)certificate|unknown ca|closed|reset"):
+    with pytest.raises(BrokerError, match=r"may not take .*: expired, or of another"):
         connected(broker, ca_file=files.authority, cert_file=certificate, key_file=key)
 
 

@@ -100,5 +100,5 @@ def test_what_is_refused_is_told_with_its_reason(
     path.write_text(HEADER + ROWS + "d0,2199-01-01T00:00Z,v0,1,2\n")
     code, said, error = replay(broker, path)
     assert (code, said["cells_refused"], said["acknowledged"]) == (75, 1, False)
-    assert "1 cells were refused by the collector: future: " in error
+    assert "the collector refused 1 cell: future: " in error
     assert total_of(collector.url)["total"]["count"] == 300

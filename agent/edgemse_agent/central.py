@@ -16,6 +16,7 @@ import msgspec
 
 from edgemse.errors import SettingsError
 from edgemse.settings import load
+from edgemse_agent.repeated import repeated
 from edgemse_agent.settings import (
     AgentSettings,
     DeliverySettings,
@@ -50,6 +51,8 @@ def read_document(payload: bytes, where: str) -> Document:
         found = msgspec.json.decode(payload or b"{}")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SettingsError(f"{where}: not JSON: {error}") from None
+    if twice := repeated(payload):
+        raise SettingsError(f"{where}: the key {twice!r:.80} stands twice; wanted each once")
     return checked(found, where)
 
 

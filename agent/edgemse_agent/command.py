@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
-from edgemse.names import shown
-from edgemse.printing import make_ready, say
+from edgemse.mqtt import connection
+from edgemse.names import counted, shown
+from edgemse.printing import make_ready, say, tell
 from edgemse_agent import sending, trying
 from edgemse_agent.completion import script
 from edgemse_agent.effective import effective, printed
@@ -62,20 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     settings, software = effective(options), f"edgemse {version('edgemse')}"
-    print(
+    tell(
         f"edgemse-agent: {software}, device {settings.device},"
-        f" broker {settings.broker.address}, ledger {settings.ledger}",
-        file=sys.stderr,
+        f" broker {settings.broker.address}, ledger {settings.ledger}"
     )
+    # Whoever starts it sees that it is connected: the one thing that this logger says at INFO.
+    logging.getLogger(connection.__name__).setLevel(logging.INFO)
     service = Service(
         settings, software=software, stdin=options.stdin, reload=lambda: effective(options)
     )
     left = asyncio.run(service.run())
     if left:
-        print(
-            f"edgemse-agent: {left} cells wait in {settings.ledger} for the collector;"
-            " the next run sends them",
-            file=sys.stderr,
+        tell(
+            f"edgemse-agent: waiting in {settings.ledger} for the collector:"
+            f" {counted(left, 'cell')}; the next run sends what waits",
+            last=True,
         )
 
 
@@ -151,7 +153,7 @@ def _adopt(settings: AgentSettings) -> None:
 
 
 def _complain(message: str) -> None:
-    print(f"edgemse-agent: {shown(' '.join(message.split()))}", file=sys.stderr)
+    tell(f"edgemse-agent: {shown(' '.join(message.split()))}", last=True)
 
 
 def _print(answer: dict[str, Any]) -> None:

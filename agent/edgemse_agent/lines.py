@@ -24,6 +24,7 @@ from edgemse.names import wrong_with
 from edgemse.stats.measures import follow_loss
 from edgemse.times import seconds_of
 from edgemse_agent.cell_lines import CellLine, MonitorLine, producer_of, sealed
+from edgemse_agent.repeated import repeated
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -191,6 +192,9 @@ def parse(line: bytes) -> Parsed:
         found = _line_decoder.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return _other(line, error)
+    odd = line.count(b'":') != _keys(found) or max(map(line.find, _ODD)) >= 0
+    if odd and (twice := repeated(line)):
+        return _twice(twice, line)
     try:
         return Parsed(_sample(found), n=found.n)
     except LineError as error:
@@ -216,8 +220,23 @@ def too_long(ends: bytes, size_bytes: int) -> Parsed:
     return Parsed(None, wrong, _number_in(ends))
 
 
+def _keys(line: _Line) -> int:
+    """Return how many keys the line has, those that are null apart."""
+    given = len(_Line.__struct_fields__) - msgspec.structs.astuple(line).count(None)
+    return given if line.features is None else given + len(line.features)
+
+
+_ODD = (b"\\", b" :", b"\t:", b"\r:")
+"""With one of these in a line, the keys are not counted by their colons alone."""
+
+
+def _twice(key: str, line: bytes) -> Parsed:
+    wrong = f"the key {key!r:.80} stands twice; wanted each once"
+    return Parsed(None, wrong, _number_in(line))
+
+
 def _number_in(line: bytes) -> int | None:
-    """Return the number of a line that is not JSON, unless it says several."""
+    """Return the number of a line that is not JSON, or has keys twice, unless it says several."""
     numbers = set(_NUMBERED.findall(line))
     return int(numbers.pop()) if len(numbers) == 1 else None
 
@@ -234,6 +253,8 @@ def _other(line: bytes, error: Exception) -> Parsed:
     if not isinstance(content, dict):
         got = _WORDS.get("array" if isinstance(content, list) else type(content).__name__, "null")
         return Parsed(None, f"got {got}, wanted one object a line", _number_in(line))
+    if twice := repeated(line):
+        return _twice(twice, line)
     n = content["n"] if type(content.get("n")) is int else None
     kind = next((kind for key, kind in _KINDS if key in content), _Line)
     refused = _place(content) if kind is CellLine else None

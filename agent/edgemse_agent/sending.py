@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from edgemse.errors import LineError, NoAgentError, UnacknowledgedError
 from edgemse.monitor.session import SessionConversation
+from edgemse_agent.repeated import repeated
 
 __all__ = ["Sent", "lines_of", "send"]
 
@@ -52,6 +53,8 @@ def lines_of(texts: Iterable[str | bytes]) -> dict[int, dict[str, Any]]:
                 f"line {number}: got {text.strip()!r:.80}, wanted a sample, prediction or label;"
                 ' nothing else is sent (and no {"request": "flush"} needed), and nothing was'
             )
+        if twice := repeated(text if isinstance(text, bytes) else text.encode()):
+            raise LineError(f"line {number}: the key {twice!r:.80} stands twice; nothing was sent")
         lines[number] = line
     return lines
 

@@ -13,14 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgemse.cli.broker_options import (
-    CaFile,
-    CertFile,
-    KeyFile,
-    PasswordFile,
-    PlaintextPassword,
-    Username,
-)
+from edgemse.cli.broker_options import BrokerOptions, connects
 from edgemse.collector import Collector, CollectorSettings
 from edgemse.collector.counters import PREFIX
 from edgemse.collector.quarantine import trim
@@ -36,7 +29,9 @@ __all__ = ["command", "run"]
 log = logging.getLogger(__name__)
 
 
+@connects(required=False, help="The MQTT broker [127.0.0.1:1883].")
 def command(
+    *,
     store: Annotated[
         str | None,
         typer.Option(
@@ -44,9 +39,7 @@ def command(
             help="The store's DuckDB file, made if it is not there, or postgresql://...",
         ),
     ] = None,
-    broker: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker [127.0.0.1:1883].")
-    ] = None,
+    broker: BrokerOptions,
     http: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where to serve HTTP [127.0.0.1:8080]."),
@@ -68,15 +61,6 @@ def command(
     shared_group: Annotated[
         str | None, typer.Option(help="Divide the reports with the collectors of this group.")
     ] = None,
-    prefix: Annotated[str | None, typer.Option(help="Topic prefix [edgemse/v1].")] = None,
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Encrypt.")] = None,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    protocol: Annotated[str | None, typer.Option(help="MQTT 5 or 3.1.1 [5].")] = None,
     take_over: Annotated[
         bool,
         typer.Option("--take-over", help="Take the topic prefix from another store's collectors."),
@@ -91,11 +75,7 @@ def command(
     _override(values, {"tokens": tokens and str(tokens)})
     table = values.setdefault("broker", {})
     if isinstance(table, dict):
-        _override(table, {"address": broker, "prefix": prefix, "username": username or None})
-        _override(table, {"password_file": password_file and str(password_file), "tls": tls})
-        _override(table, {"ca_file": ca_file or None, "protocol": protocol})
-        _override(table, {"cert_file": cert_file or None, "key_file": key_file or None})
-        _override(table, {"allow_plaintext_password": allow_plaintext_password or None})
+        table.update(broker.said)
     if "store" not in values:
         raise SettingsError(
             'no store: give --store PATH|URL, or store = "PATH|URL" in the --config file'
@@ -180,6 +160,7 @@ def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jo
     jobs = [
         Job("presence", 60, collector.announce, shared=False),
         Job("presences", 20, collector.ask_again),
+        Job("labels", 300, collector.count_labels, shared=False),
         Job("quarantine", 60, lambda _stopping: trim(store)),
     ]
     if settings.topics.enabled:

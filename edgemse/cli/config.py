@@ -7,7 +7,6 @@ import json
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -15,18 +14,11 @@ import typer
 from edgemse_agent.central import ALLOWED, checked, read_document
 
 from edgemse.broker import BrokerSettings
-from edgemse.cli.broker_options import (
-    CaFile,
-    CertFile,
-    KeyFile,
-    PasswordFile,
-    PlaintextPassword,
-    Username,
-)
+from edgemse.cli.broker_options import BrokerOptions, connects
 from edgemse.errors import BrokerError, SettingsError
 from edgemse.mqtt import Connection, Publication
 from edgemse.printing import say
-from edgemse.topics import DEFAULT_PREFIX, Topics, checked_device
+from edgemse.topics import Topics, checked_device
 
 __all__ = ["app", "clear", "set_", "show"]
 
@@ -40,11 +32,8 @@ app = typer.Typer(
     help="Settings that devices take from the broker, if their own file allows it.",
 )
 
-BrokerOption = Annotated[str, typer.Option("--broker", metavar="HOST:PORT", help="The broker.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Of this device.")]
 Group = Annotated[str, typer.Option("--group", metavar="NAME", help="Of this group of devices.")]
-Prefix = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]
-Tls = Annotated[bool, typer.Option("--tls", help="Encrypt.")]
 Keys = Annotated[
     list[str],
     typer.Argument(metavar="KEY=VALUE...", help="For example windows.width_seconds=300."),
@@ -132,23 +121,15 @@ def _changed(document: dict[str, dict[str, Any]], keys: list[str]) -> dict[str, 
 
 
 @app.command("set")
+@connects()
 def set_(
     keys: Keys,
-    broker: BrokerOption,
+    broker: BrokerOptions,
     device: Device = "",
     group: Group = "",
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Tls = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    prefix: Prefix = DEFAULT_PREFIX,
 ) -> None:
     """Change some keys; KEY= takes one out. Devices apply it at once, or when they connect."""
-    settings = _broker(locals())
-    with _retained(_place(settings, device, group)) as retained:
+    with _retained(_place(broker.settings(), device, group)) as retained:
         before = read_document(retained.read(), "what the broker retains")
         document = _changed({t: dict(v) for t, v in before.items()}, keys)
         retained.write(msgspec.json.encode(document) if document else b"")
@@ -156,50 +137,26 @@ def set_(
 
 
 @app.command()
+@connects()
 def show(
-    broker: BrokerOption,
+    broker: BrokerOptions,
     device: Device = "",
     group: Group = "",
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Tls = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    prefix: Prefix = DEFAULT_PREFIX,
 ) -> None:
     """Print what the broker retains, as JSON."""
-    settings = _broker(locals())
-    with _retained(_place(settings, device, group)) as retained:
+    with _retained(_place(broker.settings(), device, group)) as retained:
         document = read_document(retained.read(), "what the broker retains")
     say(json.dumps(document, indent=2))
 
 
 @app.command()
+@connects()
 def clear(
-    broker: BrokerOption,
+    broker: BrokerOptions,
     device: Device = "",
     group: Group = "",
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Tls = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    prefix: Prefix = DEFAULT_PREFIX,
 ) -> None:
     """Take everything back: devices go on with their own files."""
-    settings = _broker(locals())
-    with _retained(_place(settings, device, group)) as retained:
+    with _retained(_place(broker.settings(), device, group)) as retained:
         if retained.read():
             retained.write(b"")
-
-
-def _broker(options: dict[str, Any]) -> BrokerSettings:
-    """Return the settings of the options of that name."""
-    names = [field.name for field in dataclasses.fields(BrokerSettings)]
-    found: dict[str, Any] = {name: options[name] for name in names if name in options}
-    path: Path | None = found.get("password_file")
-    return BrokerSettings(**found | {"address": options["broker"], "password_file": path})

@@ -12,7 +12,7 @@ import typer
 from edgemse.cli.options import By, Decimal, Delimiter, Format, FormatOption, Limit, Na, Sort
 from edgemse.cli.output import show
 from edgemse.cli.progress import progress_over
-from edgemse.errors import InputError
+from edgemse.errors import InputError, UsageError
 from edgemse.files import Chunk, Columns, Dialect, read_samples, spooled
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.ordering import Order
@@ -53,6 +53,11 @@ def command(
     wanted = {"sort": sort, "limit": limit}
     order = Order.parse({name: [value] for name, value in wanted.items() if value is not None})
     dialect = Dialect(delimiter, decimal, tuple(na or ()))
+    if y_true == y_pred:
+        raise UsageError(
+            f"--y-true and --y-pred: both are {y_true!r}, so that every error would be 0; wanted"
+            " two columns"
+        )
     by = by or []
     numbers = [y_true, y_pred, *([weight] if weight else [])]
     columns = Columns(numbers=list(dict.fromkeys(numbers)), texts=list(dict.fromkeys(by)))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edgemse.cli.source import named
+from edgemse.names import counted
 from edgemse.printing import say
 from edgemse.stores import open_store
 from edgemse.times import instant
@@ -20,7 +22,13 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the e
 def export_command(
     folder: Folder,
     source: Annotated[
-        str, typer.Option("--from", metavar="PATH|URL", help="The store, a file that nobody holds.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="PATH|URL",
+            callback=named,
+            help="The store, a file that nobody holds.",
+        ),
     ],
     since: Annotated[
         str | None,
@@ -36,7 +44,7 @@ def export_command(
         done = export_store(store, folder, since=first)
     finally:
         store.close()
-    say(f"{folder}: {done.partitions:,} days of models written, {done.removed:,} removed")
+    say(f"{folder}: {counted(done.partitions, 'day')} of models written, {done.removed:,} removed")
 
 
 def import_command(
@@ -53,4 +61,4 @@ def import_command(
         done = import_store(folder, opened)
     finally:
         opened.close()
-    say(f"{done.cells:,} cells: {done.taken:,} taken, {done.gone:,} gone for good")
+    say(f"{counted(done.cells, 'cell')}: {done.taken:,} taken, {done.gone:,} gone for good")

@@ -9,24 +9,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edgemse.broker import BrokerSettings
-from edgemse.cli.broker_options import (
-    CaFile,
-    CertFile,
-    KeyFile,
-    PasswordFile,
-    PlaintextPassword,
-    Username,
-)
-from edgemse.cli.options import Decimal, Delimiter, Format, FormatOption, Na, TimeUnit
+from edgemse.cli.broker_options import BrokerOptions, connects
+from edgemse.cli.options import Decimal, Delimiter, Na, OutcomeFormat, OutcomeFormatOption, TimeUnit
 from edgemse.cli.output import as_json
 from edgemse.errors import UnacknowledgedError
 from edgemse.files import Dialect, spooled
 from edgemse.labels import LabelRoles, Labels, LabelSender, read_labels
-from edgemse.names import shown
+from edgemse.names import counted, shown
 from edgemse.printing import say
 from edgemse.times import duration
-from edgemse.topics import DEFAULT_PREFIX, Topics
+from edgemse.topics import Topics
 
 __all__ = ["app", "send"]
 
@@ -39,9 +31,10 @@ REFUSALS_SHOWN_MAX = 20
 
 
 @app.command("send")
+@connects()
 def send(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or Parquet.")],
-    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")],
+    broker: BrokerOptions,
     device: Annotated[str, typer.Option(metavar="COLUMN", help="Which device predicted.")],
     id_: Annotated[str, typer.Option("--id", metavar="COLUMN", help="The prediction's id.")],
     y_true: Annotated[str, typer.Option(metavar="COLUMN", help="What came true.")],
@@ -59,33 +52,20 @@ def send(
     patience: Annotated[
         str, typer.Option(metavar="TIME", help="Give up after this long without progress.")
     ] = "60s",
-    prefix: Annotated[str, typer.Option(help="Topic prefix.")] = DEFAULT_PREFIX,
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Annotated[bool, typer.Option("--tls/--no-tls", help="Encrypt.")] = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    protocol: Annotated[str, typer.Option(help="MQTT 5 or 3.1.1.")] = "5",
-    form: FormatOption = Format.TABLE,
+    form: OutcomeFormatOption = OutcomeFormat.TABLE,
 ) -> None:
     """Send the labels of a file to their devices, and wait until each is durable there.
 
     Exit 0 once all are confirmed; 75 if some are not, or were refused by their device. Run again,
     the same command sends only what is not confirmed.
     """
-    certificates = (ca_file, cert_file, key_file)
-    exposed = allow_plaintext_password
-    place = BrokerSettings(
-        broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
-    )
+    place = broker.settings()
     named = {"model": model, "version": version, "output": output, "segment": segment}
     series = tuple((key, name) for key, name in named.items() if name)
     roles = LabelRoles(device, id_, y_true, time, series)
     with spooled(files) as plain:
         labels = read_labels(plain, roles, Dialect(delimiter, decimal, tuple(na or ()), time_unit))
-    sender = LabelSender(place.broker(), Topics(prefix), labels.of)
+    sender = LabelSender(place.broker(), Topics(place.prefix), labels.of)
     _deliver(sender, duration(patience))
     if _show(sender, labels, form):
         raise typer.Exit(UnacknowledgedError.exit_code)
@@ -97,12 +77,12 @@ def _deliver(sender: LabelSender, patience_seconds: float) -> None:
         with Console(stderr=True).status("sending") as status:
             sender.finish(
                 patience_seconds=patience_seconds,
-                told=lambda left: status.update(f"sending: {left:,} labels wait"),
+                told=lambda left: status.update(f"sending: {counted(left, 'label')} left"),
             )
     except KeyboardInterrupt:
         print(
-            f"edgemse: interrupted; {sender.left:,} labels are not confirmed. Run the same command"
-            " again: what is confirmed is not sent again",
+            f"edgemse: interrupted; not confirmed: {counted(sender.left, 'label')}. Run the same"
+            " command again: what is confirmed is not sent again",
             file=sys.stderr,
         )
         raise
@@ -110,7 +90,7 @@ def _deliver(sender: LabelSender, patience_seconds: float) -> None:
         sender.stop()
 
 
-def _show(sender: LabelSender, labels: Labels, form: Format) -> int:
+def _show(sender: LabelSender, labels: Labels, form: OutcomeFormat) -> int:
     """Say what came of it; return how many labels were refused."""
     sent = sum(map(len, labels.of.values()))
     refused = [
@@ -125,13 +105,14 @@ def _show(sender: LabelSender, labels: Labels, form: Format) -> int:
         "refused": refused,
         "rows_without_label": labels.rows_without_label,
     }
-    if form is Format.JSON:
+    if form is OutcomeFormat.JSON:
         say(as_json(outcome))
     else:
         settled = f"{len(refused):,} refused" if refused else "all confirmed"
-        say(f"{sent:,} labels for {len(labels.of):,} devices, {settled}")
+        say(f"{counted(sent, 'label')} for {counted(len(labels.of), 'device')}, {settled}")
     if labels.rows_without_label:
-        print(f"{labels.rows_without_label:,} rows without a label were left out", file=sys.stderr)
+        without = counted(labels.rows_without_label, "row")
+        print(f"left out: {without} without a label", file=sys.stderr)
     for each in refused[:REFUSALS_SHOWN_MAX]:
         print(shown(f"{each['where']}: {each['device']}: {each['why']}"), file=sys.stderr)
     if len(refused) > REFUSALS_SHOWN_MAX:

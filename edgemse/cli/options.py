@@ -15,6 +15,8 @@ __all__ = [
     "FormatOption",
     "Limit",
     "Na",
+    "OutcomeFormat",
+    "OutcomeFormatOption",
     "Sort",
     "TimeUnit",
 ]
@@ -34,6 +36,18 @@ FormatOption = Annotated[
     typer.Option(
         "--format", help="For people, programs, spreadsheets, or tickets and a CI's summary."
     ),
+]
+
+
+class OutcomeFormat(StrEnum):
+    """How it is told what came of a command that has no rows to show."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutcomeFormatOption = Annotated[
+    OutcomeFormat, typer.Option("--format", help="A line for people, or one for programs.")
 ]
 Delimiter = Annotated[
     str, typer.Option(metavar="CHARACTER", help="Between the cells of a CSV file [its header's].")

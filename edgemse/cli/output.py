@@ -76,10 +76,13 @@ def _json(answer: Answer) -> str:
 
 
 def _csv(answer: Answer) -> str:
-    """Return the rows with their names; what is not known is an empty cell."""
+    """Return the rows with their names; what is not known is an empty cell.
+
+    A text that a spreadsheet would run as a formula has a ' before it; figures are as they are.
+    """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(answer.columns())
+    writer.writerow(map(_harmless, answer.columns()))
     for record in answer.records():
         writer.writerow([_plain(record[name]) for name in answer.columns()])
     return lines.getvalue().rstrip("\n")
@@ -112,8 +115,16 @@ def _plain(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
-        return shown(value)
+        return _harmless(shown(value))
     return str(value).lower() if isinstance(value, bool) else value
+
+
+FORMULA = re.compile(r"[=@]|[+-](?![0-9.]+(?:[eE][+-]?[0-9]+)?\Z)")
+"""How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"); -5 is none."""
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def _page(answer: Answer, sentences: Sequence[str], now: float | None) -> str:

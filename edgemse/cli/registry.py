@@ -11,7 +11,7 @@ from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.cli.upkeep import acting
 from edgemse.errors import SettingsError
 from edgemse.fleet.asking import apply
-from edgemse.names import shown
+from edgemse.names import counted, shown
 from edgemse.printing import say
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def set_baseline(
         part = BaselinePart(by=_part(where or []), rmse=rmse, count=count)
         setting = BaselineSetting(model, version, [part], bool(where), who=who, host=host)
     done = apply(source, setting, token=token_of(token_file))
-    parts = "part" if done.set == 1 else "parts"
-    dropped = f"; {done.dropped:,} earlier ones are gone" if done.dropped else ""
-    _tell(model, version, f"baseline of {done.set:,} {parts} set{dropped}", done)
+    dropped = f"; gone: {counted(done.dropped, 'earlier one')}" if done.dropped else ""
+    _tell(model, version, f"baseline of {counted(done.set, 'part')} set{dropped}", done)
 
 
 def set_version(
@@ -118,7 +117,9 @@ def _part(where: list[str]) -> dict[str, str]:
 
 def _left_out(groups: int) -> None:
     if groups:
-        say(f"{groups:,} groups of the file have no sample or no error: left out")
+        say(
+            f"left out: {counted(groups, 'group')} of the file without a sample or without an error"
+        )
 
 
 def _tell(model: str, version: str, what: str, done: Done) -> None:

@@ -10,25 +10,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edgemse.broker import BrokerSettings
 from edgemse.cells import LEVELS_SECONDS
-from edgemse.cli.broker_options import (
-    CaFile,
-    CertFile,
-    KeyFile,
-    PasswordFile,
-    PlaintextPassword,
-    Username,
-)
-from edgemse.cli.options import Decimal, Delimiter, Format, FormatOption, Na, TimeUnit
+from edgemse.cli.broker_options import BrokerOptions, connects
+from edgemse.cli.options import Decimal, Delimiter, Na, OutcomeFormat, OutcomeFormatOption, TimeUnit
 from edgemse.cli.output import as_json
 from edgemse.cli.progress import progress_over
 from edgemse.errors import InputError, SettingsError, UnacknowledgedError
 from edgemse.files import Dialect, spooled
+from edgemse.names import counted
 from edgemse.printing import say
 from edgemse.replay import Outcome, Roles, Rows, VirtualFleet, digest_of
 from edgemse.times import duration
-from edgemse.topics import DEFAULT_PREFIX, Topics
+from edgemse.topics import Topics
 
 __all__ = ["command"]
 
@@ -40,9 +33,10 @@ Patience = Annotated[
 ]
 
 
+@connects()
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV or Parquet.")],
-    broker: Annotated[str, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")],
+    broker: BrokerOptions,
     device: Annotated[str, typer.Option(metavar="COLUMN", help="Whose row it is.")],
     time: Annotated[
         str, typer.Option(metavar="COLUMN", help="When it was predicted (ISO 8601 or seconds).")
@@ -64,16 +58,7 @@ def command(
     time_unit: TimeUnit = None,
     label_delay: LabelDelay = "0s",
     patience: Patience = "60s",
-    prefix: Annotated[str, typer.Option(help="Topic prefix.")] = DEFAULT_PREFIX,
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Annotated[bool, typer.Option("--tls/--no-tls", help="Encrypt.")] = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    protocol: Annotated[str, typer.Option(help="MQTT 5 or 3.1.1.")] = "5",
-    form: FormatOption = Format.TABLE,
+    form: OutcomeFormatOption = OutcomeFormat.TABLE,
 ) -> None:
     """Send recorded samples as the devices would have, and wait for the acknowledgement.
 
@@ -82,11 +67,7 @@ def command(
     """
     if version and version_column:
         raise SettingsError("--version and --version-column: wanted one of the two")
-    certificates = (ca_file, cert_file, key_file)
-    exposed = allow_plaintext_password
-    place = BrokerSettings(
-        broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
-    )
+    place = broker.settings()
     roles = Roles(device, time, y_true, y_pred, version_column, segment)
     dialect = Dialect(delimiter, decimal, tuple(na or ()), time_unit)
     width, delay = _whole_seconds(window, "--window"), _whole_seconds(label_delay, "--label-delay")
@@ -96,7 +77,7 @@ def command(
     with spooled(files) as plain:
         fleet = VirtualFleet(
             place.broker(),
-            Topics(prefix),
+            Topics(place.prefix),
             digest_of([path for _, path in plain], options),
             model=model,
             version=version,
@@ -128,7 +109,7 @@ def _deliver(fleet: VirtualFleet, patience_seconds: float) -> None:
         with Console(stderr=True).status("delivering") as status:
             fleet.finish(
                 patience_seconds=patience_seconds,
-                told=lambda left: status.update(f"delivering: {left} cells wait"),
+                told=lambda left: status.update(f"delivering: {counted(left, 'cell')} left"),
             )
     except KeyboardInterrupt:
         print(
@@ -151,17 +132,19 @@ def _whole_seconds(text: str, option: str) -> int:
     return int(seconds)
 
 
-def _show(outcome: Outcome, form: Format) -> None:
+def _show(outcome: Outcome, form: OutcomeFormat) -> None:
     acknowledged = not outcome.cells_refused
-    if form is Format.JSON:
+    if form is OutcomeFormat.JSON:
         say(as_json(dataclasses.asdict(outcome) | {"acknowledged": acknowledged}))
     else:
         settled = "all acknowledged" if acknowledged else f"{outcome.cells_refused:,} refused"
         say(
-            f"{outcome.rows:,} rows of {outcome.devices:,} devices: {outcome.cells:,} cells in"
-            f" {outcome.reports:,} reports ({outcome.report_bytes:,} bytes), {settled}"
+            f"{counted(outcome.rows, 'row')} of {counted(outcome.devices, 'device')}:"
+            f" {counted(outcome.cells, 'cell')} in {counted(outcome.reports, 'report')}"
+            f" ({outcome.report_bytes:,} bytes), {settled}"
         )
     if outcome.rows_without_time:
-        print(f"{outcome.rows_without_time:,} rows without a time were left out", file=sys.stderr)
+        without = counted(outcome.rows_without_time, "row")
+        print(f"left out: {without} without a time", file=sys.stderr)
     for reason, cells in outcome.refusals.items():
-        print(f"{cells:,} cells were refused by the collector: {reason}", file=sys.stderr)
+        print(f"the collector refused {counted(cells, 'cell')}: {reason}", file=sys.stderr)

@@ -9,7 +9,7 @@ from edgemse.cli.extras import lacking
 from edgemse.errors import EdgemseError
 from edgemse.interrupts import EndAtOnce
 from edgemse.names import shown
-from edgemse.printing import make_ready
+from edgemse.printing import make_ready, tell
 
 __all__ = ["run"]
 
@@ -54,5 +54,5 @@ def _run(importing: EndAtOnce) -> int:
 
 
 def _complain(message: str, exit_code: int) -> int:
-    print(f"edgemse: {shown(' '.join(message.split()))}", file=sys.stderr)
+    tell(f"edgemse: {shown(' '.join(message.split()))}", last=True)
     return exit_code

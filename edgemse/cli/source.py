@@ -9,9 +9,18 @@ from typing import Annotated
 
 import typer
 
+from edgemse.errors import UsageError
 from edgemse.settings import read_secret
 
-__all__ = ["TOKEN_VARIABLE", "Source", "TokenFile", "token_of"]
+__all__ = ["TOKEN_VARIABLE", "Source", "TokenFile", "named", "token_of"]
+
+
+def named(source: str | None) -> str | None:
+    """Return where to ask, as it was given; UsageError for an empty text: a variable not set."""
+    if source == "":
+        raise UsageError("--from '': wanted a store's file, postgresql://... or http://HOST:PORT")
+    return source
+
 
 TOKEN_VARIABLE = "EDGEMSE_TOKEN"  # noqa: S105 - the name of a variable
 Source = Annotated[
@@ -19,6 +28,7 @@ Source = Annotated[
     typer.Option(
         "--from",
         metavar="PATH|URL",
+        callback=named,
         help="The store's file, postgresql://..., or http://HOST:PORT of a running collector.",
     ),
 ]

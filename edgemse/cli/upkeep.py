@@ -11,36 +11,20 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli.broker_options import (
-    CaFile,
-    CertFile,
-    KeyFile,
-    PasswordFile,
-    PlaintextPassword,
-    Username,
-)
+from edgemse.cli.broker_options import BrokerOptions, connects
 from edgemse.cli.options import Format, FormatOption, Limit, Sort
 from edgemse.cli.output import show
 from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.errors import SettingsError
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.upkeep import Upkeep, audit_from, carry_out
-from edgemse.names import shown, wrong_with
+from edgemse.names import counted, shown, wrong_with
 from edgemse.printing import say
-from edgemse.topics import DEFAULT_PREFIX, Topics, checked_device
+from edgemse.topics import Topics, checked_device
 
 __all__ = ["acting", "audit_command", "forget_command", "rename_command", "retire_command"]
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Which device.")]
-BrokerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--broker", metavar="HOST:PORT", help="Also clear what this broker retains of the device."
-    ),
-]
-Prefix = Annotated[str, typer.Option("--prefix", help="Topic prefix.")]
-Protocol = Annotated[str, typer.Option("--protocol", help="MQTT 5 or 3.1.1.")]
-Tls = Annotated[bool, typer.Option("--tls/--no-tls", help="Encrypt.")]
 
 
 def acting(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
@@ -54,7 +38,9 @@ def acting(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
     return ("?" if wrong_with(who) else who, "?" if wrong_with(host) else host)
 
 
+@connects(required=False, help="Also clear what this broker retains of the device.")
 def forget_command(
+    *,
     source: Source,
     device: Device,
     grown: Annotated[
@@ -63,39 +49,23 @@ def forget_command(
             "--open", help="Its open cells too, at once: for a device that will not come back."
         ),
     ] = False,
+    broker: BrokerOptions,
     token_file: TokenFile = None,
-    broker: BrokerOption = None,
-    prefix: Prefix = DEFAULT_PREFIX,
-    username: Username = "",
-    password_file: PasswordFile = None,
-    tls: Tls = False,
-    ca_file: CaFile = "",
-    cert_file: CertFile = "",
-    key_file: KeyFile = "",
-    allow_plaintext_password: PlaintextPassword = False,
-    protocol: Protocol = "5",
 ) -> None:
     """Forget a device: its figures go, and late repetitions of them are not counted again.
 
     What it still holds, or measures from now on, comes and counts: stop the device first. Cells
     that still grow go when they are final.
     """
-    place = None
-    if broker:
-        from edgemse.broker import BrokerSettings  # paho: who evaluates a file need not have it
-        from edgemse.cli.clearing import clear
-
-        certificates = (ca_file, cert_file, key_file)
-        exposed = allow_plaintext_password
-        place = BrokerSettings(
-            broker, username, password_file, tls, *certificates, exposed, protocol, prefix=prefix
-        )
+    place = broker.settings() if broker else None  # what is wrong there, before anything is gone
     upkeep = Upkeep("forget", device, *acting(), grown=grown)
     done = carry_out(source, upkeep, token=token_of(token_file))
-    left = f"; {done['open']:,} open ones go when they are final" if done["open"] else ""
-    say(shown(f"{device}: {done['cells']:,} cells are forgotten{left}"))
+    left = f"; {counted(done['open'], 'open one')} to go once final" if done["open"] else ""
+    say(shown(f"{device}: {counted(done['cells'], 'cell')} forgotten{left}"))
     if place:
-        topics = clear(place.broker(), Topics(prefix), device)
+        from edgemse.cli.clearing import clear  # paho: who evaluates a file need not have it
+
+        topics = clear(place.broker(), Topics(place.prefix), device)
         say(shown(f"cleared on the broker: {', '.join(topics)}"))
 
 
@@ -127,7 +97,8 @@ def rename_command(
     if to == device:
         say(shown(f"{device}: what comes from now on stands under its own name"))
     else:
-        say(shown(f"{device}: {done['cells']:,} cells, and what it sends, stand under {to}"))
+        cells = counted(done["cells"], "cell")
+        say(shown(f"{device}: {cells}, and what it sends, stand under {to}"))
 
 
 def audit_command(

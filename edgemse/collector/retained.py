@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -62,6 +63,7 @@ class Retained:
             self._broker,
             f"edgemse-look-{self._worker}",
             handlers={**handlers, self._topics.any_collector: partial(hear, "")},
+            level=logging.DEBUG,  # or the log would have a line of it every 20 s
         )
         connection.start(must_connect=True, over=over)
         found: dict[str, dict[str, bytes]] = {each: {} for each in ("", *filters)}

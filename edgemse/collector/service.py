@@ -201,6 +201,15 @@ class Collector:
         self._pressure.changes(self._inbox.age_seconds())
         self._publish_presence()
 
+    def count_labels(self, _stopping: Event) -> None:
+        """Add up what became of the labels in the store: the job `labels`."""
+        names = ("matched", "orphan", "duplicate", "conflicting")
+        with self._store.reading() as reading:
+            ((*labels, expired),) = reading.rows(statements.LABELS)
+        for name, total in zip(names, labels, strict=True):
+            self.counters.set(f"labels_{name}", total)
+        self.counters.set("predictions_expired", expired)
+
     def _publish_ack(self, ack: Publication) -> bool:
         self._tell_age()
         return self._connection.publish(ack)

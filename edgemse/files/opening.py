@@ -16,7 +16,7 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, Any
 
-from edgemse.errors import FileUnreadableError
+from edgemse.errors import FileUnreadableError, UsageError
 
 __all__ = ["spooled"]
 
@@ -64,12 +64,25 @@ def spooled(names: Sequence[Path]) -> Iterator[list[tuple[str, Path]]]:
     """Yield (name for people, path of a plain file) of each.
 
     A compressed file, standard input (`-`) and a pipe are copied into a temporary file, which is
-    gone at the end: they may be read more than once then. Raises FileUnreadableError.
+    gone at the end: they may be read more than once then. Raises FileUnreadableError, and
+    UsageError if a file is named twice.
     """
     if [str(name) for name in names].count(STANDARD_INPUT) > 1:
         raise FileUnreadableError("standard input (-) is named twice; it can be read once")
+    _check_once(names)
     with ExitStack() as stack:
         yield [_plain(name, stack) for name in names]
+
+
+def _check_once(names: Sequence[Path]) -> None:
+    seen: dict[tuple[int, int], Path] = {}
+    for name in names:
+        if name.is_file():
+            found = name.stat()
+            first = seen.setdefault((found.st_dev, found.st_ino), name)
+            if first is not name:
+                again = "" if first == name else f", the second time as {name}"
+                raise UsageError(f"{first} is given twice{again}: each of its rows would count so")
 
 
 def _plain(name: Path, stack: ExitStack) -> tuple[str, Path]:

@@ -21,6 +21,7 @@ from edgemse.fleet.pricing import CostCompared, cost_notes, costs_compared, segm
 from edgemse.fleet.questions import Question
 from edgemse.fleet.refusing import refused_notes
 from edgemse.fleet.tails import FAR, Tail, tails
+from edgemse.names import counted
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -165,9 +166,9 @@ class CompareAnswer(Answer):
             how = "by windows, these devices only" if self.method == "windows" else self.method
             yield (
                 f"RMSE of {b} to {a}: {text(self.ratio)} (95 %: {text(self.low)} to"
-                f" {text(self.high)}; p = {text(self.p_value)}; {self.devices} devices, {how});"
-                f" over all samples {text(self.pooled.ratio)}"
-                f" ({text(self.pooled.low)} to {text(self.pooled.high)})"
+                f" {text(self.high)}; p = {text(self.p_value)};"
+                f" {counted(self.devices, 'device')}, {how}); over all samples"
+                f" {text(self.pooled.ratio)} ({text(self.pooled.low)} to {text(self.pooled.high)})"
             )
         for segment in self.segments:
             if segment.worse:
@@ -400,17 +401,17 @@ def _notes(whole: Compared, held: Rules) -> Iterator[str]:
     }
     left_out = method in ("paired", "unpaired")
     if few and left_out:
-        yield f"{len(few)} devices have fewer than {COUNT_MIN} samples: left out"
+        yield f"left out: {counted(len(few), 'device')} with fewer than {COUNT_MIN} samples"
     if perfect and left_out:
         yield (
-            f"{len(perfect)} devices are without any error in a version, so that there is no ratio:"
-            " left out"
+            f"left out: {counted(len(perfect), 'device')} without any error in a version, so that"
+            " there is no ratio"
         )
     one, two = (usable(arm).keys() for arm in arms)
     if method in ("paired", "windows") and one ^ two:
         yield (
-            f"{len(one ^ two)} devices ran one of the versions only: left out of everything but the"
-            " figures of a and b"
+            "left out of everything but the figures of a and b: "
+            f"{counted(len(one ^ two), 'device')} that ran one of the versions only"
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgemse.fleet.answers import text
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.costs import Cost
+from edgemse.names import counted
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -147,4 +148,5 @@ def cost_notes(cost: Cost | None, arms: Iterable[Arm]) -> Iterator[str]:
         if not cost.per_sample(stats) > 0
     }
     if free:
-        yield f"{len(free)} devices cost nothing in a version: left out of the ratio of the cost"
+        devices = counted(len(free), "device")
+        yield f"left out of the ratio of the cost: {devices} whose errors in a version cost nothing"

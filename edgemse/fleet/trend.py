@@ -20,6 +20,7 @@ from edgemse.fleet.gaps import Gap, gap_at, gap_notes, gaps, part_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.said import Baseline
+from edgemse.names import counted
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -349,9 +350,9 @@ def _notes(reading: Reading, asked: Asked, groups: Sequence[Group], step: int) -
         return
     cells = wider(reading, asked, step)
     if cells:
-        yield f"{cells:,} cells are wider than a step of {step} s; each stands at its start"
+        yield f"{counted(cells, 'cell')} wider than a step of {step} s: each stands at its start"
     if len(groups) < 30:
-        yield f"not enough data: {len(groups)} steps, wanted 30 for a slope or a change"
+        yield f"not enough data: {counted(len(groups), 'step')}, wanted 30 for a slope or a change"
     yield (
         "intervals of single steps take how much neighbouring steps differ as noise; labels that"
         " are still to come may change the last steps"

@@ -28,7 +28,10 @@ from edgemse.stores.base import Reading
 __all__ = ["Suspect", "Triage"]
 
 COUNT_MIN = 20
-"""Samples of a version, or predictions of a span, below which nothing is said of it."""
+"""Samples of a version, or predictions, labels or samples of a span, below which nothing is said of
+them."""
+OF_LABELS, OF_SAMPLES = ("orphan", "duplicate", "conflicting"), ("nonfinite", "out_of_range")
+"""What may be wrong with a label, and what is refused of samples."""
 LATE = 0.1
 """By how much a smaller share of predictions has its label than then: late."""
 LABELLED_MIN = 0.8
@@ -101,20 +104,21 @@ class Triage:
         asked = replace(parsed, where={**self._where, **where}, since=since, until=until)
         return question.ask(self._reading, asked if by is None else replace(asked, by=by))
 
-    def _audit(self, span: tuple[int, int] | None) -> tuple[Audit, Coverage]:
+    def _audit(self, span: tuple[int, int] | None) -> tuple[Audit, Coverage, int]:
+        """Return what became of labels, and of how many samples it is, refused ones included."""
         if span is None:
-            return Audit.of(ErrorStats(), Coverage()), Coverage()
+            return Audit.of(ErrorStats(), Coverage()), Coverage(), 0
         asked = Asked(where=self._where, since=span[0], until=span[1])
         groups = merged(self._reading, asked, histograms=False, lag_histograms=True).groups
         each = groups[0] if groups else None
         stats, coverage = (each.stats, each.coverage) if each else (ErrorStats(), Coverage())
-        return Audit.of(stats, coverage), coverage
+        samples = stats.count + stats.nonfinite + stats.out_of_range
+        return Audit.of(stats, coverage), coverage, samples
 
     def _labels(self) -> Step:
         """Are labels fresh, and are they right?"""
-        (then, before), (now, covered) = (
-            self._audit(span) for span in (self.spans.then, (self.spans.since, self.spans.until))
-        )
+        then, before, _ = self._audit(self.spans.then)
+        now, covered, samples = self._audit((self.spans.since, self.spans.until))
         lag = before.lag_histogram.abs_quantile(0.95)
         evidence = {
             "predictions now": float(covered.predictions),
@@ -126,8 +130,9 @@ class Triage:
         }
         self.wrong_labels = tuple(
             kind
-            for kind in ("orphan", "duplicate", "conflicting", "nonfinite", "out_of_range")
-            if getattr(now, kind) > min(MOST, max(WRONG, 2 * _or_zero(getattr(then, kind))))
+            for kind in (*OF_LABELS, *OF_SAMPLES)
+            if (_labels(covered) if kind in OF_LABELS else samples) >= COUNT_MIN
+            and getattr(now, kind) > min(MOST, max(WRONG, 2 * _or_zero(getattr(then, kind))))
         )
         known = not math.isnan(then.labelled)
         least = then.labelled - LATE if known else LABELLED_MIN
@@ -135,9 +140,10 @@ class Triage:
         evidence |= {f"{kind} now": getattr(now, kind) for kind in named}
         words = f"{percent(now.labelled)} of the predictions of now have their label"
         words += f" ({percent(then.labelled)} then)" if known else ""
-        if covered.predictions and covered.predictions < COUNT_MIN:
+        few = 0 < covered.predictions < COUNT_MIN
+        if few and not named:
             return _step(1, "labels", NOT_ENOUGH, "too few predictions of now", (), evidence)
-        if now.labelled <= max(least, 0.0):
+        if not few and now.labelled <= max(least, 0.0):
             self.late = f"{words}; {percent(now.expired)} have expired without one"
             if lag > 0:
                 self.late += f"; 95 % came within {_short(lag)} s then"
@@ -416,6 +422,10 @@ class Triage:
     def risen(self) -> bool:
         """The error is higher now than then."""
         return self.rmse_now > self.rmse_then
+
+
+def _labels(coverage: Coverage) -> int:
+    return coverage.matched + sum(int(getattr(coverage, kind)) for kind in OF_LABELS)
 
 
 def _short(value: float) -> str:

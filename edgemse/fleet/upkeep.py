@@ -143,7 +143,10 @@ class AuditAnswer(Answer):
 
 
 def audit(reading: Reading, device: str = "") -> AuditAnswer:
-    """Return who did what, and when; only to one device if it is named."""
+    """Return who did what, and when; only to one device if it is named.
+
+    A rename is found by either name.
+    """
     rows = reading.rows(statements.AUDITED, (device, device))
     entries = tuple(
         AuditRow(
@@ -153,9 +156,10 @@ def audit(reading: Reading, device: str = "") -> AuditAnswer:
             token=token,
             action=action,
             device=name,
-            details=_in_words(json.loads(details)),
+            details=_in_words(said),
         )
         for at_ms, who, host, token, action, name, details in rows
+        if device in ("", name, (said := json.loads(details)).get("to"))
     )
     asked = Asked(where={"device": device} if device else {})
     return AuditAnswer(asked=asked, entries=entries)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from edgemse.errors import UnacknowledgedError
 from edgemse.labels.conversation import LabelConversation
 from edgemse.mqtt import Broker, Connection, Publication
+from edgemse.names import counted
 from edgemse.topics import Topics, unescape
 
 __all__ = ["LabelSender"]
@@ -117,7 +118,7 @@ class LabelSender:
         silent = [f"{device} ({len(each)})" for device, each in self._open.items()]
         shown = ", ".join(silent[:SHOWN_MAX]) + (", ..." if len(silent) > SHOWN_MAX else "")
         return (
-            f"{left:,} labels of {len(silent):,} devices are not confirmed after"
+            f"{counted(left, 'label')} of {counted(len(silent), 'device')} not confirmed after"
             f" {patience_seconds:g} s without progress: {shown}; are they online? Run the same"
             " command again: what a device has confirmed is not sent again"
         )

@@ -35,6 +35,7 @@ from edgemse.monitor.checks import (
 from edgemse.monitor.clock import ANSWER_SECONDS, DeviceClock
 from edgemse.monitor.link import Link
 from edgemse.monitor.session import SessionConversation
+from edgemse.names import counted
 from edgemse.stats.measures import follow_loss
 from edgemse.stats.observer import Guard, Observer
 
@@ -273,7 +274,8 @@ class Monitor(Observer):
                 left = 0.0 if self._closing else end - time.monotonic()
                 if left <= 0:
                     raise UnacknowledgedError(
-                        f"{self._cells.undurable} cells, {len(self._session)} lines are not durable"
+                        f"{counted(self._cells.undurable, 'cell')},"
+                        f" {counted(len(self._session), 'line')} not durable"
                         f" after {timeout_seconds:g} s; does the agent run at {self._path}?"
                     )
                 # Asked anew, since a connection that breaks takes the request with it; but by the

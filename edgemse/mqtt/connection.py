@@ -53,7 +53,8 @@ class Connection:
     a connection that was up has ended; `on_refused(topic, reason)` when the broker does not take
     a publication; `on_failure(error)` if the connection's thread ends without being told to,
     after which nothing more comes or goes. All are called in that thread (`on_refused` also in the
-    one that calls `publish`) and must not block. QoS 1 throughout.
+    one that calls `publish`) and must not block. QoS 1 throughout. That it is connected is logged
+    at `level`, each time again as a warning.
 
     Thread safety: every method may be called from any thread.
     """
@@ -72,8 +73,10 @@ class Connection:
         birth: Publication | None = None,
         will: Publication | None = None,
         rng: random.Random | None = None,
+        level: int = logging.INFO,
     ) -> None:
         self.broker = broker
+        self._level = level
         self.connects = 0
         """How often the connection came up."""
         self.refused = 0
@@ -299,16 +302,24 @@ class Connection:
         return self._unreachable(why)
 
     def _unreachable(self, why: str) -> BrokerError:
-        return BrokerError(
-            f"no MQTT broker at {self.broker}: {why}; check the address, and that the broker runs"
-        )
+        return BrokerError(f"no MQTT broker at {self.broker}: {why}; {self._advice(why)}")
+
+    def _advice(self, why: str) -> str:
+        """Return what to look at; a broker does not say what it has against a certificate."""
+        if self.broker.tls and "CERTIFICATE_VERIFY_FAILED" in why:
+            return "check ca_file, and the name and the dates in the broker's certificate"
+        if self.broker.tls and ("closed before it let us in" in why or "reset" in why):
+            if not self.broker.cert_file:
+                return "it may want a client certificate: set cert_file"
+            return f"it may not take {self.broker.cert_file}: expired, or of another authority"
+        return "check the address, and that the broker runs"
 
     def _came_up(self, packet_bytes_max: int) -> None:
         self._packet_bytes_max = packet_bytes_max
         self.connects += 1
         self._tried.set()
         if self._lost_at is None:
-            log.info("connected to the broker %s", self.broker)
+            log.log(self._level, "connected to the broker %s", self.broker)
         else:
             away = time.monotonic() - self._lost_at
             log.warning("connected to the broker %s again, after %.1f s", self.broker, away)

@@ -13,6 +13,7 @@ from edgemse_agent.lines import Where
 
 from edgemse.errors import UnacknowledgedError
 from edgemse.mqtt import Broker, Connection, Handler, Publication
+from edgemse.names import counted
 from edgemse.replay.device import VirtualAgent, settings_for
 from edgemse.replay.names import producer_of
 from edgemse.topics import Topics, checked_device, unescape
@@ -107,7 +108,7 @@ class VirtualFleet:
         if not self._closed:
             return "nothing has been sent"
         settled = self.outcome.cells - sum(self._waiting().values())
-        return f"{settled:,} of {self.outcome.cells:,} cells are acknowledged"
+        return f"acknowledged: {settled:,} of {counted(self.outcome.cells, 'cell')}"
 
     def finish(self, *, patience_seconds: float, told: Callable[[int], None]) -> None:
         """Deliver everything; UnacknowledgedError after `patience_seconds` without any progress.
@@ -203,7 +204,7 @@ class VirtualFleet:
         online = any(v.agent.uplink.online for v in self._agents.values())
         why = "it does not answer" if online else "no collector is online there"
         return (
-            f"{left} of {self.outcome.cells} cells are not acknowledged after"
+            f"{left:,} of {counted(self.outcome.cells, 'cell')} not acknowledged after"
             f" {patience_seconds:g} s without progress: {why}; start `edgemse collector` on this"
             " broker and run the same command again (what has arrived is not counted twice)"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgemse.errors import InputError, SettingsError
 from edgemse.files import Chunk, Columns, Dialect, read_samples
-from edgemse.names import wrong_with
+from edgemse.names import counted, wrong_with
 from edgemse.replay.fleet import VirtualFleet
 from edgemse.topics import checked_device
 
@@ -71,7 +71,7 @@ class Rows:
                 fleet.feed(device, (None, version, None, segment), at, y_true, y_pred)
         if 0 < fleet.outcome.rows == fleet.outcome.rows_without_time:
             raise InputError(
-                f"none of the {fleet.outcome.rows:,} rows has a time in column {roles.time!r};"
+                f"{counted(fleet.outcome.rows, 'row')}, none with a time in column {roles.time!r};"
                 " --time names another"
             )
 

@@ -31,7 +31,7 @@ from edgemse.stores import statements
 from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Batch, Key, Reading, Rows, Selection, Writing
 from edgemse.stores.engine import ID_BYTES, Engine
-from edgemse.stores.recovery import LOG_FAILURE, Count, log_of, mend, set_aside
+from edgemse.stores.recovery import LOG_FAILURE, Count, clear_unmade, log_of, mend, set_aside
 from edgemse.stores.tables import Row, Table
 
 if TYPE_CHECKING:
@@ -337,7 +337,12 @@ def _mended(path: Path, now: Callable[[], float]) -> duckdb.DuckDBPyConnection:
             if held < Count.of(path) and not mended:
                 set_aside(path, now())
             break
-    return _connect(path, read_only=False)
+    try:
+        return _connect(path, read_only=False)
+    except StoreUnreachableError:
+        if not clear_unmade(path):
+            raise
+        return _connect(path, read_only=False)
 
 
 def _commits(connection: duckdb.DuckDBPyConnection) -> int:

@@ -7,6 +7,7 @@ a file beside the store knows how many transactions there were.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -16,12 +17,16 @@ from pathlib import Path
 
 from edgemse.errors import StoreUnreachableError
 
-__all__ = ["LOG_FAILURE", "Count", "log_of", "mend", "set_aside"]
+__all__ = ["LOG_FAILURE", "Count", "clear_unmade", "log_of", "mend", "set_aside"]
 
 log = logging.getLogger(__name__)
 
 LOG_FAILURE = re.compile("while replaying WAL|This WAL was created")
 BAD_ENTRY = re.compile(r"entry at byte position (\d+)")
+HEADERS_BYTES = 3 * 4_096
+"""DuckDB's file begins with three headers; only behind them is there anything."""
+MAGIC = slice(8, 12)
+"""Behind a checksum. Source: DuckDB, "Storage Versions and Format"."""
 DIGITS = 20
 COMMITS_MAX = 1 << 53
 """At a thousand a second 285,000 years: more is no count, and no column of a store holds it."""
@@ -103,6 +108,29 @@ def mend(path: Path, reason: str, now: float) -> bool:
         os.truncate(wal, good)
     else:
         wal.unlink()  # its copy is there
+    return True
+
+
+def clear_unmade(path: Path) -> bool:
+    """Remove a file whose making broke off before a store could hold anything, as on a full disk.
+
+    False, and nothing is touched, if it is anything else, or somebody is about to make it.
+    """
+    try:
+        with path.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # DuckDB's own, so that it keeps out
+            head = file.read(HEADERS_BYTES)
+            ours = not head or head[MAGIC] == b"DUCK"
+            if len(head) == HEADERS_BYTES or not ours or log_of(path).exists():
+                return False
+            path.unlink()
+    except OSError:
+        return False
+    log.warning(
+        "the store %s was not made to its end, as on a full disk, and held nothing yet: it is made"
+        " anew",
+        path,
+    )
     return True
 
 

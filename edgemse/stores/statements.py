@@ -50,6 +50,7 @@ __all__ = [
     "JOIN_RANGES",
     "KEEP",
     "KEEP_HIGHEST",
+    "LABELS",
     "LAST_COPY",
     "LEAVE",
     "LEAVE_NO_MORE",
@@ -199,6 +200,15 @@ CENSUS = (
     " (SELECT count(DISTINCT device) FROM renames),"
     " (SELECT value FROM counters WHERE name = 'commits_missing') FROM devices"
 )
+# Coverage is counted in the error's cells only. A sum of BIGINTs may be larger than one.
+LABELS = (
+    "SELECT "
+    + ", ".join(
+        f"CAST(least(coalesce(sum({name}), 0), {2**63 - 1}) AS BIGINT)"
+        for name in ("matched", "orphan", "duplicate", "conflicting", "expired")
+    )
+    + " FROM cells WHERE measure = ''"
+)
 UNHEARD = (
     "SELECT device, report_run FROM devices"
     " WHERE report_received_ms >= ? AND report_run <> '' AND (run IS NULL OR run <> report_run)"
@@ -321,9 +331,10 @@ FIRST_WINDOW = "SELECT min(window_start_seconds) FROM cells WHERE device = ?"
 FOLLOW_ALIASES = "UPDATE aliases SET shown = ? WHERE shown = ?"
 LOSE_ALIAS = "DELETE FROM aliases WHERE device = ?"
 ALIASES_OF = "SELECT device, shown FROM aliases WHERE device = ANY(?::TEXT[])"
+# The new name of a rename stands in its details, which are JSON: who asks looks there.
 AUDITED = (
     "SELECT at_ms, who, host, token, action, device, details FROM audit"
-    " WHERE ? = '' OR device = ? ORDER BY id"
+    " WHERE ? = '' OR device = ? OR action = 'rename' ORDER BY id"
 )
 
 # Cells that come although they are gone, or only wait to go.

@@ -198,6 +198,7 @@ def test_what_is_no_text_is_no_line(run: Run, monkeypatch: pytest.MonkeyPatch) -
         ("warm", "line 1: not JSON: expecting value at character 1; wanted one object"),
         ("[1]", "line 1: got '[1]', wanted a sample, prediction or label"),
         ('{"request": "flush"}', "wanted a sample"),
+        ('{"y_true": 1, "y_true": 2}', "line 1: the key 'y_true' stands twice; nothing was sent"),
         ('{"session": "s"}', "wanted a sample"),
     ],
 )

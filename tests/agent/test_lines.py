@@ -107,6 +107,37 @@ def test_python_s_nan_is_taken() -> None:
     assert line.y_pred == -math.inf
 
 
+@pytest.mark.parametrize(
+    ("line", "key", "n"),
+    [
+        ('{"y_true": 1, "y_pred": 2, "y_pred": 3, "n": 4}', "y_pred", 4),
+        ('{"y_true": 1, "y_pred" : null, "y_pred": 3}', "y_pred", None),
+        (r'{"y_true": 1, "y_pred": 2, "y\u005ftrue": 3}', "y_true", None),
+        ('{"y_true": 1, "y_pred": 2, "features": {"t": 1, "t": 2}, "n": 4}', "t", 4),
+        ('{"id": "a", "y_pred": 2, "n": 4, "n": 5}', "n", None),
+        ('{"y_true": NaN, "y_true": 1, "y_pred": 2, "n": 4}', "y_true", 4),
+        ('{"session": "s", "from": 1, "from": 2}', "from", None),
+        (json.dumps(CELL)[:-1] + ', "revision": 9}', "revision", None),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_by_its_name(line: str, key: str, n: int | None) -> None:
+    found = parse(line.encode())
+    assert (found.line, found.n) == (None, n)
+    assert found.wrong == f"the key {key!r} stands twice; wanted each once"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "y_true\\":", "y_true": 1}',
+        '{"y_true": 1, "y_pred": 2, "features": {"y_true": 1, ":y_pred": 2}}',
+        '{"id": "id", "model": "id", "y_pred": 1, "ts": "2026-01-01T00:00:00Z"}',
+    ],
+)
+def test_a_text_or_a_table_within_is_no_key_twice(line: str) -> None:
+    assert parse(line.encode()).wrong == ""
+
+
 def test_a_cell_is_opened_and_checked() -> None:
     cell = parse(json.dumps(CELL).encode()).line
     assert isinstance(cell, SealedCell)

@@ -262,8 +262,8 @@ def test_a_rule_that_means_nothing_is_refused(wrong: dict[str, Any], told: str) 
     ("text", "told"),
     [
         ('[[mqtt]]\ntopic = "a"\ny_true = "."\njoin = "j"', "no rule with a join for y_pred"),
-        ('[[mqtt]]\ntopic = "a"\ncolour = 1', "mqtt[0]: unknown key 'colour'"),
-        ('[[mqtt]]\ntopic = "a"', "mqtt[0]: wanted the path"),
+        ('[[mqtt]]\ntopic = "a"\ncolour = 1', "mqtt: number 1: unknown key 'colour'"),
+        ('[[mqtt]]\ntopic = "a"', "mqtt: number 1: wanted the path"),
         ('[mqtt_broker]\naddress = "b:1"', "without any [[mqtt]] rule"),
         (
             '[[mqtt]]\ntopic = "a"\nvalue = "."\nmeasure = "m"\n[mqtt_broker]\nprefix = "x"',

@@ -95,6 +95,10 @@ def test_a_device_s_own_document_has_the_last_word(desk: Desk) -> None:
     [
         (b"{", "not JSON"),
         (b"[1]", "wanted an object of tables"),
+        (
+            b'{"windows": {"width_seconds": 60, "width_seconds": 300}}',
+            "the key 'width_seconds' stands twice",
+        ),
         (b'{"broker": {"address": "evil:1883"}}', "'broker': wanted tables of windows"),
         (b'{"ledger": "/tmp/x"}', "'ledger': wanted tables of"),
         (b'{"central": {"allow": true}}', "'central': wanted"),

@@ -1,11 +1,13 @@
 """Break everything between feeders and the fleet's figures, at random, and compare in the end.
 
     python tests/chaos/campaign.py [--seconds 120] [--seed 1] [--agents 4] [--every 1.0]
+                                   [--only fill]
 
 Real agents, a real Mosquitto, a real collector. A fault every second or so: SIGKILL or SIGSTOP of
 any of them, a broker without memory, connections cut in the middle of a packet, stalled, or deaf to
-acks. Then all is started again, and the auditor compares the fleet's counts with what feeders saw
-confirmed. Exit code 1 if a sample is missing, was counted twice, or an error is not right.
+acks, a disk that is full. Then all is started again, and the auditor compares the fleet's counts
+with what feeders saw confirmed. Exit code 1 if a sample is missing, was counted twice, or an error
+is not right.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ SETTLE_SECONDS = 240.0
 STOPS_SECONDS = (0.2, 3.0, 16.0)
 """How long a process may be stopped: the longest lets replies and keep-alives run out."""
 AWAY_SECONDS = 4.0
+FULL_SECONDS = 12.0
 
 
 class Faults:
     """One fault after the other; each leaves behind what undoes it."""
 
-    def __init__(self, house: House, dice: random.Random) -> None:
+    def __init__(self, house: House, dice: random.Random, only: str = "") -> None:
         self.done: Counter[str] = Counter()
         self._house = house
         self._dice = dice
@@ -50,7 +53,12 @@ class Faults:
             self._stall,
             self._deafen,
             self._model,
+            self._fill,
         ]
+
+        if only:
+            self._kinds = [each for each in self._kinds if each.__name__ == f"_{only}"]
+            assert self._kinds, f"no fault is called {only}"
 
     def one(self) -> None:
         """Do one fault of a random kind."""
@@ -80,16 +88,23 @@ class Faults:
         self._dice.choice(self._house.proxies).deafen(self._dice.uniform(0.5, 6))
         return "replies swallowed"
 
+    def _fill(self) -> str:
+        process = self._dice.choice([p for p in self._house.processes if p.kind != "broker"])
+        process.fill_disk_for(self._dice.uniform(0.5, FULL_SECONDS))
+        return f"disk full {process.kind}"
+
     def _model(self) -> str:
         self._dice.choice(self._house.models).kill()
         return "SIGKILL model"
 
 
-def campaign(seconds: float, seed: int, agents: int, every: float, folder: Path) -> dict[str, Any]:
-    """Run it in the folder, and return what was found."""
+def campaign(
+    seconds: float, seed: int, agents: int, every: float, folder: Path, only: str = ""
+) -> dict[str, Any]:
+    """Run it in the folder, with all kinds of faults or one of them; return what was found."""
     dice = random.Random(seed)
     house = House(folder, agents, seed)
-    faults = Faults(house, dice)
+    faults = Faults(house, dice, only)
     try:
         house.start()
         end = time.monotonic() + seconds
@@ -143,10 +158,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--agents", type=int, default=4)
     parser.add_argument("--every", type=float, default=1.0, help="mean seconds between faults")
+    parser.add_argument("--only", default="", help="one kind: kill, stop, cut, stall, fill, ...")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="edgemse-chaos-"))
-    found = campaign(given.seconds, given.seed, given.agents, given.every, folder)
+    found = campaign(given.seconds, given.seed, given.agents, given.every, folder, given.only)
     print(json.dumps(found, indent=1))
     if found["wrong"]:
         print(f"logs, ledgers and store are kept in {folder}")

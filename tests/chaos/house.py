@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,8 +22,8 @@ from chaos.proxy import Proxy
 EDGEMSE = str(Path(sys.executable).with_name("edgemse"))
 AGENT = str(Path(sys.executable).with_name("edgemse-agent"))
 START_SECONDS = 60.0
-NO_BROKER = 69
-"""The exit code of a collector that finds no broker when it starts (docs/errors.md)."""
+NO_BROKER, NO_ROOM = 69, (72, 74)
+"""Exit codes of a collector that finds no broker, or a full disk, when it starts."""
 MODEL = Path(__file__).with_name("model.py")
 FEEDERS_PER_AGENT = 2
 
@@ -64,6 +65,25 @@ class Process:
                 return
             process.send_signal(signal.SIGSTOP)
         threading.Timer(seconds, self._go_on, (process,)).start()
+
+    def fill_disk_for(self, seconds: float) -> None:
+        """Let it write nothing more to any file; a timer makes room again.
+
+        By its limit on the size of files, which needs no root and hits nobody else: each write
+        fails, with EFBIG where a full disk has ENOSPC; Python ignores the signal that comes too.
+        """
+        with self._lock:
+            process = self._process
+            if process is None or process.poll() is not None:
+                return
+            _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
+        threading.Timer(seconds, self._make_room, (process, most)).start()
+
+    def _make_room(self, process: subprocess.Popen[bytes], most: int) -> None:
+        with self._lock:
+            if process.poll() is None:
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
 
     def _go_on(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -210,12 +230,12 @@ class House:
         eventually(stands, START_SECONDS)
 
     def ended(self) -> list[str]:
-        """Return what ended by itself; only a collector that finds no broker may."""
+        """Return what ended by itself; only a collector that cannot start may."""
         return [
             f"the {process.kind} ended with {code}"
             for process in self.processes
             for code in process.ends
-            if (process.kind, code) != ("collector", NO_BROKER)
+            if process.kind != "collector" or code not in (NO_BROKER, *NO_ROOM)
         ]
 
     def figures(self) -> dict[str, dict[str, Any]]:

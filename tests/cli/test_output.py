@@ -131,3 +131,61 @@ def test_help_shows_what_stands_in_square_brackets() -> None:
 def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "edgemse", "--version"]
     assert run(command) == (0, f"edgemse {edgemse.__version__}\n", "")
+
+
+def test_a_spreadsheet_runs_nothing_of_what_a_device_is_called(tmp_path: Path) -> None:
+    names = ["=HYPERLINK(1)", "@sum", "+1+2", "-a", "-5", "+1.5e3", "pump-1"]
+    path = tmp_path / "samples.csv"
+    path.write_text("y,p,=site\n" + "".join(f"1,-1,{name}\n" for name in names))
+    columns = ["--y-true", "y", "--y-pred", "p", "--by", "=site", "--format", "csv"]
+    code, out, err = run([EDGEMSE, "evaluate", str(path), *columns])
+    assert (code, err) == (0, "")
+    header, *rows = csv.reader(io.StringIO(out))
+    assert header[0] == "'=site"
+    assert {row[0] for row in rows} == {"'=HYPERLINK(1)", "'@sum", "'+1+2", "'-a", *names[4:]}
+    assert {row[header.index("bias")] for row in rows} == {"-2.0"}
+
+
+def test_what_is_given_twice_is_wrong_use(evaluate: list[str], tmp_path: Path) -> None:
+    path = Path(evaluate[2])
+    link = tmp_path / "again.csv"
+    link.symlink_to(path)
+    for other in (path, link):
+        code, out, err = run([*evaluate, str(other)])
+        assert (code, out, err.count("\n")) == (64, "", 1)
+        assert f"{path} is given twice" in err
+    code, out, err = run([*evaluate[:-4], "--y-pred", "y"])
+    assert (code, out, err.count("\n")) == (64, "", 1)
+    assert "--y-true and --y-pred: both are 'y'" in err
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown"])
+@pytest.mark.parametrize("command", [("replay",), ("labels", "send")])
+def test_what_has_no_rows_has_no_format_for_rows(command: tuple[str, ...], form: str) -> None:
+    code, out, err = run([EDGEMSE, *command, "none.csv", "--format", form])
+    assert (code, out, err.count("\n")) == (64, "", 1)
+    assert "'table', 'json'" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ([EDGEMSE, "evaluate", "none.csv", "--y-true", "y", "--y-pred", "p"], 66),
+        ([EDGEMSE, "evaluate"], 64),
+        ([AGENT, "--config", "none.toml", "--check"], 78),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_error_that_finds_no_room_keeps_its_exit_code(command: list[str], code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stderr=full, timeout=60).returncode == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_line_on_the_way_finds_no_room_and_nothing_ends() -> None:
+    code = "from edgemse.printing import tell; tell('a'); tell('b', last=True); print('on')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, timeout=60
+        )
+    assert (done.returncode, done.stdout) == (0, b"on\n")

@@ -102,7 +102,7 @@ def test_forgotten_at_a_running_collector_and_on_the_broker(
     assert (code, "the token board has the role read; admin is wanted" in err) == (76, True)
     code, out, err = run(*forget, token=served.admin)
     assert (code, err) == (0, "")
-    assert "d1: 3 cells are forgotten\n" in out
+    assert "d1: 3 cells forgotten\n" in out
     assert f"cleared on the broker: {topics.presence('d1')}, {topics.config('d1')}\n" in out
     assert found(url, served.read).keys() == {"d0", "d2"}
     for device, left in (("d1", 0), ("d2", 1)):
@@ -185,11 +185,11 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_on_a_file_that_nobody_holds(store: Path) -> None:
-    said = "a: 12 cells are forgotten; 1 open ones go when they are final\n"
+    said = "a: 12 cells forgotten; 1 open one to go once final\n"
     assert run("fleet", "forget", "--from", store, "--device", "a") == (0, said, "")
     assert found(store)["a"]["count"] == 20
     again = run("fleet", "forget", "--from", store, "--device", "a", "--open")
-    assert again == (0, "a: 1 cells are forgotten\n", "")
+    assert again == (0, "a: 1 cell forgotten\n", "")
     assert found(store).keys() == {"b"}
     assert run("fleet", "retire", "--from", store, "--device", "b")[0] == 0
     assert found(store)["b"]["retired"]
@@ -207,6 +207,16 @@ def test_on_a_file_that_nobody_holds(store: Path) -> None:
         "cells 1, open 0",
     ]
     assert "rename" in run("audit", "--from", store)[1]
+
+
+def test_a_rename_stands_in_the_audit_under_both_names(store: Path) -> None:
+    assert run("fleet", "rename", "--from", store, "--device", "b", "--to", "c")[0] == 0
+    rows = {}
+    for name in ("b", "c", "a"):
+        code, out, _ = run("audit", "--from", store, "--device", name, "--format", "json")
+        assert code == 0
+        rows[name] = [(e["action"], e["device"]) for e in json.loads(out)["entries"]]
+    assert rows == {"b": [("rename", "b")], "c": [("rename", "b")], "a": []}
 
 
 @pytest.mark.parametrize(
@@ -230,6 +240,23 @@ def test_what_cannot_be_done_is_one_line(
     assert run("audit", "--from", store, "--format", "csv")[1].count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fleet", "retire", "--device", "a"),
+        ("fleet", "variance"),
+        ("audit",),
+        ("export", "folder"),
+        ("backup", "file"),
+        ("quarantine", "empty"),
+    ],
+)
+def test_an_empty_place_is_wrong_use(command: tuple[str, ...]) -> None:
+    code, out, err = run(*command, "--from", "")
+    assert (code, out, err.count("\n")) == (64, "", 1)
+    assert "--from '': wanted a store's file" in err
+
+
 def test_no_store_is_made(tmp_path: Path) -> None:
     done = run("fleet", "retire", "--from", tmp_path / "typo.duckdb", "--device", "a")
     assert (done[0], "does not exist" in done[2]) == (72, True)
@@ -239,7 +266,7 @@ def test_no_store_is_made(tmp_path: Path) -> None:
 def test_a_broker_that_does_not_answer_is_told_after_the_store_has_forgotten(store: Path) -> None:
     options = ("--device", "a", "--open", "--broker", "127.0.0.1:1")
     code, out, err = run("fleet", "forget", "--from", store, *options)
-    assert (code, out) == (69, "a: 13 cells are forgotten\n")
+    assert (code, out) == (69, "a: 13 cells forgotten\n")
     assert "no MQTT broker at 127.0.0.1:1" in err
 
 
@@ -272,7 +299,7 @@ def test_open_cells_of_a_forgotten_device_are_acknowledged_and_go(
         final, growing = cell(1, 0, final=True), cell(1, 1)
         send(final, growing)
         forget = ("fleet", "forget", "--from", url, "--device", "pi-1")
-        said = "pi-1: 1 cells are forgotten; 1 open ones go when they are final\n"
+        said = "pi-1: 1 cell forgotten; 1 open one to go once final\n"
         assert run(*forget, token=served.admin) == (0, said, "")
         send(cell(1, 1, revision=2), final)
         assert found(url, served.read)["pi-1"]["count"] == 20

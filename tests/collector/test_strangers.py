@@ -13,6 +13,7 @@ from support.cells import batch, cell
 from edgemse.broker import BrokerSettings
 from edgemse.collector import Collector
 from edgemse.collector.settings import CollectorSettings
+from edgemse.stats.coverage import Coverage
 from edgemse.stores import Batch, DeviceReport, open_store
 from edgemse.stores.base import Store
 
@@ -85,6 +86,25 @@ def test_a_producer_under_a_second_name_is_told_once(
             idle.announce(Event())
     told = "devices report cells of a producer of another device"
     assert [text[:2] for text in caplog.messages if told in text] == ["1 ", "2 "]
+
+
+def test_what_became_of_labels_is_in_the_metrics(
+    store: Store, collector: Callable[[BrokerSettings], Collector]
+) -> None:
+    idle = collector(BrokerSettings())
+    idle.count_labels(Event())
+    assert "edgemse_collector_labels_orphan 0" in idle.metrics()
+    coverage = Coverage()
+    coverage.predictions, coverage.expired, coverage.orphan = 9, 4, 3
+    coverage.duplicate, coverage.conflicting = 2, 1
+    coverage.match(1_000)
+    for number in (1, 2):
+        store.commit(batch(cell(number, coverage=coverage), device=f"pi-{number}"))
+    idle.count_labels(Event())
+    labels = {"matched": 2, "orphan": 6, "duplicate": 4, "conflicting": 2}
+    told = {f"labels_{name}": total for name, total in labels.items()}
+    for name, total in (told | {"predictions_expired": 8}).items():
+        assert f"\nedgemse_collector_{name} {total}\n" in idle.metrics()
 
 
 def test_twins_are_told_once(

@@ -100,7 +100,7 @@ def test_from_a_validation_run_to_the_gap(run: Run, path: Path, validation: Path
     code, out, err = run(*set_it)
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "1 groups of the file have no sample or no error: left out",
+        "left out: 1 group of the file without a sample or without an error",
         "pump 2: baseline of 3 parts set",
     ]
     code, out, _ = run("fleet", "baseline", "show", "--from", path, "--format", "json")

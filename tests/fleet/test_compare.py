@@ -155,7 +155,7 @@ def test_windows_are_of_the_devices_that_ran_both(planted: Planted) -> None:
     assert found.ratio == pytest.approx(1.0, abs=0.05)
     segment = found.segments[0]
     assert (segment.ratio, segment.low, segment.high) == (found.ratio, found.low, found.high)
-    assert "3 devices ran one of the versions only" in " ".join(found.notes)
+    assert "3 devices that ran one of the versions only" in " ".join(found.notes)
     assert found.cost is not None
     assert found.cost.ratio == pytest.approx(1.0, abs=0.05)
 
@@ -204,7 +204,7 @@ def test_devices_with_few_samples_are_left_out_and_told(planted: Planted) -> Non
     planted.commit()
     found = compare(planted)
     assert found.devices == 5
-    assert "1 devices have fewer than 20 samples: left out" in found.notes
+    assert "left out: 1 device with fewer than 20 samples" in found.notes
 
 
 def test_a_heavier_tail_is_seen_though_the_rmse_is_equal(planted: Planted) -> None:
@@ -406,8 +406,8 @@ def test_devices_that_are_left_out_are_told_whatever_for(planted: Planted) -> No
     found = compare(planted)
     assert (found.method, found.devices) == ("paired", 5)
     notes = " ".join(found.notes)
-    assert "1 devices are without any error in a version" in notes
-    assert "3 devices ran one of the versions only" in notes
+    assert "left out: 1 device without any error in a version" in notes
+    assert "3 devices that ran one of the versions only" in notes
 
 
 def test_a_spread_next_to_nothing_needs_the_fewest_devices() -> None:

@@ -133,6 +133,22 @@ def test_labels_that_are_refused_are_looked_at(planted: Planted) -> None:
     assert found.steps[0].named == ("nonfinite",)
 
 
+@pytest.mark.parametrize(("predictions", "orphans"), [(10, 6), (10, 1_000), (0, 5)])
+def test_advice_about_labels_rests_on_enough_of_them(
+    planted: Planted, predictions: int, orphans: int
+) -> None:
+    coverage = covered(predictions, predictions).copy()
+    coverage.orphan = orphans
+    stats = ErrorStats()
+    stats.update_many([1.0] * predictions, [1.5] * predictions)
+    planted.put("pi-0", stats, start=START, width=HOUR, series=PUMP, coverage=coverage)
+    planted.commit()
+    found = diagnose(planted, since="2026-01-01")
+    advised = [action.do for action in found.actions]
+    enough = predictions + orphans >= 20
+    assert ("look at labels" in advised) == (verdicts(found)["labels"] == "trouble") == enough
+
+
 def test_a_time_without_cells_is_not_enough_data(planted: Planted) -> None:
     plant(planted, lambda _d, _s, _h: Hour(), hours=24)
     found = diagnose(planted, since="2026-01-20")

@@ -107,7 +107,7 @@ def test_labels_stand_beside_the_error(planted: Planted) -> None:
 def test_wide_cells_in_narrow_steps_are_said(planted: Planted) -> None:
     planted.put("pi-1", stats_of([1.0, 2.0]), width=86_400)
     plant(planted, [1.0] * 10)
-    assert trend(planted, step="1h").notes[0].startswith("1 cells are wider than a step of 3600 s")
+    assert trend(planted, step="1h").notes[0].startswith("1 cell wider than a step of 3600 s")
 
 
 @pytest.mark.parametrize("step", ["0s", "5s", "1.5", "2y", "soon"])

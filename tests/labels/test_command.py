@@ -73,6 +73,12 @@ def test_labels_are_confirmed_though_the_agent_is_killed(
     assert health["lines_repeated"] % 500 == 0 < health["lines_repeated"]
 
 
+def test_whoever_starts_an_agent_sees_that_it_is_connected(agent: AgentProcess) -> None:
+    line = "connected to the broker"
+    eventually(lambda: line in agent.log())
+    assert agent.log().count(line) == 1
+
+
 def test_who_is_away_is_named_and_the_rest_is_confirmed(
     tmp_path: Path, broker: Mosquitto, agent: AgentProcess
 ) -> None:
@@ -80,7 +86,7 @@ def test_who_is_away_is_named_and_the_rest_is_confirmed(
     path = table(tmp_path, ["pi-1,0,1", "pi-9,0,1", "pi-1,1,1", "pi-1,2,"])
     done = edgemse("labels", "send", path, *options(broker), "--patience", "3s")
     assert done.returncode == 75
-    assert "1 labels of 1 devices are not confirmed after 3 s" in done.stderr
+    assert "1 label of 1 device not confirmed after 3 s" in done.stderr
     assert "pi-9 (1)" in done.stderr
     assert agent.status()["health"]["samples"] == 2
 

@@ -28,7 +28,7 @@ from edgemse.stores import (
     Store,
     Writing,
 )
-from edgemse.stores.statements import CENSUS, ONLINE
+from edgemse.stores.statements import CENSUS, LABELS, ONLINE
 from edgemse.stores.tables import CELLS, COVERAGE_COLUMNS, QUARANTINE
 
 HOUR = 3_600
@@ -199,6 +199,15 @@ def birth(run: str, received: int = 0, **attributes: str) -> DevicePresence:
 def will(run: str, received: int = 0) -> DevicePresence:
     presence = Presence(online=False, software="edgemse 1", run=run)
     return DevicePresence("pi-1", received * 1_000, presence)
+
+
+def test_labels_are_added_up_though_no_integer_holds_them(store: Store) -> None:
+    assert rows(store, LABELS) == [(0, 0, 0, 0, 0)]
+    coverage = Coverage()
+    coverage.predictions, coverage.expired, coverage.orphan = 2**62, 2**62, 7
+    cells = [cell(number, coverage=coverage) for number in (1, 2, 3)]
+    store.commit(batch(*cells, device="pi-1"))
+    assert rows(store, LABELS) == [(0, 21, 0, 0, 2**63 - 1)]
 
 
 def test_a_twin_that_ends_does_not_show_the_other_offline(store: Store) -> None:

@@ -51,6 +51,30 @@ def held(store: DuckDBStore) -> int:
         return int(reading.rows("SELECT count(*) FROM cells").rows[0][0])
 
 
+@pytest.mark.parametrize("size_bytes", [0, 4_096, 8_192])
+def test_a_store_that_found_no_room_to_be_made_is_made_when_there_is(
+    tmp_path: Path, size_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "fleet.duckdb"
+    with files_no_larger_than(size_bytes), pytest.raises(StoreError, match="cannot be opened"):
+        DuckDBStore(path)
+    assert path.stat().st_size == size_bytes
+    store = DuckDBStore(path)
+    store.commit(batch(cell(1)))
+    assert held(store) == 1
+    store.close()
+    assert "was not made to its end" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"text of somebody", bytes(8) + b"DUCK" + bytes(20_000)])
+def test_what_is_no_unmade_store_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "fleet.duckdb"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        DuckDBStore(path)
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("threshold", "error"),
     [("1GB", "Could not write file"), ("150KB", "Failed to create checkpoint")],

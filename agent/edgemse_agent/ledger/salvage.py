@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from edgemse.names import counted
 from edgemse_agent.ledger.file import board_number, connect, create, is_environment
 from edgemse_agent.ledger.journal import mended
 from edgemse_agent.ledger.rows import entry_of
@@ -54,8 +55,8 @@ class Taken(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"took over {self.cells} cells and {self.entries} ids of predictions and labels from"
-            f" {self.file}; {self.lost} rows could not be read"
+            f"took over {counted(self.cells, 'cell')} and {counted(self.entries, 'id')} of"
+            f" predictions and labels from {self.file}; could not read {counted(self.lost, 'row')}"
         )
 
 
