@@ -58,11 +58,14 @@ class Figures:
     @classmethod
     def values_of(cls, by: Mapping[str, str], stats: ErrorStats) -> dict[str, Any]:
         """Return the fields of a group's statistics by name, for this class or a child."""
-        names = [each.name for each in fields(Figures) if each.name not in ("by", *QUANTILES)]
-        values = {name: getattr(stats, name) for name in names}
+        values = {name: getattr(stats, name) for name in OF_STATS}
         return {"by": dict(by)} | values | {q: stats.abs_quantile(p) for q, p in QUANTILES.items()}
 
     @classmethod
     def of(cls, by: Mapping[str, str], stats: ErrorStats) -> Figures:
         """Return the figures of a group's statistics."""
         return Figures(**Figures.values_of(by, stats))
+
+
+OF_STATS = [each.name for each in fields(Figures) if each.name not in ("by", *QUANTILES)]
+"""What a state has by the same name."""

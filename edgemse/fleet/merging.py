@@ -185,6 +185,8 @@ def merged(
 
 def _beyond(found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """Return the keys of what cannot be counted, so that the rest can be merged in any way."""
+    if all(sum(row[name] for row in found.values()) <= most for name, most in MOST.items()):
+        return []  # no count is negative
     out = {key for key, row in found.items() if any(row[n] > most for n, most in MOST.items())}
     left = {key: row for key, row in found.items() if key not in out}
     for name, most in MOST.items():
@@ -225,15 +227,16 @@ def _coverage(row: Mapping[str, Any]) -> Coverage:
 
 
 def _moments(row: Mapping[str, Any]) -> Moments:
-    values = {name: row[name] for name in Moments._fields}
+    values = dict(row)
     for name in PAIRS:
-        values[name], values[f"{name}_lo"] = _normalised(values[name], values[f"{name}_lo"])
+        low = f"{name}_lo"
+        if values[low]:
+            values[name], values[low] = _normalised(values[name], values[low])
     # Taking the shift out may leave a hair below nothing of a sum of squares.
     for name in ("m2", "m4", "y_m2"):
         if values[name] < 0:
             values[name], values[f"{name}_lo"] = 0.0, 0.0
-    values = {name: values[name] for name in Moments._fields}
-    return Moments(**values)
+    return Moments._make([values[name] for name in Moments._fields])
 
 
 def _normalised(high: float, low: float) -> tuple[float, float]:

@@ -157,27 +157,7 @@ def freedom(stats: ErrorStats) -> float:
     n = stats.effective_count
     if n <= 1:
         return 2.0
-    kappa = _square_kurtosis(stats)
+    histogram, kappa = stats.histogram, 1.0
+    if histogram is not None and histogram.count and stats.rmse > 0:
+        kappa = histogram.square_kurtosis(stats.rmse)
     return float(min(max(2 * n / (kappa - 1 + 2 / (n - 1)), 2), max(n - 1, 2)))
-
-
-GROWTH = 2.0**0.125
-"""Each bucket's upper bound over its lower one (OpenTelemetry's scale 3)."""
-
-
-def _square_kurtosis(stats: ErrorStats) -> float:
-    unit, histogram = stats.rmse, stats.histogram
-    if histogram is None or not (unit > 0 and histogram.count):
-        return 1.0
-    total = histogram.count
-    means = dict.fromkeys((2, 4, 6, 8), 0.0)
-    for offset, counts in (histogram.positive(), histogram.negative()):
-        low = GROWTH ** (offset + np.arange(len(counts))) / unit
-        for p in means:
-            within = (GROWTH ** (p + 1) - 1) / ((p + 1) * (GROWTH - 1))
-            means[p] += float(np.asarray(counts, dtype=np.float64) @ low**p) * within / total
-    e2, e4, e6, e8 = means.values()
-    variance = e4 - e2 * e2
-    if not variance > 0:
-        return 1.0
-    return (e8 - 4 * e6 * e2 + 6 * e4 * e2**2 - 3 * e2**4) / variance**2

@@ -62,11 +62,13 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
 
     usable = {key: stats for key, stats in groups.items() if stats.effective_count >= WINDOWS_MIN}
     found = windows or {}
-    long = [key for key in usable if key in found and len(found[key].mse) >= WINDOWS_MIN]
+    at = np.array(
+        [key in found and len(found[key].count) >= WINDOWS_MIN for key in usable], dtype=bool
+    )
+    long = [found[key] for key, is_long in zip(usable, at, strict=True) if is_long]
     v, nu = _of_states(usable)
-    at = np.array([key in long for key in usable], dtype=bool)
     if long:
-        own, freedom, follow = _of_windows([found[key] for key in long])
+        own, freedom, follow = _of_windows(long)
         close = float(freedom.mean() + 1) / follow < WORTH_MIN
         effect = max(1.0, follow * float(own.sum() / v[at].sum())) if v[at].sum() > 0 else 1.0
         v[at], nu[at] = own * follow, np.maximum(freedom / follow, 1)

@@ -237,6 +237,19 @@ cdef inline double buckets_power_mean(const Buckets *b, int p, double unit) noex
     return total * (rp - 1.0) / ((p + 1) * (r - 1.0)) / samples
 
 
+cdef inline double buckets_square_kurtosis(const Buckets *b, double unit) noexcept nogil:
+    """The kurtosis of e^2, from the histogram; `unit`, the rmse, keeps e^8 in range."""
+    cdef double e2 = buckets_power_mean(b, 2, unit)
+    cdef double e4 = buckets_power_mean(b, 4, unit)
+    cdef double e6 = buckets_power_mean(b, 6, unit)
+    cdef double e8 = buckets_power_mean(b, 8, unit)
+    cdef double variance = e4 - e2 * e2
+    if not variance > 0.0:
+        return 1.0
+    return ((e8 - 4.0 * e6 * e2) + 6.0 * e4 * e2 * e2 - 3.0 * e2 * e2 * e2 * e2) / (
+        variance * variance)
+
+
 cdef inline double checked_share(double q) except? -1.0:
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"a quantile is asked for by a share from 0 to 1, not {q!r}")

@@ -3,7 +3,8 @@
 from libc.math cimport isfinite
 
 from edgemse.stats._buckets cimport (
-    Buckets, buckets_abs_quantile, buckets_power_mean, buckets_quantile, buckets_samples_above,
+    Buckets, buckets_abs_quantile, buckets_quantile, buckets_samples_above,
+    buckets_square_kurtosis,
 )
 from edgemse.stats._moments cimport (
     State, dd, dd_add, dd_divide, dd_scaled, dd_times, dd_value,
@@ -143,19 +144,6 @@ cdef inline double student_of(double two_tails, double n) noexcept nogil:
     return sqrt(n * y)
 
 
-cdef inline double square_kurtosis_of(const Buckets *b, double unit) noexcept nogil:
-    """The kurtosis of e^2, from the histogram; `unit`, the rmse, keeps e^8 in range."""
-    cdef double e2 = buckets_power_mean(b, 2, unit)
-    cdef double e4 = buckets_power_mean(b, 4, unit)
-    cdef double e6 = buckets_power_mean(b, 6, unit)
-    cdef double e8 = buckets_power_mean(b, 8, unit)
-    cdef double variance = e4 - e2 * e2
-    if not variance > 0.0:
-        return 1.0
-    return ((e8 - 4.0 * e6 * e2) + 6.0 * e4 * e2 * e2 - 3.0 * e2 * e2 * e2 * e2) / (
-        variance * variance)
-
-
 cdef inline void interval_of(State s, const Buckets *b, double confidence, double *low,
                           double *high) noexcept nogil:
     """mse exp(-+ t cv), Student's t with Satterthwaite's degrees of freedom. NaN: too few."""
@@ -173,7 +161,7 @@ cdef inline void interval_of(State s, const Buckets *b, double confidence, doubl
     if b.total == 0:  # no histogram, so no kurtosis of e^2
         low[0] = high[0] = NAN
         return
-    df = 2.0 * n / (square_kurtosis_of(b, sqrt(mse)) - 1.0 + 2.0 / (n - 1.0))
+    df = 2.0 * n / (buckets_square_kurtosis(b, sqrt(mse)) - 1.0 + 2.0 / (n - 1.0))
     df = fmin(fmax(df, 2.0), n - 1.0)
     reach = student_of(1.0 - confidence, df) * cv
     low[0] = mse * exp(-reach)

@@ -21,7 +21,7 @@ from edgemse.stats._groups cimport (
     MEMORYLESS, MERGED, OVERFULL, REFUSED, Group, Groups, Merged, counts_merge, groups_free,
     groups_get, groups_merge,
 )
-from edgemse.stats._histogram cimport Verdict, histogram_refuse
+from edgemse.stats._histogram cimport histogram_refuse
 from edgemse.stats.histogram cimport ResidualHistogram
 
 from threading import Thread
@@ -30,14 +30,6 @@ __all__ = ["merge_histograms"]
 
 cdef enum:
     NUMBERLESS = MEMORYLESS + 1  # a row whose group is null
-
-cdef struct Outcome:  # of a batch, for who raises
-    int result
-    Verdict verdict
-    int first_byte
-    int64_t row
-    int64_t group
-
 
 cdef struct Shared:  # by the threads that read one stream
     ArrowArrayStream *stream

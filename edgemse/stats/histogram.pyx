@@ -6,10 +6,10 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 
 from edgemse.stats._buckets cimport (
-    LIMIT, MAX_COUNT, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, bucket_bound, buckets_above_bounds,
-    buckets_abs_quantile, buckets_bytes, buckets_clear, buckets_copy, buckets_count, buckets_free,
-    buckets_merge, buckets_quantile, buckets_same, buckets_samples_above, checked_share, fabs,
-    side_get, side_trim,
+    INFINITY, LIMIT, MAX_COUNT, NAN, NEGATIVE, NO_TOP, POSITIVE, SPAN, Side, bucket_bound,
+    buckets_above_bounds, buckets_abs_quantile, buckets_bytes, buckets_clear, buckets_copy,
+    buckets_count, buckets_free, buckets_merge, buckets_quantile, buckets_same,
+    buckets_samples_above, buckets_square_kurtosis, checked_share, fabs, side_get, side_trim,
 )
 from edgemse.stats._codec cimport (
     COUNTS_MAX, Runs, Writer, buckets_from_runs, put_buckets, put_byte, writer_close, writer_open,
@@ -154,6 +154,19 @@ cdef class ResidualHistogram:
             raise ValueError("the tolerance is NaN; a number is wanted")
         buckets_above_bounds(&self.buckets, t, &low, &high)
         return low / total, high / total
+
+    @cython.critical_section
+    def square_kurtosis(self, double unit):
+        """The kurtosis of e^2, every bucket being filled evenly; 1.0 where e^2 does not vary.
+
+        It does not depend on `unit`, which keeps e^8 in range: about the errors' root mean square.
+        NaN when empty. ValueError unless `unit` is positive and finite.
+        """
+        if not 0.0 < unit < INFINITY:
+            raise ValueError(f"the unit of a kurtosis must be positive and finite, not {unit!r}")
+        if not self.buckets.total:
+            return NAN
+        return buckets_square_kurtosis(&self.buckets, unit)
 
     @cython.critical_section
     def to_bytes(self):

@@ -61,6 +61,9 @@ def import_store(folder: Path, store: Store) -> Imported:
                 taken = writing.put(tables.CELLS, kept, statements.KEEP_HIGHEST)
             gone = len(rows) - len(kept)
             found = Imported(found.cells + len(rows), found.taken + len(taken), found.gone + gone)
+    with store.writing() as writing:
+        for sql in statements.ANALYSE:
+            writing.execute(sql)
     return found
 
 

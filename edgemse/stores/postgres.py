@@ -18,11 +18,9 @@ from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from psycopg import errors as told
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -33,19 +31,24 @@ from edgemse.errors import (
     StoreUnreachableError,
     StoreVersionError,
 )
-from edgemse.stats.grouped import merge_histograms
 from edgemse.stats.histogram import ResidualHistogram
 from edgemse.stores import statements
 from edgemse.stores.arrays import OIDS, Encoded, EncodedDumper, encoded
 from edgemse.stores.arrow import Columns
 from edgemse.stores.base import Key, Reading, Rows, Selection, Writing
+from edgemse.stores.copying import columns_of, histograms_of
 from edgemse.stores.engine import Engine
 from edgemse.stores.tables import Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["PostgresStore"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 VERSION_MIN = 15
@@ -62,7 +65,7 @@ that is gone without a word is given up after half a minute."""
 IDLE_MAX = 8
 """Connections that are kept for the next reader or writer."""
 FETCHED_ROWS = 10_000
-"""Histograms that come at once: about 2 MB."""
+"""Of an export, at once: about 4 MB."""
 WRITE = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     # A collector that is stopped, not ended, in the middle holds up the others no longer than that.
@@ -324,10 +327,7 @@ class _Reader(_Cursor):
     def arrays(
         self, sql: str, parameters: Sequence[object] = ()
     ) -> list[NDArray[np.float64] | NDArray[np.int64]]:
-        found = self.rows(sql, parameters)
-        if not found.rows:
-            return [np.empty(0) for _ in found.names]
-        return [np.array(column) for column in zip(*found, strict=True)]
+        return self._ask(lambda: columns_of(self._cursor, sql, parameters))
 
     def to_parquet(self, sql: str, parameters: Sequence[object], path: Path) -> None:
         # PostgreSQL cannot; DuckDB does, from rows that come some at a time.
@@ -355,20 +355,10 @@ class _Reader(_Cursor):
     def histograms(
         self, selection: Selection, column: str = "histogram"
     ) -> dict[Key, ResidualHistogram | None]:
-        sql = statements.numbered_histograms(selection, column)
-        keys: list[Key] = [()]
-        parameters = list(selection.parameters)
-        if selection.keys:
-            keys = self.rows(statements.group_keys(selection), parameters).rows
-            parameters *= 2
-        with psycopg.RawServerCursor(self._connection, "histograms") as cursor:
-            cursor.itersize = FETCHED_ROWS
-            merged: dict[int, ResidualHistogram | None] = merge_histograms(
-                cursor.execute(_numbered(sql), parameters, binary=True)
-            )
-        return {keys[number]: each for number, each in merged.items()}
+        sql = statements.keyed_histograms(selection, column)
+        return histograms_of(self._cursor, sql, selection.parameters)
 
-    def _ask(self, question: Callable[[], Rows]) -> Rows:
+    def _ask(self, question: Callable[[], T]) -> T:
         """Ask again, slowly, where a product was too small for PostgreSQL, which calls it wrong.
 
         The savepoint keeps the view: what is asked again sees the same commits.

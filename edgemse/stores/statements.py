@@ -19,6 +19,7 @@ from edgemse.stores.tables import (
 __all__ = [
     "ABSORB",
     "ALIASES_OF",
+    "ANALYSE",
     "ATTRIBUTES_OF",
     "AUDITED",
     "BASELINES_OF",
@@ -97,6 +98,7 @@ __all__ = [
     "group_keys",
     "insert",
     "into_parquet",
+    "keyed_histograms",
     "numbered_groups",
     "numbered_histograms",
 ]
@@ -124,6 +126,13 @@ def group_keys(selection: Selection) -> str:
     """Return the SELECT of the keys of all groups of a selection, each once and in order."""
     keys = _keys(selection)
     return f"SELECT DISTINCT {keys} FROM ({selection.sql}) AS chosen ORDER BY {keys}"
+
+
+def keyed_histograms(selection: Selection, column: str) -> str:
+    """Return the SELECT of each cell's group columns and of a histogram."""
+    assert column in ("histogram", "lag_histogram"), column
+    keys = f"{_keys(selection)}, " if selection.keys else ""
+    return f"SELECT {keys}{column} FROM ({selection.sql}) AS chosen"
 
 
 def numbered_histograms(selection: Selection, column: str) -> str:
@@ -263,6 +272,8 @@ CELLS_OF_PARTITION = (
 JOIN_RANGES = (
     "DO UPDATE SET last_sequence = greatest(absorbed.last_sequence, excluded.last_sequence)"
 )
+# Without statistics PostgreSQL takes twice as long for a question (docs/collector.md).
+ANALYSE = tuple(f"ANALYZE {name}" for name in ("cells", "devices", "attributes"))
 HISTORY = (
     "SELECT device, name, value, since_seconds, until_seconds, said_seconds FROM attributes"
     " WHERE device = ANY(?::TEXT[]) ORDER BY device, name, since_seconds"

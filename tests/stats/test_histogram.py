@@ -293,3 +293,19 @@ def test_smooth_data_interpolates_well():
     for t in (0.3, 0.7, 1.1, 1.7, 2.3):
         above = len(errors) - bisect.bisect_right(magnitudes, t)
         assert s.share_above(t) == pytest.approx(above / len(errors), rel=0.02)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 40.0])
+def test_the_kurtosis_of_squares_is_that_of_buckets_filled_evenly(unit):
+    """Of a uniform law it is 15/7: moments of e^2 are 1/3, 1/5, 1/7, 1/9."""
+    h = counted([(k + 0.5) / 5_000 for k in range(-5_000, 5_000)])
+    want = (1 / 9 - 4 / 7 / 3 + 6 / 5 / 9 - 3 / 81) / (1 / 5 - 1 / 9) ** 2
+    assert h.square_kurtosis(unit) == pytest.approx(want, rel=2e-3)
+    assert counted([0.0, 0.0]).square_kurtosis(unit) == 1.0
+    assert math.isnan(ResidualHistogram().square_kurtosis(unit))
+
+
+@pytest.mark.parametrize("unit", [0.0, -1.0, math.inf, math.nan])
+def test_a_kurtosis_has_a_unit(unit):
+    with pytest.raises(ValueError, match="positive and finite"):
+        counted([1.0]).square_kurtosis(unit)

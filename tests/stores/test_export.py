@@ -114,6 +114,12 @@ def test_a_store_moves_to_postgresql_and_back(postgres: Postgres, tmp_path: Path
         export_store(one, tmp_path / f"export-{place}")
         import_store(tmp_path / f"export-{place}", other)
     assert content(again) == content(store)
+    with far.reading() as reading:  # who asks at once has a plan that fits
+        ((known,),) = reading.rows(
+            "SELECT count(DISTINCT tablename) FROM pg_stats WHERE schemaname = current_schema()"
+            " AND tablename IN ('cells', 'devices', 'attributes')"
+        )
+    assert known == 3
     for each in (store, far, again):
         each.close()
 
