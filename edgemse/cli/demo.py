@@ -26,6 +26,9 @@ def command(
         str, typer.Option(metavar="amqtt|mosquitto", help="The broker to start.")
     ] = "amqtt",
     devices: Annotated[int, typer.Option(min=1, max=64, help="How many devices.")] = 8,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep serving the fleet's figures until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Let a fleet of devices forecast this machine's own signals, and stop its broker half-way.
 
@@ -43,7 +46,7 @@ def command(
     if not console.is_terminal:
         console = Console(width=WIDTH_COLUMNS)
     try:
-        holds = run(Plan(seconds, devices, broker, http), console)
+        holds = run(Plan(seconds, devices, broker, http, stay), console)
     except Interrupted as interrupted:
         print(f"edgemse demo: stopped by {interrupted}; no process is left", file=sys.stderr)
         raise typer.Exit(interrupted.exit_code) from None

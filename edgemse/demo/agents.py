@@ -29,7 +29,8 @@ farewell_seconds = {farewell_seconds}
 [attributes]
 signal = {signal}
 """
-DURABLE_SECONDS = 3.0
+DURABLE_SECONDS = 10.0
+"""A window's, so that most cells go out once or twice."""
 FAREWELL_SECONDS = 30.0
 ANSWER_SECONDS = 1.0
 

@@ -41,7 +41,7 @@ class RecursiveLeastSquares:
     """Largest trace of P at which anything is still forgotten."""
 
     def __init__(
-        self, ahead: int, *, lags: int = 4, memory: float = 0.999, ridge: float = 30.0
+        self, ahead: int, *, lags: int = 8, memory: float = 0.999, ridge: float = 30.0
     ) -> None:
         size = lags + 1
         self._memory = memory

@@ -16,7 +16,7 @@ from rich.console import Console
 from edgemse.demo import broker
 from edgemse.demo.agents import DemoAgent
 from edgemse.demo.collector import DemoCollector
-from edgemse.demo.interrupt import Interrupts
+from edgemse.demo.interrupt import Interrupted, Interrupts
 from edgemse.demo.models import versions
 from edgemse.demo.plan import Device, Plan, devices
 from edgemse.demo.processes import Processes
@@ -41,13 +41,17 @@ SOCKET_BYTES_MAX = 100
 def run(plan: Plan, console: Console) -> bool:
     """Run the demo and print its report; return whether the proof holds.
 
-    Raises DemoError if it cannot go on, Interrupted on Ctrl-C and its kin. Either way nothing is
-    left behind, neither a process nor a file.
+    Raises DemoError if it cannot go on, Interrupted on Ctrl-C and its kin, but for those that end
+    its stay. Either way nothing is left behind, neither a process nor a file.
     """
     with Interrupts() as interrupts, _folder() as folder:
-        with Processes(folder) as processes, Display(console, VERSIONS) as display:
-            outcome = _Demo(plan, folder, interrupts, processes, display).run()
-        print_report(console, outcome, VERSIONS)
+        with Processes(folder) as processes:
+            with Display(console, VERSIONS) as display:
+                demo = _Demo(plan, folder, interrupts, processes, display)
+                outcome = demo.run()
+            print_report(console, outcome, VERSIONS)
+            if plan.stay:
+                demo.stay(console)
         return outcome.proof.holds
 
 
@@ -87,7 +91,7 @@ class _Demo:
         self._samples = folder / "samples"
         self._samples.mkdir()
         self._statuses: dict[str, Status] = {}
-        self._news = "starting"
+        self._news, self._showing = "starting", True
         self._began = self._looked = time.monotonic()
 
     def run(self) -> Outcome:
@@ -98,9 +102,28 @@ class _Demo:
         names = [device.name for device in self._devices]
         return gather(self._collector.store, self._samples, names, VERSIONS)
 
+    def stay(self, console: Console) -> None:
+        """Serve the store until Ctrl-C."""
+        self._showing = False
+        self._start_broker()
+        self._start_collector()
+        self._must(self._collector.healthy, BEGIN_SECONDS, "the collector to answer")
+        address = f"http://{self._collector.address}"
+        console.print(
+            f"\nServing at {address} until Ctrl-C; ask it, for example:"
+            f" edgemse fleet segments --by segment --from {address}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        with suppress(Interrupted):
+            while True:
+                self._interrupts.wait(POLL_SECONDS)
+                self._processes.check()
+
     def _start(self) -> None:
         self._start_broker()
-        self._processes.start("collector", self._collector.command(self._broker, self._protocol))
+        self._start_collector()
         for agent in self._agents:
             command = agent.command(self._broker, self._protocol)
             self._processes.start(_of_agent(agent.device), command)
@@ -108,6 +131,9 @@ class _Demo:
             self._processes.start(device.name, device.command(agent.socket, self._samples))
         self._must(self._all_up, BEGIN_SECONDS, "the collector and the agents to answer")
         self._began = time.monotonic()
+
+    def _start_collector(self) -> None:
+        self._processes.start("collector", self._collector.command(self._broker, self._protocol))
 
     def _start_broker(self) -> None:
         port = int(self._broker.rpartition(":")[2])
@@ -117,6 +143,8 @@ class _Demo:
     def _measure(self) -> None:
         down, up = self._plan.outage
         self._tell(f"measuring; fleet at http://{self._collector.address}")
+        self._rest_until(self._plan.silence)
+        self._silence()
         self._rest_until(down)
         self._processes.kill("broker")
         self._tell("broker killed, its memory lost; devices hold what they have")
@@ -125,15 +153,21 @@ class _Demo:
         self._tell("broker back; devices send what they held")
         self._rest_until(self._plan.last_forecast)
 
+    def _silence(self) -> None:
+        for name in (device.name for device in self._devices if device.silent):
+            self._tell(f"{name} falls silent")
+            self._processes.close_input(name)
+            self._must(self._ends([name]), DRAIN_SECONDS, f"the models of {name} to end")
+            self._processes.terminate(_of_agent(name))
+            self._tell(f"measuring; {name} is silent")
+
     def _drain(self) -> None:
         self._tell("models stop; the last forecasts get their labels")
-        names = [device.name for device in self._devices]
+        names = [device.name for device in self._devices if not device.silent]
         for name in names:
             self._processes.close_input(name)
         self._must(self._ends(names), DRAIN_SECONDS, "the models to end")
         self._tell("the collector acknowledges what is left")
-        # Not a must: what is missing then is for the proof to show.
-        self._until(self._nothing_waits, DRAIN_SECONDS)
         names = [_of_agent(agent.device) for agent in self._agents]
         self._stop(names, "the agents to end")
         self._stop(["collector"], "the collector to end")
@@ -159,7 +193,7 @@ class _Demo:
                 return False
             self._interrupts.wait(POLL_SECONDS)
             self._processes.check()
-            if time.monotonic() - self._looked >= LOOK_SECONDS:
+            if self._showing and time.monotonic() - self._looked >= LOOK_SECONDS:
                 self._look()
         return True
 
@@ -182,10 +216,6 @@ class _Demo:
         answers = [agent.status() for agent in self._agents]
         online = all(status is not None and status.collector_online for status in answers)
         return online and self._collector.healthy()
-
-    def _nothing_waits(self) -> bool:
-        answers = [agent.status() for agent in self._agents]
-        return all(status is not None and not status.cells_waiting for status in answers)
 
     def _tell(self, news: str) -> None:
         self._news = news

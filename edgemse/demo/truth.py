@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -25,6 +26,8 @@ class Truth:
     mse: float
     float64_bytes: int
     json_bytes: int
+    following: float = math.nan
+    """How closely a squared error follows the one before (lag-1 autocorrelation); NaN: untold."""
 
 
 def truth_path(folder: Path, device: str, version: str) -> Path:
@@ -57,13 +60,21 @@ class TruthFile:
 def read_truth(path: Path, version: str) -> Truth:
     """Count the samples and average their squared errors, the sum correctly rounded (fsum)."""
     samples = list(_samples(path))
-    squares = math.fsum((y_pred - y_true) ** 2 for y_true, y_pred in samples)
+    squares = [(y_pred - y_true) ** 2 for y_true, y_pred in samples]
     return Truth(
         len(samples),
-        squares / len(samples) if samples else math.nan,
+        math.fsum(squares) / len(samples) if samples else math.nan,
         len(samples) * PAIR.size,
         sum(len(_line(version, *sample)) for sample in samples),
+        _following(squares),
     )
+
+
+def _following(values: list[float]) -> float:
+    mean = math.fsum(values) / len(values) if values else math.nan
+    left = [value - mean for value in values]
+    varies = math.fsum(x * x for x in left)
+    return math.fsum(x * y for x, y in pairwise(left)) / varies if varies > 0 else math.nan
 
 
 def _samples(path: Path) -> Iterator[tuple[float, float]]:

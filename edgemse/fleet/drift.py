@@ -23,15 +23,27 @@ from edgemse.stores.base import Reading
 if TYPE_CHECKING:
     import plotly.graph_objects as plotly
 
-    from edgemse.fleet.shifting import Draws, Side
+    from edgemse.fleet.shifting import Draws, Side, TailMoved
 
-__all__ = ["QUESTION", "Audit", "DriftAnswer", "DriftGroup", "ask", "reference_span"]
+__all__ = [
+    "QUESTION",
+    "Audit",
+    "DriftAnswer",
+    "DriftGroup",
+    "ask",
+    "reference_span",
+    "tail_differs",
+]
 
 ALPHA = 0.01
 LABEL_SHIFT = 0.25
 """Of a standard deviation: a smaller shift of the labels is no drift. A PSI of 0.1 is 0.32."""
 FACTOR = 1.2
 """By which the spread of labels, or the calibration slope, must differ."""
+TAIL_ALPHA = 0.002
+"""A second test of the residuals, so that both together keep ALPHA nearly (simulated)."""
+TAIL_FACTOR = 1.1
+"""By which the tail must reach further (or less far), beyond what chance makes of it."""
 COUNT_MIN = 20
 """Samples on each side below which nothing is tested."""
 WINDOWS_MAX = 240
@@ -93,6 +105,7 @@ class DriftGroup:
         "count_then": "samples then",
         "count_now": "samples now",
         "ks": "KS",
+        "tail_ratio": "tail",
         "label_shift": "label shift (sd)",
         "label_scale": "label spread",
         "calibration_slope": "slope",
@@ -118,6 +131,10 @@ class DriftGroup:
     p_value: float
     """Of `psi`, by permuting windows between then and now; NaN: not enough data."""
     ks_p_value: float
+    tail_ratio: float
+    """How far the tail of |e| reaches, in medians of |e|, now to then; NaN: not enough data. Above
+    1 large errors are larger than the RMSE says."""
+    tail_p_value: float
     label_mean_change: float
     """Mean label now less then, in its unit."""
     label_shift: float
@@ -159,6 +176,7 @@ class DriftAnswer(Answer):
                 yield (
                     f"{name}: {' and '.join(group.kinds)} drift (RMSE {text(group.rmse_then)} to"
                     f" {text(group.rmse_now)}, PSI {text(group.psi)}, p = {text(group.p_value)};"
+                    f" tail x {text(group.tail_ratio)}, p = {text(group.tail_p_value)};"
                     f" labels by {text(group.label_shift)} sd; calibration slope"
                     f" {text(group.calibration_slope_then)} to {text(group.calibration_slope)})"
                 )
@@ -289,16 +307,18 @@ def _group(
     audits = [
         Audit.of(stats, _covered(half)) for stats, half in zip((then, now), pair, strict=True)
     ]
-    moved = shifting.Moved(*[math.nan] * 5)
+    moved, tail = shifting.Moved(*[math.nan] * 5), shifting.TailMoved(*[math.nan] * 3)
     label = dict.fromkeys(("mean", "shift", "scale", "p_value"), math.nan)
     slopes = (math.nan,) * 3
     if side is not None:
         moved = shifting.residual_moved(side, draws)
+        tail = shifting.tail_moved(side, draws)
         halves = shifting.halves_of(side, draws)
         label = dict(shifting.label_moved(halves, draws))
         slopes = shifting.slope_moved(halves, draws)
     kinds = []
-    if moved.p_value < ALPHA and moved.psi - moved.noise > asked.options["threshold"]:
+    far = moved.p_value < ALPHA and moved.psi - moved.noise > asked.options["threshold"]
+    if far or tail_differs(tail):
         kinds.append("residual")
     if label["p_value"] < ALPHA and _label_differs(label):
         kinds.append("label")
@@ -319,6 +339,8 @@ def _group(
         ks=moved.ks,
         p_value=moved.p_value,
         ks_p_value=moved.ks_p_value,
+        tail_ratio=tail.ratio,
+        tail_p_value=tail.p_value,
         label_mean_change=label["mean"],
         label_shift=label["shift"],
         label_scale=label["scale"],
@@ -338,6 +360,13 @@ def _covered(half: Sequence[Group]) -> Coverage:
     for each in half:
         found.merge(each.coverage)
     return found
+
+
+def tail_differs(tail: TailMoved) -> bool:
+    """Tell whether the tail moved so far, and so surely, that the residuals drift."""
+    if not tail.p_value <= TAIL_ALPHA:
+        return False
+    return abs(math.log(tail.ratio)) - math.log(tail.noise) > math.log(TAIL_FACTOR)
 
 
 def _label_differs(label: Mapping[str, float]) -> bool:

@@ -20,11 +20,13 @@ __all__ = [
     "Draws",
     "Moved",
     "Side",
+    "TailMoved",
     "draws",
     "halves_of",
     "label_moved",
     "residual_moved",
     "slope_moved",
+    "tail_moved",
     "unit_seconds",
 ]
 
@@ -37,6 +39,11 @@ WINDOWS_MIN = 6
 ARRANGEMENTS_MIN = 500
 """Below so many different arrangements p could not come well under 1 %."""
 QUANTILE_GROUPS = 10
+MIDDLE = 0.5
+TAIL_QUANTILES = (0.9, 0.95, 0.99)
+BEYOND_MIN = 10
+"""Samples of each side above a quantile from which it is compared, as in edgemse.fleet.tails."""
+BUCKETS_A_DOUBLING = 8
 FOLLOWING_MAX = 0.15
 """Lag-1 autocorrelation of windows up to which permuting them keeps its size (AR(1) of 0.9 in
 windows of 60 samples has 0.09, and 1.2 to 2.5 % false alarms at 1 %; windows of 10 have 0.5)."""
@@ -56,6 +63,9 @@ class Side:
     counts: Numbers | None
     """A row for each window, a column for each bucket from the lowest error to the highest; None
     where a cell has no histogram, or none was asked for."""
+    buckets: Places
+    """Of each column of counts: 0 for the zero bucket, k + BELOW for the positive bucket k (from
+    2^(k/8)), the same below 0 for the negative one; empty without counts."""
     sums: Numbers
     """Of each window, a row: weight and weighted sums of y, e, y^2, y e, e^2, y and e less the mean
     of all windows."""
@@ -81,17 +91,19 @@ class Side:
             np.add.at(found, place, rows)
             return found
 
-        counts = _buckets(states) if histograms else None
+        found = _buckets(states) if histograms else None
+        buckets, counts = found or (np.zeros(0, dtype=np.int64), None)
         return cls(
             units[1],
             units[0].astype(bool),
             None if counts is None else summed(counts),
+            buckets,
             summed(_sums(states)),
         )
 
 
-def _buckets(states: Sequence[ErrorStats]) -> Numbers | None:
-    """Return the counts of each state's histogram in common buckets; empty ones are left out."""
+def _buckets(states: Sequence[ErrorStats]) -> tuple[Places, Numbers] | None:
+    """Return common buckets and each state's counts in them; empty buckets are left out."""
     firsts, runs = [], []
     for stats in states:
         histogram = stats.histogram
@@ -108,18 +120,19 @@ def _buckets(states: Sequence[ErrorStats]) -> Numbers | None:
     row = np.repeat(np.arange(len(runs)) // 3, sizes)
     names, column = _numbered(place)
     counts = np.fromiter(chain.from_iterable(runs), dtype=np.float64, count=len(place))
-    flat: Numbers = np.bincount(row * names + column, counts, len(states) * names).astype(float)
-    table = flat.reshape(len(states), names)
-    found: Numbers = table[:, table.any(axis=0)]
-    return found
+    size = len(states) * len(names)
+    flat: Numbers = np.bincount(row * len(names) + column, counts, size).astype(float)
+    table = flat.reshape(len(states), len(names))
+    held = table.any(axis=0)
+    return names[held], table[:, held]
 
 
-def _numbered(place: Places) -> tuple[int, Places]:
-    """Return how many different numbers there are, and of each its rank among these."""
+def _numbered(place: Places) -> tuple[Places, Places]:
+    """Return the different numbers in order, and of each place its rank among these."""
     used = np.zeros(int(place.max() - place.min()) + 1, dtype=bool)
     used[place - place.min()] = True
     rank = np.cumsum(used) - 1
-    return int(used.sum()), rank[place - place.min()]
+    return np.flatnonzero(used) + place.min(), rank[place - place.min()]
 
 
 def _sums(states: Sequence[ErrorStats]) -> Numbers:
@@ -248,6 +261,61 @@ def residual_moved(side: Side, drawn: Draws | None) -> Moved:
     noise = float(psi[1:].mean())
     p_values = drawn.p_value(psi), drawn.p_value(ks)
     return Moved(float(psi[0]), noise, p_values[0], float(ks[0]), p_values[1])
+
+
+@dataclass(frozen=True, slots=True)
+class TailMoved:
+    """By how much the tail moved away from the middle: whether it is heavier at equal RMSE too."""
+
+    ratio: float
+    """Quantile of |e| over its median, now to then, where it stands out most; NaN: not enough."""
+    noise: float
+    """The same by chance: exp of the mean |log ratio| of the permutations; NaN without any."""
+    p_value: float
+
+
+def tail_moved(side: Side, drawn: Draws | None) -> TailMoved:
+    """Compare how far the tail of |e| reaches, in medians of |e|, then and now.
+
+    d_q = log(Q_q / Q_50) now less then, for the 90, 95 and 99 % quantiles with BEYOND_MIN samples
+    above them on both sides; the one with the largest |d_q| / sd(d_q), the deviation that of the
+    permutations, decides, and p is that of the largest. What multiplies all errors alike is left
+    out of it, so that it finds what an RMSE, or ten groups of a PSI, hides.
+    """
+    nan = math.nan
+    if side.counts is None or drawn is None:
+        return TailMoved(nan, nan, nan)
+    sizes, column = np.unique(np.abs(side.buckets), return_inverse=True)
+    counts = np.zeros((len(side.counts), len(sizes)))
+    np.add.at(counts.T, column, side.counts.T)
+    now = drawn.now @ counts
+    then = counts.sum(axis=0) - now
+    least = min(now[0].sum(), then[0].sum())
+    chosen = [q for q in TAIL_QUANTILES if least * (1 - q) >= BEYOND_MIN]
+    middle, *reaches = _log_quantiles(now, sizes, (MIDDLE, *chosen)) - _log_quantiles(
+        then, sizes, (MIDDLE, *chosen)
+    )
+    moves = [reach - middle for reach in reaches]
+    moves = [each for each in moves if np.isfinite(each).all() and each[1:].std() > 0]
+    if not moves:
+        return TailMoved(nan, nan, nan)
+    scores = np.array([np.abs(each) / each[1:].std() for each in moves])
+    moved = moves[int(scores[:, 0].argmax())]
+    noise = float(np.exp(np.abs(moved[1:]).mean()))
+    return TailMoved(float(np.exp(moved[0])), noise, drawn.p_value(scores.max(axis=0)))
+
+
+def _log_quantiles(counts: Numbers, sizes: Places, levels: Sequence[float]) -> Numbers:
+    """Return logs of quantiles of |e|, of each row of counts; NaN in the zero bucket."""
+    below, rows = counts.cumsum(axis=1), np.arange(len(counts))
+    found = np.full((len(levels), len(counts)), np.nan)
+    for row, level in zip(found, levels, strict=True):
+        wanted = level * below[:, -1]
+        place = (below < wanted[:, None]).sum(axis=1)
+        part = 1 - (below[rows, place] - wanted) / counts[rows, place]
+        row[:] = (sizes[place] - BELOW + part) * (math.log(2) / BUCKETS_A_DOUBLING)
+        row[sizes[place] == 0] = np.nan
+    return found
 
 
 def _shares(counts: Numbers) -> Numbers:

@@ -12,6 +12,9 @@ import pytest
 from support.processes import EDGEMSE
 from support.waiting import eventually
 
+from edgemse.fleet import ask
+from edgemse.fleet.compare import CompareAnswer
+
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="finds processes by /proc"
 )
@@ -83,8 +86,22 @@ def test_a_demo_loses_nothing_counts_nothing_twice_and_leaves_nothing(
     assert run.process.wait(90) == 0, run.output
     assert "broker killed" in run.output
     assert "broker back" in run.output
-    assert "paired over 3 devices" in run.output
+    assert "falls silent" in run.output
+    assert "Is rls better than persistence?" in run.output
+    assert "EXACT: lost 0, counted twice 0" in run.output.splitlines()[-1]
+    assert run.left_nothing()
+
+
+def test_a_demo_that_stays_answers_until_it_is_stopped(start: Start) -> None:
+    run = start("--seconds", "6", "--devices", "2", "--stay")
+    eventually(lambda: run.says("Serving at"), 90)
+    address = run.output.partition("Serving at ")[2].partition(" ")[0]
+    found = ask(address, "compare", a="persistence", b="rls", by=["segment"])
+    assert isinstance(found, CompareAnswer)
+    assert {segment.by["segment"] for segment in found.segments} == {"hall", "yard"}
     assert "EXACT: lost 0, counted twice 0" in run.output
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(30) == 0, run.output
     assert run.left_nothing()
 
 

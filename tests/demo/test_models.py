@@ -12,6 +12,7 @@ import pytest
 from edgemse.demo.device import Forecaster, follow
 from edgemse.demo.models import Persistence, RecursiveLeastSquares, versions
 from edgemse.demo.plan import devices
+from edgemse.demo.planted import FAULTY_SEGMENT, sensor
 from edgemse.demo.signals import Meter, Signal, Standardiser, signals
 from edgemse.demo.truth import TruthFile, read_truth
 
@@ -110,10 +111,12 @@ class Notes:
     def __init__(self) -> None:
         self.predicted: dict[int, float] = {}
         self.labelled: dict[int, float] = {}
+        self.segments: dict[int, str] = {}
 
-    def predict(self, step: int, y_pred: float) -> None:
+    def predict(self, step: int, y_pred: float, segment: str) -> None:
         assert step not in self.predicted
         self.predicted[step] = y_pred
+        self.segments[step] = segment
 
     def label(self, step: int, y_true: float) -> None:
         assert step in self.predicted
@@ -140,6 +143,69 @@ def test_each_forecast_is_labelled_with_the_reading_it_was_about(tmp_path: Path)
     squares = [(notes.predicted[step] - notes.labelled[step]) ** 2 for step in notes.labelled]
     assert kept.mse == pytest.approx(statistics.fmean(squares), rel=1e-15)
     assert kept.float64_bytes == 16 * kept.count
+
+
+def test_late_labels_all_come_and_the_fault_is_in_the_yard_alone(tmp_path: Path) -> None:
+    sound, late = Notes(), Notes()
+    readings = autoregressive(200, 0.6, seed=4)
+    coming = iter(readings)
+    calls = iter(range(200))
+    with TruthFile(tmp_path / "a") as a, TruthFile(tmp_path / "b") as b:
+        forecasters = [
+            Forecaster(Persistence(), sound, a, AHEAD),  # type: ignore[arg-type]
+            Forecaster(Persistence(), late, b, AHEAD, late=40, fault=2.0),  # type: ignore[arg-type]
+        ]
+        waited = 0
+
+        def stopped() -> bool:
+            nonlocal waited
+            waited = max(waited, len(sound.labelled) - len(late.labelled))
+            return next(calls) >= 150
+
+        steps = follow(lambda: next(coming), forecasters, stopped)
+    assert steps == 150 + AHEAD  # what was held back does not keep the device up
+    assert waited == 40
+    assert late.labelled == sound.labelled
+    assert late.segments == sound.segments
+    yard = [step for step, segment in sound.segments.items() if segment == FAULTY_SEGMENT]
+    assert len(yard) == 8
+    for step, y_pred in late.predicted.items():
+        assert y_pred - sound.predicted[step] == pytest.approx(2.0 if step in yard else 0.0)
+    assert read_truth(tmp_path / "a", "x").count == read_truth(tmp_path / "b", "x").count
+
+
+def test_the_sensor_is_noise_of_its_own_that_follows_itself() -> None:
+    one, again, other = sensor("cpu0"), sensor("cpu0"), sensor("cpu1")
+    values = [one() for _ in range(5_000)]
+    assert values == [again() for _ in range(5_000)]
+    assert values != [other() for _ in range(5_000)]
+    assert statistics.pstdev(values) == pytest.approx(1, rel=0.1)
+    assert statistics.correlation(values[1:], values[:-1]) == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9, 0.999])
+def test_the_second_version_is_better_whatever_the_signal(memory: float) -> None:
+    walk = autoregressive(1_000, memory, seed=6)
+    spread, noise = statistics.pstdev(walk), sensor("any")
+    readings = [value / spread + noise() for value in walk]
+    ahead = 20
+    first, second = (
+        [model.forecast(reading) for reading in readings]
+        for model in (Persistence(), RecursiveLeastSquares(ahead))
+    )
+    truth = readings[ahead:]
+    assert rmse([p - y for p, y in zip(second, truth, strict=False)]) < 0.95 * rmse(
+        [p - y for p, y in zip(first, truth, strict=False)]
+    )
+
+
+def test_one_device_is_late_and_another_one_falls_silent() -> None:
+    offered = [Signal(name, name, lambda: 0.0, False) for name in "abcd"]
+    found = devices(4, offered)
+    assert [device.late_steps > 0 for device in found] == [True, False, False, False]
+    assert [device.silent for device in found] == [False, False, False, True]
+    assert [device.silent for device in devices(2, offered)] == [False, False]
+    assert not devices(1, offered)[0].late_steps
 
 
 def test_the_versions_are_persistence_and_least_squares() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import random
 from pathlib import Path
 
 import pytest
-from scipy import stats as scipy_stats
 
-from edgemse.demo.paired import paired_difference
 from edgemse.demo.proof import Proof, prove
 from edgemse.demo.truth import TruthFile, read_truth
 from edgemse.stats.error_stats import ErrorStats
@@ -84,23 +81,3 @@ def test_nothing_proves_nothing(tmp_path: Path) -> None:
     with TruthFile(tmp_path / "truth"):
         pass
     assert not prove({KEY: ErrorStats()}, {KEY: read_truth(tmp_path / "truth", "rls")}).holds
-
-
-def test_the_paired_difference_is_the_t_interval_of_log_ratios() -> None:
-    rng = random.Random(6)
-    first = [rng.uniform(0.5, 2) for _ in range(8)]
-    second = [value * math.exp(rng.gauss(-0.2, 0.1)) for value in first]
-    found = paired_difference(zip(first, second, strict=True))
-    test = scipy_stats.ttest_rel([math.log(x) for x in second], [math.log(x) for x in first])
-    low, high = test.confidence_interval(0.95)
-    assert found.devices == 8
-    assert found.low == pytest.approx(100 * math.expm1(low))
-    assert found.high == pytest.approx(100 * math.expm1(high))
-    assert found.low < found.percent < found.high < 0
-
-
-def test_devices_without_error_are_left_out_of_the_pairs() -> None:
-    assert paired_difference([(0.0, 0.0), (0.0, 1.0), (2.0, 1.0)]).devices == 1
-    assert math.isnan(paired_difference([(2.0, 1.0)]).low)
-    assert paired_difference([(2.0, 1.0)]).percent == pytest.approx(-50)
-    assert math.isnan(paired_difference([]).percent)

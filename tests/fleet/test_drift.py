@@ -12,8 +12,8 @@ from scipy import stats as scipy_stats
 from support.fleet import START, Planted, follow, stats_of
 
 from edgemse.errors import SettingsError
-from edgemse.fleet.drift import DriftAnswer
-from edgemse.fleet.shifting import Side, draws, residual_moved, unit_seconds
+from edgemse.fleet.drift import DriftAnswer, tail_differs
+from edgemse.fleet.shifting import Side, draws, residual_moved, tail_moved, unit_seconds
 from edgemse.stats.coverage import Coverage
 from edgemse.stats.error_stats import ErrorStats
 
@@ -160,6 +160,47 @@ def test_false_alarms_of_windows_that_follow_each_other(
         false += residual_moved(side, drawn).p_value < 0.01
     print(f"seed 9, phi {phi}: {false} of {runs} under 1 %")
     assert false / runs <= most
+
+
+def tail_sides(seed: int, *, heavier: bool) -> Side:
+    """Three days of hours and one, phi 0.9; in the last day t with 4 degrees of freedom."""
+    rng, hours, per_window = random.Random(seed), 96, 120
+    errors = np.array(follow(rng, hours * per_window, 0.9))
+    errors = (errors / errors.std()).reshape(hours, per_window)
+    if heavier:  # of the same RMSE
+        t = scipy_stats.t.ppf(scipy_stats.norm.cdf(errors[72:]), 4)
+        errors[72:] = t * errors[72:].std() / t.std()
+    states = [stats_of(list(row)) for row in errors]
+    return Side.of([k * HOUR for k in range(hours)], [k >= 72 for k in range(hours)], states, HOUR)
+
+
+def test_a_heavier_tail_of_the_same_rmse_is_found_where_psi_is_small() -> None:
+    found = {False: 0, True: 0}
+    for heavier, seed in ((each, seed) for each in found for seed in range(40)):
+        side = tail_sides(seed, heavier=heavier)
+        drawn = draws(side.start, side.now, np.random.default_rng(seed))
+        moved = tail_moved(side, drawn)
+        found[heavier] += tail_differs(moved)
+        assert not heavier or moved.ratio > 1
+    print(f"seeds 0 to 39, phi 0.9: heavier {found[True]} of 40, as it was {found[False]} of 40")
+    assert found[True] >= 36
+    assert found[False] <= 1
+
+
+def test_the_tail_by_hand() -> None:
+    """Errors of both signs at the upper bounds' side of buckets: quantiles within a bucket."""
+    then, now = [1.0] * 180 + [-2.0] * 20, [1.0] * 180 + [-4.0] * 20
+    rows = [(then, False)] * 8 + [(now, True)] * 8
+    starts = [k * HOUR for k in range(16)]
+    side = Side.of(starts, [n for _, n in rows], [stats_of(r) for r, _ in rows], HOUR)
+    assert [*side.buckets] == sorted(side.buckets)
+    drawn = draws(side.start, side.now, np.random.default_rng(1))
+    assert tail_moved(side, drawn).ratio == pytest.approx(2.0)
+    assert tail_moved(side, drawn).p_value == 0.001
+    assert math.isnan(tail_moved(side, None).ratio)
+    zero = Side.of(starts, [n for _, n in rows], [stats_of([0.0] * 200)] * 16, HOUR)
+    assert math.isnan(tail_moved(zero, drawn).ratio)
+    assert not tail_differs(tail_moved(zero, drawn))
 
 
 def test_windows_that_follow_each_other_are_taken_together() -> None:
