@@ -82,7 +82,7 @@ def spread(noise: Noise) -> Spread:
         each = w * (vs + t)
         square = (each**2 * (1 - 2 * g)).sum() + (g * each).sum() ** 2
         df1 = float(np.clip(m**2 / square, 1, len(y) - 1))
-        df2 = m**2 / ((w * (1 - g) * vs) ** 2 / noise.freedom).sum()
+        df2 = m**2 / noise.uncertainty(w * (1 - g) * vs, vs)
         return float(fdtrc(df1, df2, s / m))
 
     tau2 = root(lambda t: at(t)[0] - at(t)[1])
