@@ -149,6 +149,9 @@ class CompareAnswer(Answer):
         below = [*total, *(own.get(name, "") for name in self._headings)]
         return super().table(now)._replace(below=[below])
 
+    def _is_known(self, _name: str) -> bool:
+        return self.cost is not None  # the line of all has it, if no segment does
+
     def records(self) -> list[dict[str, Any]]:
         """Return a row for each segment, or, not asked by any, one of the whole."""
         if self.asked.by:
