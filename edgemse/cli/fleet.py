@@ -108,12 +108,13 @@ def _paragraphs(text: str) -> str:
 
 
 def _option(option: Option) -> Any:
-    return _text(option.name, option.help, option.metavar)
+    kind = list[str] if option.many else str
+    return _text(option.name, option.help, option.metavar, kind)
 
 
-def _text(name: str, help: str, metavar: str) -> Any:  # noqa: A002 - typer's word
+def _text(name: str, help: str, metavar: str, kind: type = str) -> Any:  # noqa: A002 - typer's word
     flag = f"--{name.replace('_', '-')}"
-    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
+    return Annotated[kind | None, typer.Option(flag, metavar=metavar, help=help)]
 
 
 def _group(question: Question, setting: Callable[..., None]) -> typer.Typer:

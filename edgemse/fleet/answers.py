@@ -132,9 +132,12 @@ class Answer:
     @cached_property
     def _headings(self) -> Mapping[str, str]:
         """The fields that people see, with their headings; every line asks for them."""
-        rows = getattr(self, self.ROWS)
-        empty = {n for n in self.IF_KNOWN if all(text(getattr(row, n)) == "-" for row in rows)}
+        empty = {name for name in self.IF_KNOWN if not self._is_known(name)}
         return {name: heading for name, heading in self.HEADINGS.items() if name not in empty}
+
+    def _is_known(self, name: str) -> bool:
+        """Return whether a field of IF_KNOWN has something to say."""
+        return any(text(getattr(row, name)) != "-" for row in getattr(self, self.ROWS))
 
     def columns(self) -> list[str]:
         """Return the names in `records`, of an answer without a row too."""

@@ -30,6 +30,8 @@ class Option:
     """Returns a value of JSON, or raises SettingsError; `str` of the value parses to it again."""
     default: Any = None
     metavar: str = "TEXT"
+    many: bool = False
+    """It may be repeated: what is asked has a tuple of values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Asked:
         for name, values in parameters.items():
             if name not in names:
                 raise SettingsError(f"no parameter {name!r}; wanted one of {', '.join(names)}")
-            if name not in ("by", "where") and len(values) > 1:
+            many = name in ("by", "where") or (name in known and known[name].many)
+            if not many and len(values) > 1:
                 raise SettingsError(f"{name}: given {len(values)} times, wanted once")
         since = _second(parameters, "since", now)
         until = _second(parameters, "until", now)
@@ -83,7 +86,7 @@ class Asked:
                 " wanted a time since that is before until"
             )
         given = {
-            name: option.parse(parameters[name][0]) if parameters.get(name) else option.default
+            name: _value(option, parameters[name]) if parameters.get(name) else option.default
             for name, option in known.items()
         }
         return cls(_by(parameters, by), _where(parameters), since, until, given)
@@ -94,7 +97,10 @@ class Asked:
         found += [("where", f"{name}={value}") for name, value in self.where.items()]
         bounds = {"since": self.since, "until": self.until}
         found += [(name, iso_time(time)) for name, time in bounds.items() if time is not None]
-        return found + [(n, str(value)) for n, value in self.options.items() if value is not None]
+        for name, value in self.options.items():
+            several = value if isinstance(value, tuple) else (value,)
+            found += [(name, str(each)) for each in several if each is not None]
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """Return what an answer's JSON has under "asked"; times in ISO 8601."""
@@ -103,7 +109,7 @@ class Asked:
             "where": {**self.where},
             "since": None if self.since is None else iso_time(self.since),
             "until": None if self.until is None else iso_time(self.until),
-            "options": {**self.options},
+            "options": {n: [*v] if isinstance(v, tuple) else v for n, v in self.options.items()},
         }
 
     @classmethod
@@ -118,7 +124,7 @@ class Asked:
             dict(data["where"]),
             seconds("since"),
             seconds("until"),
-            dict(data["options"]),
+            {n: tuple(v) if isinstance(v, list) else v for n, v in data["options"].items()},
         )
 
     def in_words(self) -> str:
@@ -158,6 +164,10 @@ def _second(parameters: Mapping[str, Sequence[str]], name: str, now: float) -> i
     if not 0 <= seconds <= times.PLAUSIBLE_SECONDS[1]:
         raise SettingsError(f"{name} {parameters[name][0]!r}: wanted a time from 1970 to 2242")
     return math.ceil(seconds)
+
+
+def _value(option: Option, given: Sequence[str]) -> Any:
+    return tuple(map(option.parse, given)) if option.many else option.parse(given[0])
 
 
 def _by(parameters: Mapping[str, Sequence[str]], default: Sequence[str] | None) -> tuple[str, ...]:

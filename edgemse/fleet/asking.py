@@ -48,15 +48,15 @@ def ask(
         until: windows that start before then.
         now: the UTC seconds that `7d` counts back from; None: this machine's clock.
         token: what a collector that wants one is shown (docs/security.md).
-        named: model, version, output, segment, measure, device, or an option of the question;
-            sort and limit as of the command.
+        named: model, version, output, segment, measure, device, or an option of the question (a
+            list, if it may be repeated); sort and limit as of the command.
 
     Raises:
         SettingsError: what is asked cannot be read. ColumnError: the fleet has no such column.
         StoreError, or a child: the source cannot be read.
     """
     wanted = find(question)
-    given = {name: [_text(value)] for name, value in named.items() if value is not None}
+    given = {name: _texts(value) for name, value in named.items() if value is not None}
     bounds = {"since": since, "until": until}
     given |= {name: [_time(value)] for name, value in bounds.items() if value is not None}
     given |= {"by": [by] if isinstance(by, str) else [*by]} if by else {}
@@ -127,8 +127,10 @@ def apply(
         store.close()
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 def _time(value: str | float | datetime) -> str:

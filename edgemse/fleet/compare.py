@@ -14,6 +14,7 @@ from edgemse.fleet.asked import Asked, Option
 from edgemse.fleet.costs import OPTION as COST
 from edgemse.fleet.costs import cost_of
 from edgemse.fleet.figures import Figures
+from edgemse.fleet.labelled import LabelsCompared, labels_compared, notes_of
 from edgemse.fleet.looks import ONE_LOOK, Look, Rules, rules
 from edgemse.fleet.merging import merged
 from edgemse.fleet.mixture import Mix, mix_of
@@ -134,6 +135,8 @@ class CompareAnswer(Answer):
     """What may be claimed if this is one look of several; None: it is the only one."""
     cost: CostCompared | None = None
     """What the errors of both cost; None unless asked for."""
+    labels: LabelsCompared
+    """For how many predictions of each version the label came."""
 
     def table(self, now: float | None = None) -> Table:
         """Return a line for each segment and one for all."""
@@ -146,6 +149,9 @@ class CompareAnswer(Answer):
             own |= {"cost_low": text(self.cost.low), "cost_high": text(self.cost.high)}
         below = [*total, *(own.get(name, "") for name in self._headings)]
         return super().table(now)._replace(below=[below])
+
+    def _is_known(self, _name: str) -> bool:
+        return self.cost is not None  # the line of all has it, if no segment does
 
     def records(self) -> list[dict[str, Any]]:
         """Return a row for each segment, or, not asked by any, one of the whole."""
@@ -224,6 +230,8 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
     smallest = asked.options["effect"]
     price = cost_of(asked)
     costs = costs_compared(reading, asked, price, found)
+    versions = asked.options["b"], asked.options["a"]
+    labels = labels_compared(reading, asked, *versions)
     return CompareAnswer(
         asked=asked,
         a=Figures.of({}, merge_all(whole.a.values())),
@@ -245,7 +253,9 @@ def ask(reading: Reading, asked: Asked) -> CompareAnswer:
         needed=Needed(ratio=smallest, devices=devices_needed(whole.estimate, smallest)),
         looks=held.looked(whole.estimate),
         cost=costs.get(()),
+        labels=labels[()],
         notes=(
+            *notes_of(labels, *versions),
             *_notes(whole, held),
             *cost_notes(price, (whole.a, whole.b)),
             *refused_notes(versions_of(asked, whole)),

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from edgemse.errors import SettingsError
-from edgemse.fleet import charts
+from edgemse.fleet import charts, looks
 from edgemse.fleet.answers import Answer, text
 from edgemse.fleet.asked import Asked, Option
 from edgemse.fleet.compare import OPTIONS, Compared, estimates, versions_of
+from edgemse.fleet.labelled import LabelsCompared, labels_compared, notes_of
+from edgemse.fleet.looks import Rules, rules
 from edgemse.fleet.questions import Question
 from edgemse.fleet.refusing import refused_notes
 from edgemse.stores.base import Reading
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["FAIL", "NOT_ENOUGH", "PASS", "QUESTION", "Check", "GateAnswer", "ask"]
 
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough data"
-ALPHA = 0.05
+LABELS = "labels of "
 BASELINE = "baseline"
 UNITS = ("windows", "devices")
 
@@ -47,7 +49,8 @@ class Check:
     by: Mapping[str, str]
     """The segment; empty for all."""
     against: str
-    """ "version V", "baseline" or "limit"."""
+    """ "version V", "baseline" or "limit"; or "labels of version V", "labels of others": did as
+    many labels come? Then the ratio is of the shares of predictions that have theirs."""
     rmse: float
     """Of the version, over all samples; NaN against another version."""
     reference_rmse: float
@@ -55,11 +58,11 @@ class Check:
     ratio: float
     """RMSE to RMSE. Against another version each device counts the same."""
     low: float
-    """One-sided 95 % lower bound of the ratio."""
+    """One-sided 95 % lower bound of the ratio; with looks, one that holds for all of them."""
     high: float
-    """One-sided 95 % upper bound of the ratio."""
+    """The upper bound."""
     limit: float
-    """Of the ratio: 1 against a limit of the RMSE."""
+    """Of the ratio: 1 against a limit of the RMSE. Of labels it is the least, not the most."""
     verdict: str
     """ "pass": high is at most the limit; "fail": surely above it, with Holm over the checks;
     "not enough data": neither."""
@@ -83,7 +86,9 @@ class GateAnswer(Answer):
 
     def sentences(self) -> Iterator[str]:
         """Yield the verdict, and the checks that fail."""
-        yield f"verdict: {self.verdict}"
+        looks, look = (self.asked.options[name] for name in ("looks", "look"))
+        planned = f" (look {look} of {looks})" if look is not None else ""
+        yield f"verdict: {self.verdict}{planned}"
         for check in self.checks:
             if check.verdict == FAIL:
                 yield (
@@ -132,11 +137,14 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
         raise SettingsError(
             "gate: wanted what to hold the version against: a and b, against baseline, or max-rmse"
         )
+    allowed = rules(asked)
+    if allowed.open and not (given["a"] is not None and given["against"] is None and most is None):
+        raise SettingsError("gate: looks open are of a against b only; wanted looks K with look k")
     held: list[Held] = []
     missing: list[str] = []
     notes: list[str] = []
     if given["a"] is not None:
-        found = estimates(reading, asked)
+        found = estimates(reading, asked, allowed)
         held += _against_version(asked, found)
         notes += refused_notes(versions_of(asked, found[()]))
     if given["against"] is not None or most is not None:
@@ -145,12 +153,16 @@ def ask(reading: Reading, asked: Asked) -> GateAnswer:
         figures, missing, more = against_figures(reading, asked)
         held += figures
         notes += [note for note in more if note not in notes]
-    above = holm([each.estimate.above(math.log(each.limit)) for each in held])
-    checks = tuple(_check(each, p) for each, p in zip(held, above, strict=True))
-    verdicts = {check.verdict for check in checks}
+    above = holm([allowed.above(each.estimate, math.log(each.limit)) for each in held])
+    checks = [_check(each, p, allowed) for each, p in zip(held, above, strict=True)]
+    version = given["b"] if given["b"] is not None else asked.where.get("version")
+    labels = labels_compared(reading, asked, version, given["a"])
+    came = [*_label_checks(asked, labels)]
+    verdicts = {check.verdict for check in (*checks, *came)}
     verdict = FAIL if FAIL in verdicts else NOT_ENOUGH if NOT_ENOUGH in verdicts else PASS
+    said = (*notes_of(labels, version, given["a"]), *_notes(checks), *notes)
     return GateAnswer(
-        asked=asked, verdict=verdict, checks=checks, notes=(*missing, *_notes(checks), *notes)
+        asked=asked, verdict=verdict, checks=(*checks, *came), notes=(*missing, *said)
     )
 
 
@@ -163,9 +175,29 @@ def _against_version(asked: Asked, found: Mapping[tuple[str, ...], Compared]) ->
         yield Held(by, name, each.estimate, asked.options["max_ratio"])
 
 
-def _check(held: Held, p: float) -> Check:
-    low, high = held.estimate.interval(1 - 2 * ALPHA)
-    if p < ALPHA:
+def _label_checks(
+    asked: Asked, labels: Mapping[tuple[str, ...], LabelsCompared]
+) -> Iterator[Check]:
+    """Yield a check of each segment (and of all) in which it is known how many labels came."""
+    a = asked.options["a"]
+    for key, each in labels.items():
+        if each.comparable is None:
+            continue
+        nothing = dict.fromkeys(("rmse", "reference_rmse", "low", "high"), math.nan)
+        yield Check(
+            by=dict(zip(asked.by, key, strict=bool(key))) if key else {},
+            against=LABELS + (f"version {a}" if a is not None else "others"),
+            ratio=each.b.share / each.a.share if each.a.share else math.nan,
+            limit=each.least,
+            verdict=PASS if each.comparable else NOT_ENOUGH,
+            method="",
+            **nothing,
+        )
+
+
+def _check(held: Held, p: float, allowed: Rules) -> Check:
+    low, high = allowed.bounds(held.estimate)
+    if p < allowed.one_sided:
         verdict = FAIL
     elif high <= held.limit:
         verdict = PASS
@@ -243,5 +275,6 @@ QUESTION = Question(
             UNITS[0],
             "windows|devices",
         ),
+        *looks.OPTIONS,
     ),
 )

@@ -86,6 +86,8 @@ def homogeneity(noise: Noise) -> Homogeneity:
         V = sum n^2 vt^2 (1 - 2 f) + (sum f n S2)^2 - sum f^2 n^2 (S2^2 - vt^2)
         df1 = E^2 / V, held in [1, D - 1]        df2 = E^2 / sum(n^2 (1 - f)^2 vt^2 / nu)
 
+    (Noise.uncertainty: where groups have the design effect of others, df2 has what that costs.)
+
     Four groups or fewer without windows cannot moderate: vt^2 = S2^2 / (1 + 2 / df), the test is
     made on X and on log X, and the larger p counts.
 
@@ -101,18 +103,30 @@ def homogeneity(noise: Noise) -> Homogeneity:
         return NOTHING
     if len(n) <= FEW and not noise.from_windows.all():
         shrink = np.sqrt(1 + 2 / noise.relative_freedom)
-        raw = brown_forsythe(n, x, s2, s2 / shrink, noise.freedom)
+        raw = _of(noise, x, s2, s2 / shrink, noise.freedom)
         relative = s2 / x**2
-        log = brown_forsythe(n, np.log(x), relative, relative / shrink, noise.relative_freedom)
+        log = _of(noise, np.log(x), relative, relative / shrink, noise.relative_freedom)
         return max(raw, log, key=lambda found: found.p_value)
     c2 = moderated(noise)
     theta = (n * x).sum() / n.sum()
     vt = c2 * theta**2 / n * (n * s2).sum() / (c2 * x**2).sum()
-    return brown_forsythe(n, x, s2, vt, noise.freedom)
+    return _of(noise, x, s2, vt, noise.freedom)
+
+
+def _of(noise: Noise, x: Numbers, s2: Numbers, vt: Numbers, nu: Numbers) -> Homogeneity:
+    """Return the test, where groups without windows may have the design effect of the others."""
+    n = noise.count
+    parts = n * (1 - n / n.sum()) * vt
+    return _tested(n, x, s2, vt, noise.uncertainty(parts, vt, nu))
 
 
 def brown_forsythe(n: Numbers, x: Numbers, s2: Numbers, vt: Numbers, nu: Numbers) -> Homogeneity:
     """Return the test of `homogeneity` with its variances vt: of means x of n values each."""
+    f = n / n.sum()
+    return _tested(n, x, s2, vt, float((n**2 * (1 - f) ** 2 * vt**2 / nu).sum()))
+
+
+def _tested(n: Numbers, x: Numbers, s2: Numbers, vt: Numbers, uncertainty: float) -> Homogeneity:
     f = n / n.sum()
     theta = (f * x).sum()
     between = (n * (x - theta) ** 2).sum()
@@ -123,6 +137,6 @@ def brown_forsythe(n: Numbers, x: Numbers, s2: Numbers, vt: Numbers, nu: Numbers
         - (f**2 * n**2 * (s2**2 - vt**2)).sum()
     )
     df1 = float(np.clip(expected**2 / spread, 1, len(n) - 1)) if spread > 0 else 1.0
-    df2 = float(expected**2 / (n**2 * (1 - f) ** 2 * vt**2 / nu).sum())
+    df2 = float(expected**2 / uncertainty)
     ratio = float(between / expected)
     return Homogeneity(ratio, df1, df2, float(fdtrc(df1, df2, ratio)))

@@ -8,16 +8,28 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import chdtri, ndtr, stdtrit
 
 from edgemse.fleet.arms import COUNT_MIN, DEVICES_MIN, Arm, Estimate, jackknifed, usable
 from edgemse.fleet.noise import WINDOWS_MIN, WORTH_MIN, freedom
-from edgemse.fleet.windows import Ewc, Windows, ewc, following
+from edgemse.fleet.spread import root
+from edgemse.fleet.windows import Ewc, Numbers, Windows, ewc, following
 from edgemse.stats.error_stats import ErrorStats
 
-__all__ = ["exactly", "gap", "of_devices", "of_state", "of_windows", "relative", "wider"]
+__all__ = [
+    "exactly",
+    "gap",
+    "log_normal_bound",
+    "of_devices",
+    "of_state",
+    "of_windows",
+    "relative",
+    "wider",
+]
 
 NAN = math.nan
+UPPER = 0.95
+QUANTILES = 200
 
 
 def exactly(rmse: float) -> Estimate:
@@ -70,13 +82,45 @@ def of_devices(stats: ErrorStats, arm: Arm) -> Estimate:
     """Return the level of which these devices are a sample: what others like them would have.
 
     A jackknife over devices of the RMSE over all samples (arms.jackknifed): nothing is assumed of
-    what happens inside a device. Not known under three devices with 20 samples and an error.
+    what happens inside a device. A mean of few MSE is more often below the truth than above it,
+    because differences are skewed; so the error is at least such that the one-sided 95 % upper
+    bound is that of log-normal differences (log_normal_bound). Not known under three devices with
+    20 samples and an error.
     """
     devices = usable(arm)
     if len(devices) < DEVICES_MIN:
         return _unknown(stats)
     found = jackknifed(devices)
-    return Estimate(math.log(stats.rmse), found.error, found.freedom, len(devices), "devices")
+    weight = np.array([each.weight for each in devices.values()])
+    bound = log_normal_bound(np.log([each.mse for each in devices.values()]), weight) / 2
+    error = max(found.error, (bound - found.value) / float(stdtrit(found.freedom, UPPER)))
+    return Estimate(math.log(stats.rmse), error, found.freedom, len(devices), "devices")
+
+
+def log_normal_bound(y: Numbers, weight: Numbers) -> float:
+    """Return the one-sided 95 % upper bound of the log of the mean of exp(y), y normal.
+
+    The 95 % quantile of T = ybar - Z s / sqrt(U n) + s^2 / (2 U), Z normal and U chi-square of
+    n - 1 degrees of freedom over n - 1 (200 quantiles stand for it): a generalised interval. Under
+    weights ybar and s are weighted, and n is the effective number (sum w)^2 / sum w^2, at least 2.
+
+    Source: Krishnamoorthy and Mathew, Inferences on the means of lognormal distributions using
+    generalized p-values and generalized confidence intervals, Journal of Statistical Planning and
+    Inference 115 (2003).
+    """
+    share = weight / weight.sum()
+    n = max(2.0, 1 / float((share**2).sum()))
+    centre = float(share @ y)
+    variance = float(share @ (y - centre) ** 2) * n / (n - 1)
+    if not variance > 0:
+        return centre
+    u = chdtri(n - 1, (np.arange(QUANTILES) + 0.5) / QUANTILES) / (n - 1)
+    means, deviations = centre + variance / (2 * u), np.sqrt(variance / (u * n))
+
+    def missing(above: float) -> float:
+        return UPPER - float(ndtr((centre + above - means) / deviations).mean())
+
+    return centre + root(missing)
 
 
 def wider(one: Estimate, other: Estimate) -> Estimate:

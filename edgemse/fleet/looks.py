@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgemse.errors import SettingsError, UsageError
@@ -72,14 +72,24 @@ class Rules:
         """Whether no end is planned."""
         return math.isnan(self.level)
 
-    def above(self, estimate: Estimate) -> float:
-        """Return the p-value of "b is not worse", for the levels of these looks."""
+    def above(self, estimate: Estimate, log_limit: float = 0.0) -> float:
+        """Return the p-value of "the log ratio is at most that", for the levels of these looks."""
         if not self.open:
-            return estimate.above()
+            return estimate.above(log_limit)
         from edgemse.fleet.looking import sequence
 
-        p_value = sequence(estimate).p_value
-        return p_value if estimate.value > 0 or math.isnan(p_value) else 1.0
+        shifted = replace(estimate, value=estimate.value - log_limit)
+        p_value = sequence(shifted).p_value
+        return p_value if shifted.value > 0 or math.isnan(p_value) else 1.0
+
+    def bounds(self, estimate: Estimate) -> tuple[float, float]:
+        """Return the one-sided bounds of the ratio that these looks allow (open ones: 97.5 %)."""
+        if not self.open:
+            return estimate.interval(1 - 2 * self.one_sided)
+        from edgemse.fleet.looking import sequence
+
+        held = sequence(estimate)
+        return held.low, held.high
 
     def looked(self, estimate: Estimate) -> Look | None:
         """Return what this look may claim of all cells; None if it is the only one."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ from scipy.special import polygamma
 from edgemse.fleet.windows import Numbers, Windows, ewc, following
 from edgemse.stats.error_stats import ErrorStats
 
-__all__ = ["WINDOWS_MIN", "Noise", "assumptions", "freedom", "noise_of"]
+__all__ = [
+    "ERRORS",
+    "SQUARES",
+    "WINDOWS_MIN",
+    "About",
+    "Noise",
+    "assumptions",
+    "freedom",
+    "noise_of",
+]
 
 WINDOWS_MIN = 10
 """Windows of a group from which its dependence can be estimated."""
@@ -50,6 +59,21 @@ class Noise:
     too_close: bool
     """Windows follow each other so closely that the span is too short to say how closely."""
 
+    def uncertainty(
+        self, parts: Numbers, variance: Numbers, freedom: Numbers | None = None
+    ) -> float:
+        """Return sum (a_i^2 / nu_i) of a sum of parts that are proportional to the variances.
+
+        With it the sum has sum^2 / that degrees of freedom (Satterthwaite; nu is `freedom`, that of
+        the variances unless given). Groups without windows
+        of their own have the design effect of the others: where one of these is off by chance,
+        all of the former are, so that its part counts with theirs.
+        """
+        own, at = parts.copy(), self.from_windows
+        if at.any() and self.design_effect > 1:
+            own[at] += parts[~at].sum() * variance[at] / variance[at].sum()
+        return float((own**2 / (self.freedom if freedom is None else freedom)).sum())
+
     def taken(self, places: NDArray[np.bool_]) -> Noise:
         """Return the groups at these places."""
         return Noise(
@@ -67,10 +91,27 @@ class Noise:
         )
 
 
+class About(NamedTuple):
+    """A mean whose noise is asked for: of squared errors, or of errors."""
+
+    scale: Callable[[ErrorStats], float]
+    """What its standard error is proportional to; 1 if to nothing."""
+    independent: Callable[[ErrorStats], float]
+    """Its squared standard error, of independent samples."""
+    freedom: Callable[[ErrorStats], float]
+    """Satterthwaite's degrees of freedom of that."""
+    series: Callable[[Windows], Numbers]
+    """The same mean of each window."""
+
+
 def noise_of(
-    groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | None = None
+    groups: Mapping[Any, ErrorStats],
+    windows: Mapping[Any, Windows] | None = None,
+    about: About | None = None,
 ) -> Noise:
     """Return the noise of each group; without windows samples are taken as independent.
+
+    It is that of the MSE, unless `about` is ERRORS: then that of the mean error, and `mse` is 1.
 
     The design effect is max(1, sum of variances from windows / sum of independent ones) over the
     groups that have ten windows (in the manner of Kish 1965). Windows of K values with a pooled
@@ -80,16 +121,19 @@ def noise_of(
     usable = {key: stats for key, stats in groups.items() if stats.count >= 2}
     keys = list(usable)
     count = np.array([stats.effective_count for stats in usable.values()])
-    mse = np.array([stats.mse for stats in usable.values()])
-    independent = np.array([stats.mse_standard_error for stats in usable.values()]) ** 2
+    about = about or SQUARES
+    mse = np.array([about.scale(stats) for stats in usable.values()])
+    independent = np.array([about.independent(stats) for stats in usable.values()])
     found = windows or {}
     long = {key: found[key] for key in keys if key in found and len(found[key].mse) >= WINDOWS_MIN}
-    r = following([each.mse for each in long.values()]) if long else 0.0
+    r = following([about.series(each) for each in long.values()]) if long else 0.0
     # Less one standard error: a few windows that follow each other by chance are no reason yet.
     r -= sum(len(each.mse) for each in long.values()) ** -0.5 if long else 0.0
     worth = (1 - max(r, 0.0)) / (1 + max(r, 0.0))
     close = {key for key, each in long.items() if len(each.mse) * worth < WORTH_MIN}
-    waves = {key: ewc(each.mse, each.weight) for key, each in long.items() if key not in close}
+    waves = {
+        key: ewc(about.series(each), each.weight) for key, each in long.items() if key not in close
+    }
     at = np.array([key in waves for key in keys], dtype=bool)
     variance, degrees = independent.copy(), np.maximum(count - 1, 1)
     variance[at] = [waves[key].variance for key in keys if key in waves]
@@ -100,7 +144,7 @@ def noise_of(
     degrees[~at] = np.maximum(degrees[~at] / effect, 1)
     relative = degrees.copy()
     relative[~at] = [
-        max(freedom(stats) / effect, 1) for key, stats in usable.items() if key not in waves
+        max(about.freedom(stats) / effect, 1) for key, stats in usable.items() if key not in waves
     ]
     log_variance = polygamma(1, degrees / 2)
     if not at.all():
@@ -161,3 +205,26 @@ def freedom(stats: ErrorStats) -> float:
     if histogram is not None and histogram.count and stats.rmse > 0:
         kappa = histogram.square_kurtosis(stats.rmse)
     return float(min(max(2 * n / (kappa - 1 + 2 / (n - 1)), 2), max(n - 1, 2)))
+
+
+def _freedom_of_errors(stats: ErrorStats) -> float:
+    """Return the same of the variance of e, from its kurtosis."""
+    n = stats.effective_count
+    if n <= 1:
+        return 2.0
+    kurtosis = stats.kurtosis if stats.error_variance > 0 else 1.0
+    return float(min(max(2 * n / (kurtosis - 1 + 2 / (n - 1)), 2), max(n - 1, 2)))
+
+
+SQUARES = About(
+    lambda stats: stats.mse,
+    lambda stats: stats.mse_standard_error**2,
+    freedom,
+    lambda windows: windows.mse,
+)
+ERRORS = About(
+    lambda _stats: 1.0,
+    lambda stats: stats.error_variance / (stats.effective_count - 1),
+    _freedom_of_errors,
+    lambda windows: windows.bias,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgemse.fleet.homogeneity import moderated
 from edgemse.fleet.noise import Noise
 from edgemse.fleet.windows import Numbers
 
-__all__ = ["KURTOSIS_GROUPS", "Spread", "log_mse", "root", "spread"]
+__all__ = ["KURTOSIS_GROUPS", "Profile", "Spread", "log_mse", "root", "spread"]
 
 KURTOSIS_GROUPS = 30
 """From so many groups the interval needs no shape of the differences: it measures their tails."""
@@ -65,35 +66,63 @@ def spread(noise: Noise) -> Spread:
     y, vm = log_mse(noise)
     vw = float(np.mean(noise.count * noise.variance / noise.mse**2)) / noise.count
 
-    def at(t: float) -> tuple[float, float, Numbers]:
-        """Return S, M and the variances v of a trial."""
-        w = 1 / (vw + t)
-        g = w / w.sum()
-        mu = (g * y).sum()
-        b = vw / (vw + t)
-        v = noise.variance / np.exp(2 * (b * mu + (1 - b) * y))
-        return float((w * (y - mu) ** 2).sum()), float((w * (1 - g) * (v + t)).sum()), v
+    def true(b: Numbers, mu: float) -> Numbers:
+        variances: Numbers = noise.variance / np.exp(2 * (b * mu + (1 - b) * y))
+        return variances
 
-    def tail(t: float) -> float:
-        s, m, v = at(t)
-        w = 1 / (vw + t)
-        g = w / w.sum()
-        vs = vm * (w * (1 - g) * v).sum() / (w * (1 - g) * vm).sum()
-        each = w * (vs + t)
-        square = (each**2 * (1 - 2 * g)).sum() + (g * each).sum() ** 2
-        df1 = float(np.clip(m**2 / square, 1, len(y) - 1))
-        df2 = m**2 / ((w * (1 - g) * vs) ** 2 / noise.freedom).sum()
-        return float(fdtrc(df1, df2, s / m))
-
-    tau2 = root(lambda t: at(t)[0] - at(t)[1])
-    v = at(tau2)[2]
+    profile = Profile(y, vw, vm, true, noise.uncertainty)
+    tau2 = profile.estimate()
+    v = profile.at(tau2)[2]
     unclamped = float(y.var(ddof=1) - v.mean())
     if len(y) >= KURTOSIS_GROUPS:
         low, high = _kurtosis_interval(y)
         limits = [max(0.0, each - float(v.mean())) for each in (low, high)]
         return Spread(tau2, min(limits[0], tau2), max(limits[1], tau2), "kurtosis", unclamped)
-    low, high = root(lambda t: 0.025 - tail(t)), root(lambda t: 0.975 - tail(t))
+    low, high = profile.limits()
     return Spread(tau2, min(low, tau2), max(high, tau2), "q-profile", unclamped)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The weighted squares of y as a function of a trial variance between groups; see `spread`."""
+
+    y: Numbers
+    vw: Numbers
+    """Sampling variances that give the weights."""
+    vm: Numbers
+    """Sampling variances that are free of the luck of each, for degrees of freedom."""
+    true: Callable[[Numbers, float], Numbers]
+    """The variances v, from the share B of each group's own y that is noise, and the mean mu."""
+    uncertainty: Callable[[Numbers, Numbers], float]
+    """Of a sum of parts that are proportional to variances: noise.Noise.uncertainty."""
+
+    def at(self, t: float) -> tuple[float, float, Numbers]:
+        """Return S, M and the variances v of a trial."""
+        w = 1 / (self.vw + t)
+        g = w / w.sum()
+        mu = float((g * self.y).sum())
+        v = self.true(self.vw / (self.vw + t), mu)
+        return float((w * (self.y - mu) ** 2).sum()), float((w * (1 - g) * (v + t)).sum()), v
+
+    def tail(self, t: float) -> float:
+        """Return P(F > S / M) of a trial."""
+        s, m, v = self.at(t)
+        w = 1 / (self.vw + t)
+        g = w / w.sum()
+        vs = self.vm * (w * (1 - g) * v).sum() / (w * (1 - g) * self.vm).sum()
+        each = w * (vs + t)
+        square = (each**2 * (1 - 2 * g)).sum() + (g * each).sum() ** 2
+        df1 = float(np.clip(m**2 / square, 1, len(self.y) - 1))
+        df2 = m**2 / self.uncertainty(w * (1 - g) * vs, vs)
+        return float(fdtrc(df1, df2, s / m))
+
+    def estimate(self) -> float:
+        """Return the trial at which S = M; 0 where there is none."""
+        return root(lambda t: self.at(t)[0] - self.at(t)[1])
+
+    def limits(self) -> tuple[float, float]:
+        """Return the trials at which the tail is .025 and .975."""
+        return root(lambda t: 0.025 - self.tail(t)), root(lambda t: 0.975 - self.tail(t))
 
 
 def root(falling: Callable[[float], float]) -> float:

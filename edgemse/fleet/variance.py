@@ -17,6 +17,8 @@ from edgemse.fleet.intervals import rmse_intervals
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.welch import Welch, welch
+from edgemse.fleet.within import OPTION as WITHIN
+from edgemse.fleet.within import Within, checked, within
 from edgemse.stats.error_stats import ErrorStats, merge_all
 from edgemse.stores.base import Reading
 
@@ -36,6 +38,7 @@ __all__ = [
     "of_states",
 ]
 
+ONE_WAY = "ANOVA's component between groups"
 FLAG_COUNT_MIN = 20
 """Samples of a group below which it is never flagged: no interval holds there (numerics.md)."""
 
@@ -92,7 +95,8 @@ class Differences:
     p_value: float
     tau2_unclamped: float
     anova: Anova
-    """One-way analysis of variance of the errors; assumes independent samples."""
+    """Analysis of variance of the errors, one-way or with factors removed; assumes independent
+    samples."""
     bias: Welch
     """Whether mean errors differ, by windows: what to decide by."""
 
@@ -128,6 +132,8 @@ class VarianceAnswer(Answer):
     between: Between
     explained: tuple[Explained, ...] = ()
     """What each attribute of `explain` explains; empty unless asked."""
+    within: Within | None = None
+    """How groups differ beside the factors asked for; None unless asked."""
 
     def table(self, now: float | None = None) -> Table:
         """Return a line for each group and one for all."""
@@ -164,6 +170,7 @@ class VarianceAnswer(Answer):
             f" {text(bias.f)}, p = {text(bias.p_value)} (from {bias.method}); variance between"
             f" {text(found.anova.var_between)}, within {text(found.anova.var_within)}"
         )
+        yield from self.within.sentences() if self.within else ()
         for each in self.explained:
             yield (
                 f"{each.name} explains {percent(each.share)} of how groups differ (95 %:"
@@ -188,16 +195,28 @@ def ask(reading: Reading, asked: Asked) -> VarianceAnswer:
 
     Groups by device, model, version, output, segment, hour_of_day, weekday, or an attribute that
     the devices report. What is noise is seen from window to window. With --explain, how much of the
-    differences each attribute explains.
+    differences each attribute explains. With --within, whether they differ once other factors are
+    taken out (crossed), or beside what lies inside of them (nested).
     """
     from edgemse.fleet.windows import windows_of  # numpy and scipy take 0.2 s
 
+    factors = checked(asked)
     groups = merged(reading, asked).stats()
     windows = windows_of(reading, asked, len(groups))[1]
     found = of_states(asked, groups, windows)
+    if factors:
+        found = _with_factors(reading, found, factors)
     if asked.options["explain"] is None:
         return found
     return _with_reasons(reading, found, groups, windows)
+
+
+def _with_factors(
+    reading: Reading, found: VarianceAnswer, factors: tuple[str, ...]
+) -> VarianceAnswer:
+    beside, table, notes = within(reading, found.asked, factors)
+    notes = (*(note for note in found.notes if not note.startswith(ONE_WAY)), *notes)
+    return replace(found, within=beside, variance=replace(found.variance, anova=table), notes=notes)
 
 
 def _with_reasons(
@@ -338,7 +357,7 @@ def _notes(noise: Noise, tested: int, found: Differences, between: Between) -> I
         yield f"tau2 comes out below 0 ({found.tau2_unclamped:.6g}) and is reported as 0"
     if found.anova.var_between_unclamped < 0:
         below = found.anova.var_between_unclamped
-        yield f"ANOVA's component between groups comes out below 0 ({below:.6g}), reported as 0"
+        yield f"{ONE_WAY} comes out below 0 ({below:.6g}), reported as 0"
 
 
-QUESTION = Question("variance", ask, VarianceAnswer, options=(OPTION,))
+QUESTION = Question("variance", ask, VarianceAnswer, options=(OPTION, WITHIN))

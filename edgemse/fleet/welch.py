@@ -48,7 +48,9 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
 
     Of a group that has K >= 10 windows of weights W_k and means x_k, v = K / (K - 1)
     sum (W_k / W)^2 (x_k - b)^2 and nu = K - 1, and with the pooled lag-1 autocorrelation r of the
-    means, v times and nu over (1 + r) / (1 - r): a window is not independent of its neighbour.
+    means, v times and nu over (1 + r) / (1 - r): a window is not independent of its neighbour. That
+    factor is known only so well, and shared by all groups: 1 / df2 also has 2 / ((1 - r^2) sum K),
+    half of the variance of its logarithm (1 / sum K where r is not above 0).
     Otherwise v = error variance / (n - 1), nu = n - 1, v times and nu over how much larger the
     variances of those that have windows are than independent samples would make them (at least 1).
 
@@ -67,8 +69,9 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
     )
     long = [found[key] for key, is_long in zip(usable, at, strict=True) if is_long]
     v, nu = _of_states(usable)
+    shared = float("inf")
     if long:
-        own, freedom, follow = _of_windows(long)
+        own, freedom, follow, shared = _of_windows(long)
         close = float(freedom.mean() + 1) / follow < WORTH_MIN
         effect = max(1.0, follow * float(own.sum() / v[at].sum())) if v[at].sum() > 0 else 1.0
         v[at], nu[at] = own * follow, np.maximum(freedom / follow, 1)
@@ -83,7 +86,7 @@ def welch(groups: Mapping[Any, ErrorStats], windows: Mapping[Any, Windows] | Non
     lost = float(((1 - g) ** 2 / nu).sum())
     between = float((w * (bias - (g * bias).sum()) ** 2).sum()) / (k - 1)
     f = between / (1 + 2 * (k - 2) / (k * k - 1) * lost)
-    df2 = (k * k - 1) / (3 * lost)
+    df2 = 1 / (3 * lost / (k * k - 1) + 1 / shared)
     return Welch(f=f, df1=k - 1.0, df2=df2, p_value=float(fdtrc(k - 1, df2, f)), method=method)
 
 
@@ -95,8 +98,8 @@ def _of_states(groups: Mapping[Any, ErrorStats]) -> tuple[Numbers, Numbers]:
     return np.array([stats.error_variance for stats in groups.values()]) / nu, nu
 
 
-def _of_windows(series: Sequence[Windows]) -> tuple[Numbers, Numbers, float]:
-    """Return the same of independent windows, and how much more they are as they follow."""
+def _of_windows(series: Sequence[Windows]) -> tuple[Numbers, Numbers, float, float]:
+    """Return the same of independent windows, how much more they are as they follow, and its nu."""
     import numpy as np
 
     from edgemse.fleet.windows import following
@@ -111,4 +114,6 @@ def _of_windows(series: Sequence[Windows]) -> tuple[Numbers, Numbers, float]:
     )
     r = following([each.bias for each in series])
     r = r if r > 0 else 0.0  # NaN: nothing varies
-    return v * (nu + 1) / nu, nu, (1 + r) / (1 - r)
+    # Held at 0, r scatters half as much.
+    shared = (1 - r * r) * float(nu.sum() + len(nu)) / (2 if r else 1)
+    return v * (nu + 1) / nu, nu, (1 + r) / (1 - r), shared

@@ -5,8 +5,10 @@ import random
 from fractions import Fraction
 
 import pytest
+from support.fleet import Planted
 
 from edgemse.fleet import anova, variance_components
+from edgemse.fleet.variance import VarianceAnswer
 from edgemse.stats.error_stats import ErrorStats, merge_all
 
 # Davies and Goldsmith 1972: the yield of dyestuff from six batches, five samples each.
@@ -49,8 +51,8 @@ def test_dyestuff() -> None:
 
 
 def smls(replicates: int, base: float) -> list[list[float]]:
-    """Return nine groups about base + 0.3 ... 0.7 that scatter by 0.1, like NIST's SmLs sets."""
-    centres = (4, 3, 5, 4, 4, 6, 4, 5, 7)
+    """Return NIST's SmLs01 to 09: nine groups about base + 0.3 ... 0.5 that scatter by 0.1."""
+    centres = (4, 3, 5, 3, 5, 3, 5, 3, 5)
     return [
         [base + (centre + (0, -1, 1)[n and 1 + n % 2]) / 10 for n in range(replicates)]
         for centre in centres
@@ -71,6 +73,71 @@ def test_stiff_data_agree_with_exact_arithmetic(replicates: int, base: float, pa
     assert found.ms_between == pytest.approx(float(between), rel=1e-12)
     assert found.ms_within == pytest.approx(float(within), rel=1e-12)
     assert found.f == pytest.approx(float(between / within), rel=1e-12)
+
+
+@pytest.mark.parametrize("replicates", [21, 201, 2_001])
+@pytest.mark.parametrize(("base", "accuracy"), [(1.0, 1e-13), (1e6, 1e-9), (1e12, 1e-3)])
+def test_nist_certifies_it(replicates: int, base: float, accuracy: float) -> None:
+    """A float near 1e12 is a multiple of 0.0001: what is left is the samples' own rounding."""
+    states = {n: stats_of(group) for n, group in enumerate(smls(replicates, base))}
+    found = anova(states)
+    assert found.f == pytest.approx(replicates, rel=accuracy)
+    assert found.ms_within == pytest.approx(0.01, rel=accuracy)
+
+
+SIRSTV = (
+    (196.3052, 196.1240, 196.1890, 196.2569, 196.3403),
+    (196.3042, 196.3825, 196.1669, 196.3257, 196.0422),
+    (196.1303, 196.2005, 196.2889, 196.0343, 196.1811),
+    (196.2795, 196.1748, 196.1494, 196.1485, 195.9885),
+    (196.2119, 196.1051, 196.1850, 196.0052, 196.2090),
+)
+"""NIST StRD: resistivity of silicon wafers by instrument."""
+SILVER = (
+    (568, 465, 572, 785, 446, 903, 526, 494, 616, 587, 519, 486),
+    (419, 569, 508, 672, 385, 518, 662, 424, 360, 333, 610, 477),
+    (79, 344, 513, 197, 604, 385, 642, 365, 151, 82, 517, 448),
+    (198, 482, 334, 609, 101, 512, 469, 360, 254, 261, 450, 368),
+)
+"""NIST StRD: atomic weight of silver, 107.868 + these / 1e7; two instruments, two lines each."""
+
+
+def test_nist_certifies_measured_sets() -> None:
+    wafers = anova({n: stats_of([*each]) for n, each in enumerate(SIRSTV)})
+    assert wafers.f == pytest.approx(1.18046237440255, rel=1e-12)
+    assert wafers.ms_between == pytest.approx(1.27865654e-2, rel=1e-11)
+    lines = [[107.868 + each / 1e7 for each in line] for line in SILVER]
+    silver = anova({0: stats_of(lines[0] + lines[1]), 1: stats_of(lines[2] + lines[3])})
+    # Seven of nine digits are the offset: floats hold 9 of F's 15.
+    assert silver.f == pytest.approx(15.9467335677930, rel=1e-8)
+    assert silver.ms_within == pytest.approx(2.28155932971014e-10, rel=1e-8)
+
+
+DYESTUFF2 = (
+    (7.298, 3.846, 2.434, 9.566, 7.990),
+    (5.220, 6.556, 0.608, 11.788, -0.892),
+    (0.110, 10.386, 13.434, 5.510, 8.166),
+    (2.212, 4.852, 7.092, 9.288, 4.980),
+    (0.282, 9.014, 4.458, 9.446, 7.198),
+    (1.722, 4.782, 8.106, 0.758, 3.758),
+)
+"""Box and Tiao 1973: the component between batches comes out below 0."""
+
+
+def test_dyestuff2_is_clamped_and_said_to_be(planted: Planted) -> None:
+    states = {str(n): stats_of([*each]) for n, each in enumerate(DYESTUFF2)}
+    found = anova(states)
+    for batch, stats in states.items():
+        planted.put(batch, stats)
+    planted.commit()
+    answer = planted.ask("variance")
+    assert isinstance(answer, VarianceAnswer)
+    assert answer.variance.anova == found
+    below = "ANOVA's component between groups comes out below 0 (-1.32191), reported as 0"
+    assert below in answer.notes
+    assert found.var_between == 0
+    assert found.var_between_unclamped == pytest.approx(-1.3219, abs=5e-5)
+    assert found.f < 1
 
 
 def test_unequal_groups_and_the_component_between() -> None:

@@ -17,6 +17,7 @@ from support.fleet import START, Planted, follow, plant_hours, stats_of
 from edgemse.cells import Series
 from edgemse.cli import entry
 from edgemse.errors import SettingsError
+from edgemse.fleet.answers import text
 from edgemse.fleet.compare import CompareAnswer
 from edgemse.fleet.costs import Cost, cost_level, costed, costs_of, square_share
 from edgemse.fleet.segments import SegmentsAnswer
@@ -187,6 +188,9 @@ def test_versions_with_one_rmse_may_cost_differently(planted: Planted) -> None:
     without = planted.ask("compare", a="1", b="2", by=["segment"])
     assert isinstance(without, CompareAnswer)
     assert "cost b to a" not in without.table().headings
+    alone = planted.ask("compare", a="1", b="2", cost=ASKED).table()
+    (whole,) = alone.below  # the line of all, though there is no segment
+    assert whole[alone.headings.index("cost b to a")] == text(cost.ratio)
     (whole,) = planted.ask("compare", a="1", b="2", cost=ASKED, sort="ratio").records()
     figures = [whole[f"cost_{name}"] for name in ("ratio", "low", "high")]
     assert figures == pytest.approx(expected, rel=1e-9)

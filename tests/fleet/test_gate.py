@@ -20,7 +20,15 @@ from edgemse.errors import SettingsError
 from edgemse.fleet.arms import jackknifed
 from edgemse.fleet.asking import apply
 from edgemse.fleet.gate import GateAnswer
-from edgemse.fleet.levels import exactly, gap, of_devices, of_state, of_windows, wider
+from edgemse.fleet.levels import (
+    exactly,
+    gap,
+    log_normal_bound,
+    of_devices,
+    of_state,
+    of_windows,
+    wider,
+)
 from edgemse.fleet.registry import BaselinePart, BaselineSetting
 from edgemse.fleet.windows import Windows
 from edgemse.stats.error_stats import ErrorStats, merge_all
@@ -260,10 +268,26 @@ def test_the_jackknife_is_that_of_its_definition() -> None:
     found = of_devices(whole, arm)
     left = [math.log(merge_all([s for name, s in arm.items() if name != out]).rmse) for out in arm]
     expected = math.sqrt(4 / 5 * sum((each - math.log(whole.rmse)) ** 2 for each in left))
-    assert found.error == pytest.approx(expected, rel=1e-9)
+    assert jackknifed(arm).error == pytest.approx(expected, rel=1e-9)
+    assert found.error > expected  # five devices, four times apart
     shares = np.array([s.count for s in arm.values()]) / whole.count
     assert found.freedom == pytest.approx(1 / (shares**2).sum() - 1)
     assert jackknifed(arm).value == pytest.approx(math.log(whole.rmse), rel=1e-12)
+
+
+def test_the_bound_of_log_normal_differences() -> None:
+    """Its definition, drawn; and devices that are all the same."""
+    rng = np.random.default_rng(5)
+    y, weight = rng.normal(0, 0.4, 8), np.ones(8)
+    u = rng.chisquare(7, 400_000) / 7
+    z, s2 = rng.normal(size=400_000), y.var(ddof=1)
+    drawn = y.mean() - z * np.sqrt(s2 / (8 * u)) + s2 / (2 * u)
+    assert log_normal_bound(y, weight) == pytest.approx(np.quantile(drawn, 0.95), rel=0.01)
+    assert log_normal_bound(np.full(4, 2.0), np.ones(4)) == 2.0
+    twice = log_normal_bound(np.array([0.0, 0.1, 0.2]), np.array([1.0, 2.0, 3.0]))
+    assert twice == pytest.approx(
+        log_normal_bound(np.array([0.0, 0.1, 0.2]), np.array([2.0, 4.0, 6.0]))
+    )
 
 
 def simulated(
@@ -290,7 +314,13 @@ def simulated(
 
 @pytest.mark.parametrize(
     ("devices", "phi", "spread", "unequal"),
-    [(1, 0.0, 0.0, False), (1, 0.6, 0.0, False), (3, 0.6, 0.0, True), (8, 0.6, 0.1, True)],
+    [
+        (1, 0.0, 0.0, False),
+        (1, 0.6, 0.0, False),
+        (3, 0.6, 0.0, True),
+        (8, 0.6, 0.1, True),
+        (5, 0.6, 0.3, False),
+    ],
 )
 def test_a_version_at_the_limit_seldom_passes_or_fails(
     devices: int, phi: float, spread: float, unequal: bool

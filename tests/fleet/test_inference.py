@@ -121,6 +121,27 @@ def test_without_windows_they_would_be() -> None:
     assert rejected(np.random.default_rng(21), 30, 0.7, by_windows=False) > 0.5
 
 
+def test_a_borrowed_design_effect_is_known_only_so_well() -> None:
+    """Half of the groups have five windows: their variance is off by as much as the others' are."""
+    rng = np.random.default_rng(32)
+    found = {20: 0, 3: 0}
+    for groups in found:
+        for _ in range(120):
+            sizes = [1_200, 300] * (groups // 2) + [300] * (groups % 2)
+            noise = noise_of(*observed([ar1(rng, size, 0.6) for size in sizes], 60))
+            found[groups] += homogeneity(noise.taken(testable(noise))).p_value < 0.05
+    assert noise.from_windows.tolist() == [True, False, False]
+    # 6 wanted of 120; up to 14 in 999 of 1,000 test runs.
+    assert max(found.values()) <= 14
+    parts, variance = np.array([1.0, 2.0, 3.0]), np.array([0.5, 7.0, 7.0])
+    own = parts**2 / noise.freedom
+    shared = (1.0 + 2.0 + 3.0) ** 2 / noise.freedom[0] + own[1] + own[2]
+    assert noise.design_effect > 1
+    assert noise.uncertainty(parts, variance) == pytest.approx(shared)
+    alone = noise.taken(np.array([False, True, True]))
+    assert alone.uncertainty(parts[1:], variance[1:]) == pytest.approx(own[1] + own[2])
+
+
 def test_unequal_tails_with_unequal_n_are_no_difference() -> None:
     """Ten normal devices of 2,000 samples, ten of t5 of 100: pooled noise says yes in 53 %."""
     rng = np.random.default_rng(22)
