@@ -40,7 +40,9 @@ def pytest_configure() -> None:
     """Have temporary folders in memory: databases say fsync so often that disks set the pace.
 
     What is written outlives a process that is killed in either place, and no test cuts the power.
+    And no test is as wide as whoever runs it: xdist's workers have a terminal's width, 80.
     """
+    os.environ.pop("COLUMNS", None)
     if "TMPDIR" in os.environ or not IN_MEMORY.is_dir():
         return
     runs_programs = not os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC  # what tests compile

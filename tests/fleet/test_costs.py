@@ -218,7 +218,7 @@ def test_a_version_that_costs_nothing_has_no_ratio(planted: Planted) -> None:
     assert found.cost is not None
     assert (found.cost.a, found.cost.b, found.cost.method) == (0.0, 0.5, "")
     assert math.isnan(found.cost.ratio)
-    assert any("4 devices cost nothing in a version" in note for note in found.notes)
+    assert any("4 devices whose errors in a version cost nothing" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

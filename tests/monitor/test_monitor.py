@@ -331,7 +331,7 @@ def test_nobody_there_is_told_when_it_must_be_durable(tmp_path: Path) -> None:
     with pytest.raises(UnacknowledgedError, match="does the agent run at"):
         monitor.flush(0.2)
     assert monitor.counters()["cells_undurable"] == 1
-    with pytest.raises(UnacknowledgedError, match="1 cells, 1 lines are not durable"):
+    with pytest.raises(UnacknowledgedError, match="1 cell, 1 line not durable"):
         monitor.close(0.2)
     monitor.close(0.2)
 
