@@ -56,14 +56,13 @@ MEANINGS = {
 class OpenCell(OpenStats):
     """A cell in memory; `grown` since its last sealed revision, `final` once it cannot grow."""
 
-    __slots__ = ("_coverage", "closes_at", "revision", "sequence", "series", "since", "window")
+    __slots__ = ("closes_at", "revision", "sequence", "series", "since", "window")
 
     def __init__(self, sequence: int, series: Series, window: Window, closes_at: float) -> None:
         super().__init__(window.start, window.end)
         self.sequence, self.series, self.window = sequence, series, window
         self.closes_at = closes_at
         """Wall seconds from which it may be made final."""
-        self._coverage: Coverage | None = None
         self.revision = 0
         self.since: float | None = None
         """When it grew first since it was written last, as its holder keeps it; None: not known."""
@@ -71,9 +70,10 @@ class OpenCell(OpenStats):
     @property
     def coverage(self) -> Coverage:
         """The cell's coverage, to be counted in."""
-        if self._coverage is None:
-            self._coverage = Coverage()
-        return self._coverage
+        if self.counted is None:
+            self.counted = Coverage()
+        assert isinstance(self.counted, Coverage)
+        return self.counted
 
     def move(self, window: Window) -> None:
         """Put the cell into another window."""
@@ -90,7 +90,7 @@ class OpenCell(OpenStats):
             self.series,
             self.window,
             self.stats.to_bytes(),
-            None if self._coverage is None else self._coverage.to_bytes() or None,
+            None if self.counted is None else self.coverage.to_bytes() or None,
         )
 
 
@@ -128,7 +128,7 @@ class Growing:
         self._measures: set[str] = set()
         self._known: set[Series] = set()
         """The series that were admitted, without their measure."""
-        self._latest: dict[Series, OpenCell] = {}
+        self.latest: dict[Series, OpenCell] = {}
         """The cell that each series used last: nearly always the next sample's too."""
         self._open: dict[tuple[Series, Window], OpenCell] = {}
         self._held: dict[int, OpenCell] = {}
@@ -158,7 +158,7 @@ class Growing:
 
     def cell(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return the series' cell of that time, about to grow; None (counted) if it is refused."""
-        cell = self._latest.get(series)
+        cell = self.latest.get(series)
         if cell is None or cell.final or not cell.start <= time_seconds < cell.end:
             cell = self._find(series, time_seconds)
             if cell is None:
@@ -224,8 +224,8 @@ class Growing:
         self._held.pop(cell.sequence, None)
         if self._open.get((cell.series, cell.window)) is cell:
             del self._open[cell.series, cell.window]
-        if self._latest.get(cell.series) is cell:
-            del self._latest[cell.series]
+        if self.latest.get(cell.series) is cell:
+            del self.latest[cell.series]
 
     def _find(self, series: Series, time_seconds: float) -> OpenCell | None:
         admitted = self._admitted(series)
@@ -239,7 +239,7 @@ class Growing:
             cell = OpenCell(self.next_identity().sequence, *key, self._closes_at(key[1]))
             self._open[key] = self._held[cell.sequence] = cell
         if admitted is series:
-            self._latest[series] = cell
+            self.latest[series] = cell
         return cell
 
     def _closes_at(self, window: Window) -> float:

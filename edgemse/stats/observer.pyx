@@ -32,13 +32,10 @@ cdef enum:
 cdef class OpenStats:
     """Statistics of [start, end) seconds since 1970 that grow until they are `final`.
 
-    `grown` says that something came since the holder looked last. Whoever reads or changes more
-    than one of these holds the lock of the holder.
+    `grown` says that something came since the holder looked last; `counted` is what became of
+    predictions and labels, None where samples came whole. Whoever reads or changes more than one of
+    these holds the lock of the holder.
     """
-
-    cdef public ErrorStats stats
-    cdef public double start, end
-    cdef public bint grown, final
 
     def __init__(self, double start, double end):
         self.stats = ErrorStats()

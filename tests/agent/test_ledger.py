@@ -202,7 +202,7 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
         lambda ledger: ledger.due(1),
         lambda ledger: ledger.parked(1),
         lambda ledger: ledger.coarsenable(60, 1),
-        lambda ledger: ledger.entries(),
+        lambda ledger: list(ledger.entries()),
         lambda ledger: ledger.sessions(),
         lambda ledger: ledger.attributes({"a": "b"}, 0.0),
         lambda ledger: ledger.remember_store("a"),
