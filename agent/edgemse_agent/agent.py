@@ -312,7 +312,7 @@ class Agent:
             if cell.since is None:
                 cell.since = self._ticked  # it came after that
         self._ticked = now
-        if self._dirty_since is None and (self.pairing.changed or grown):
+        if self._dirty_since is None and (self.pairing.changed or grown or self.ledger.owes):
             self._dirty_since = now
         if self._is_time(now) and now >= self._retry_at:
             self.commit()
@@ -363,6 +363,8 @@ class Agent:
         self.growing.close_ended(self.calendar.now(), everything=everything or self._crowded)
         grown = self._grown()
         cells = self._sealed(grown)
+        marked = self.uplink.mark((written.cell for written in cells), now)
+        cells = [w._replace(exposed=int(w.cell.identity in marked)) for w in cells]
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:

@@ -288,6 +288,8 @@ class Service:
             written = written or self._agent.commit(everything=True)
             self._tick()
             self._look_after(self._loop.time())
+        if self._agent.ledger.owes:  # else the next run sends again what is there already
+            self._agent.commit(everything=True)
         self._left = self._agent.waiting
         if sockets is not None:
             await sockets.close()

@@ -19,6 +19,7 @@ from edgemse_agent.calendar import Timeline
 from edgemse_agent.ledger.attributes import changed
 from edgemse_agent.ledger.file import FileLock, connect, create
 from edgemse_agent.ledger.opening import NoRoomError, Opened, open_ledger, put_away_files
+from edgemse_agent.ledger.owed import Owed
 from edgemse_agent.ledger.rows import checked_text
 from edgemse_agent.ledger.salvage import Taken, take_over
 from edgemse_agent.ledger.schema import META_UPDATE, NUMBERS, guarded, inserted
@@ -67,7 +68,7 @@ class OpenLedger:
         self.taken: list[Taken] = []
         self.commits_lost = 0
         self._path, self._hardware = path, hardware
-        self._to_begin = False
+        self._to_begin, self._owed = False, Owed()
         self._lock = None if path is None else FileLock(path)
         try:
             self._database = self._in_memory() if path is None else self._on_disk(path)
@@ -103,7 +104,12 @@ class OpenLedger:
     @property
     def waiting(self) -> int:
         """Cells that the collector has not committed and may still take."""
-        return self._numbers.waiting
+        return self._numbers.waiting - len(self._owed.answered)
+
+    @property
+    def owes(self) -> bool:
+        """Whether something was acknowledged that the next transaction writes down."""
+        return bool(self._owed.acked)
 
     @property
     def parked_now(self) -> int:
@@ -173,10 +179,11 @@ class OpenLedger:
         about = self._about._replace(commits=self._about.commits + 1, **changes)
         with self._reading() as database:
             with database:
+                self._owed.write(database)
                 yield database
                 database.execute(META_UPDATE, about)
                 numbers = self._read_numbers(database)
-            self._about, self._numbers = about, numbers
+            self._about, self._numbers, self._owed = about, numbers, Owed()
         if self._lock is not None:
             self._lock.note(about.id, about.commits)
 

@@ -14,6 +14,7 @@ from edgemse.cells import Identity, SealedCell
 from edgemse_agent.calendar import Span, Timeline
 from edgemse_agent.entries import Entry
 from edgemse_agent.ledger.opened import OpenLedger, timeline_columns
+from edgemse_agent.ledger.owed import EXPOSE
 from edgemse_agent.ledger.rows import (
     Changes,
     Defect,
@@ -57,9 +58,6 @@ _INSERT_ENTRY = (
     " ON CONFLICT DO UPDATE SET entry = excluded.entry, crc = excluded.crc"
 )
 _NAMED = "producer = ?2 AND sequence = ?3"
-_EXPOSE = f"UPDATE cells SET {stamped(exposed='max(exposed, ?1)')} WHERE {_NAMED}"  # noqa: S608
-_ACKED = stamped(acked="max(acked, min(?1, exposed))")
-_ACK = f"UPDATE cells SET {_ACKED} WHERE {_NAMED}"  # noqa: S608 - constants
 _PARK = (
     f"UPDATE cells SET {stamped(code='?4', reason='?5')}"  # noqa: S608 - constants
     f" WHERE {_NAMED} AND revision = ?1 AND (exposed >= revision OR ?6)"
@@ -132,22 +130,27 @@ class Ledger(OpenLedger):
 
         Then the newest and the oldest windows in turn: after an outage the present is seen at once.
         """
-        query = (
-            f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
-            f" WHERE {WAITING} AND NOT {UNPLACED}"
-        )
-        rows = self._rows(f"{query} ORDER BY (exposed > 0) DESC, start LIMIT ?", (limit,))
-        held = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        limit += len(self._owed.answered)
+        held = self._held("ORDER BY (exposed > 0) DESC, start LIMIT ?", limit)
         again = [each for each in held if each.exposed]
         oldest = held[len(again) :]
         newest = oldest[::-1]
         if len(held) == limit and oldest:  # there may be newer ones
-            newest_first = f"{query} AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?"
-            rows = self._rows(newest_first, (len(oldest),))
-            newest = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+            newest = self._held("AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?", len(oldest))
         lanes = chain.from_iterable(zip(newest, oldest, strict=False))
         fresh = {each.cell.identity: each for each in lanes}
-        return [*again, *fresh.values()][:limit]
+        waiting = [e for e in again if e.cell.identity not in self._owed.answered]
+        return [*waiting, *fresh.values()][: limit - len(self._owed.answered)]
+
+    def _held(self, how: str, limit: int) -> list[Held]:
+        rows = self._rows(
+            f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
+            f" WHERE {WAITING} AND NOT {UNPLACED} {how}",
+            (limit,),
+        )
+        acked = self._owed.acked
+        cells = ((cell_of(row[:-2]), row[-2], row[-1]) for row in rows)
+        return [Held(c, exposed, max(a, acked.get(c.identity, 0))) for c, exposed, a in cells]
 
     def fresh(self) -> tuple[int, int]:
         """Return how many own cells wait that were never exposed: final ones, and all."""
@@ -180,7 +183,7 @@ class Ledger(OpenLedger):
     def expose(self, revisions: Mapping[Identity, int]) -> None:
         """Mark revisions as perhaps handed to the broker, before they are."""
         with self._transaction() as transaction:
-            transaction.executemany(_EXPOSE, [(r, *name) for name, r in revisions.items()])
+            transaction.executemany(EXPOSE, [(r, *name) for name, r in revisions.items()])
 
     def acked(
         self, committed: Mapping[Identity, int], handed_over: Mapping[Identity, int] = {}
@@ -188,28 +191,14 @@ class Ledger(OpenLedger):
         """Take what the collector holds; a final cell (a relayed one, any) is then forgotten.
 
         Counted is at most the revision that was handed over, from here or, as `handed_over` says,
-        from memory. Returns of how many own cells the ack says more than that, which only a forged
-        one does (of a Monitor's cell the store may hold a later revision than the ledger, after a
-        crash).
+        from memory. The next transaction writes it down. Returns of how many own cells the ack says
+        more than that, which only a forged one does.
         """
-        pairs = [(revision, *identity) for identity, revision in committed.items()]
-        with self._transaction() as transaction:
-            transaction.executemany(_EXPOSE, [(r, *name) for name, r in handed_over.items()])
-            ahead = sum(
-                transaction.execute(
-                    "SELECT count(*) FROM cells"
-                    " WHERE NOT relayed AND exposed < ? AND producer = ? AND sequence = ?",
-                    pair,
-                ).fetchone()[0]
-                for pair in pairs
+        with self._reading() as database:
+            return sum(
+                self._owed.take(database, name, revision, handed_over.get(name, 0))
+                for name, revision in committed.items()
             )
-            transaction.executemany(_ACK, pairs)
-            transaction.executemany(
-                "DELETE FROM cells WHERE producer = ? AND sequence = ?"
-                " AND acked >= revision AND (final OR relayed)",
-                committed,
-            )
-        return int(ahead)
 
     def park(self, refused: Mapping[Identity, Refused], *, unsent: bool = False) -> int:
         """Set refused revisions aside with the reason; return how many of them were held.
