@@ -101,8 +101,9 @@ class Growing:
     past twice that into the model "(overflow)"; the measure is kept. While more than half (three
     quarters) of `cells_max` cells are held, new windows are an hour (a day) wide; past twice
     `cells_max` a sample that would need a new window is refused and counted. A cell that is opened
-    when its window is over already (a late label) stays open for `late_seconds`, so that a hundred
-    late labels are not a hundred final cells. `clock` gives wall seconds. Not thread safe.
+    when its window is over already (a late label) stays open for up to `late_seconds`, until other
+    windows are over, so that a hundred late labels are not a hundred final cells. `clock` gives
+    wall seconds. Not thread safe.
     """
 
     def __init__(
@@ -243,11 +244,18 @@ class Growing:
         return cell
 
     def _closes_at(self, window: Window) -> float:
-        on_time, now = window.end + self._grace_seconds, self._clock()
+        grace = self._grace_seconds
+        on_time, now = window.end + grace, self._clock()
         if now >= UNPLACED_SECONDS and not window.unplaced:
             # Whether the window is over nobody knows yet: it stays open as long as it is wide.
-            return now + max(self._late_seconds, window.width + self._grace_seconds)
-        return on_time if now < on_time or not self._late_seconds else now + self._late_seconds
+            return now + max(self._late_seconds, window.width + grace)
+        if now < on_time or not self._late_seconds:
+            return on_time
+        # With the last windows that are over by then, if any: what is final together is written
+        # together, and the late cells of twenty series are not twenty writes.
+        latest, every = now + self._late_seconds, min(self.width_seconds, START_WIDTH_SECONDS)
+        together = (latest - grace) // every * every + grace
+        return together if together > now else latest
 
     def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return a cell of that time that was opened before windows became wider, or count."""

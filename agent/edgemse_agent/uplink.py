@@ -109,6 +109,8 @@ class Uplink:
         """Of growing cells in the ledger: when the oldest sample came that was not handed over."""
         self._marked: set[Identity] = set()
         """Own cells that the ledger marked exposed as it took them, for the next round."""
+        self._growing: set[Identity] = set()
+        """Cells of which a revision was handed over and that may grow still."""
         self._workers: dict[str, Presence] = {}
         self._flights: list[_Flight] = []
         self._unanswered = 0
@@ -170,14 +172,14 @@ class Uplink:
         free = IN_FLIGHT_MAX - len(self._flights)
         if not self.online or self._spread is not None or now < self._begin_at:
             return self._marked
-        if self.budget.limited or self._ledger.waiting:
+        if self.budget.limited or self._ledger.waiting > len(self._since):
             return self._marked
         room = free * self.report_bytes_max // MARKED_SHARE
         for cell in cells:
             room -= sealed_size(cell)
             if room < 0 or len(self._marked) >= free * REPORT_CELLS_MAX // MARKED_SHARE:
                 break
-            if cell.final and cell.revision == 1 and not cell.window.unplaced:
+            if cell.final and not cell.window.unplaced:
                 self._marked.add(cell.identity)
         return self._marked
 
@@ -349,9 +351,12 @@ class Uplink:
         return now - since >= self.pace.publish_seconds
 
     def _report(self, batch: list[_Pick], with_health: bool, stamp: Stamp) -> bytes:
-        if any(pick.exposed and pick.cell.identity not in self._marked for pick in batch):
+        fresh = self._marked - self._growing
+        if any(pick.exposed and pick.cell.identity not in fresh for pick in batch):
             self._counters.count("reports_resent")
         for pick in batch:
+            if pick.relayed is None:
+                (self._growing.discard if pick.cell.final else self._growing.add)(pick.cell.identity)
             if pick.relayed is not None:
                 pick.relayed.expose()
             self._since.pop(pick.cell.identity, None)
