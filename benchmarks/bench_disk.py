@@ -1,20 +1,20 @@
-"""What does a device write to its disk in a day? The real agent, ledger and Monitor, simulated time.
+"""What does a device write to its disk in a day? Real agent, ledger and Monitor, simulated time.
 
 Bytes are the kernel's (/proc/self/io, write_bytes: whole pages that were dirtied) and a page for
 each commit's note beside the ledger, which simulated time would count once; synced writes are
-counted by strace. Both of a run of its own, scaled to a day by the hours that it simulates.
+counted by strace. Both of a run of its own, less those of a run of no time (a start and an end),
+times 24 by the hours that it simulates.
 """
 
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgemse_agent.agent import Agent
 from edgemse_agent.intake.clients import Clients
@@ -28,12 +28,13 @@ from edgemse.monitor.monitor import MEANINGS
 from edgemse.presence import Presence, encode_presence
 from edgemse.wire import Ack, decode_report, encode_ack
 
-HOURS = 24
+HOURS = 4.0
 SERIES = 20
 SAMPLES = 10
 """A second and series, through a Monitor."""
 LABEL_SECONDS = 90
 """From a prediction to its label: past the end of most windows."""
+SYNCS = ("fsync", "fdatasync")
 PAGE_BYTES = 4_096
 START_SECONDS = 1_790_000_000.0
 
@@ -42,13 +43,13 @@ class Limit(NamedTuple):
     """What a day may cost."""
 
     mb: float
-    syncs: int | None
+    syncs: int
 
 
 SCENES = {
     "through Monitor": Limit(1.0, 100),
     "lines with pairing, a pair a second": Limit(120.0, 3_500),
-    "offline, through Monitor": Limit(60.0, None),
+    "offline, through Monitor": Limit(60.0, 3_500),
 }
 
 
@@ -120,7 +121,11 @@ def through_monitor(device: Device, seconds: int) -> None:
 def pairs(device: Device, seconds: int) -> None:
     rng = random.Random(2)
     for number in range(seconds):
-        prediction = {"id": number, "y_pred": rng.gauss(20.0, 1.0), "segment": f"s{number % SERIES}"}
+        prediction = {
+            "id": number,
+            "y_pred": rng.gauss(20.0, 1.0),
+            "segment": f"s{number % SERIES}",
+        }
         device.client.feed(json.dumps(prediction).encode() + b"\n")
         if number >= LABEL_SECONDS:
             label = {"id": number - LABEL_SECONDS, "y_true": rng.gauss(20.0, 1.0)}
@@ -139,30 +144,24 @@ def live(scene: str, hours: float) -> None:
     play: Callable[[Device, int], None] = pairs if "pairing" in scene else through_monitor
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         device = Device(Path(folder) / "ledger", online="offline" not in scene)
-        before, commits = written(), device.ledger._about.commits
+        before, commits = written(), device.ledger.commits
         play(device, int(hours * 3_600))
-        commits = device.ledger._about.commits - commits
+        commits = device.ledger.commits - commits
         print(json.dumps({"bytes": written() - before + commits * PAGE_BYTES, "commits": commits}))
         device.ledger.close()
 
 
-def measured(scene: str, hours: float) -> dict[str, Any]:
-    """Play a scene in a process of its own under strace; bytes, commits and synced writes a day."""
+def measured(scene: str, hours: float) -> dict[str, float]:
+    """Return the bytes, commits and synced writes of a scene, played in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "strace"
-        command = [sys.executable, __file__, scene, str(hours)]
-        strace = shutil.which("strace")
-        if strace is not None:
-            trace = ["-f", "-c", "-e", "trace=fsync,fdatasync", "-o", str(counts)]
-            command = [strace, *trace, *command]
+        trace = ["strace", "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", str(counts)]
+        command = [*trace, sys.executable, __file__, scene, str(hours)]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found: dict[str, Any] = json.loads(out)
-        found["syncs"] = None
-        if strace is not None:
-            lines = [line.split() for line in counts.read_text().splitlines()]
-            found["syncs"] = sum(int(l[3]) for l in lines if l and l[-1] in ("fsync", "fdatasync"))
-    scale = 24.0 / hours
-    return {name: None if n is None else n * scale for name, n in found.items()}
+        found: dict[str, float] = json.loads(out)
+        lines = [line.split() for line in counts.read_text().splitlines()]
+        calls = [int(words[3]) for words in lines if words and words[-1] in SYNCS]
+        return found | {"syncs": sum(calls)}
 
 
 def main() -> None:
@@ -171,17 +170,17 @@ def main() -> None:
         return
     args = options(__doc__, hours=HOURS)
     for scene, limit in SCENES.items():
-        found = measured(scene, args.hours)
+        still, found = measured(scene, 0.0), measured(scene, args.hours)
+        day = {name: (found[name] - still[name]) * 24.0 / args.hours for name in found}
         table = Table(f"written in a day, {scene}", "limit", f"at most {limit.mb:g} MB")
         table.add("limit", limit.mb, "MB")
-        table.add("bytes", found["bytes"] / 1e6, "MB")
+        table.add("bytes", day["bytes"] / 1e6, "MB")
         table.print(args.json)
-        if found["syncs"] is not None and limit.syncs is not None:
-            table = Table(f"synced in a day, {scene}", "limit", f"at most {limit.syncs}")
-            table.add("limit", limit.syncs, "syncs")
-            table.add("fsync and fdatasync", found["syncs"], "syncs")
-            table.add("commits", found["commits"], "commits")
-            table.print(args.json)
+        table = Table(f"synced in a day, {scene}", "limit", f"at most {limit.syncs}")
+        table.add("limit", limit.syncs, "syncs")
+        table.add("fsync and fdatasync", day["syncs"], "syncs")
+        table.add("commits", day["commits"], "commits")
+        table.print(args.json)
 
 
 if __name__ == "__main__":

@@ -364,9 +364,7 @@ class Agent:
         grown = self._grown()
         cells = self._sealed(grown)
         marked = self.uplink.mark((written.cell for written in cells), now)
-        cells = [
-            w._replace(exposed=w.cell.revision * (w.cell.identity in marked)) for w in cells
-        ]
+        cells = [w._replace(exposed=w.cell.revision * (w.cell.identity in marked)) for w in cells]
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:

@@ -17,6 +17,7 @@ from edgemse.version import installed_version
 from edgemse_agent.effective import effective, printed
 from edgemse_agent.finding import find, places
 from edgemse_agent.ledger import Ledger, check_place
+from edgemse_agent.memory import keep_little
 from edgemse_agent.options import parse, parser
 from edgemse_agent.service import Service, hardware_serial
 from edgemse_agent.settings import AgentSettings
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    keep_little()
     settings, software = effective(options), f"edgemse {installed_version()}"
     print(
         f"edgemse-agent: {software}, device {settings.device},"

@@ -356,7 +356,9 @@ class Uplink:
             self._counters.count("reports_resent")
         for pick in batch:
             if pick.relayed is None:
-                (self._growing.discard if pick.cell.final else self._growing.add)(pick.cell.identity)
+                (self._growing.discard if pick.cell.final else self._growing.add)(
+                    pick.cell.identity
+                )
             if pick.relayed is not None:
                 pick.relayed.expose()
             self._since.pop(pick.cell.identity, None)

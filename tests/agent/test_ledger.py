@@ -221,9 +221,9 @@ def test_an_ack_is_written_with_the_next_transaction_and_counts_at_once(tmp_path
     with closing(Ledger(path)) as ledger:
         ledger.commit([Written(cell(i, final=True)) for i in range(3)])
         ledger.expose({Identity(PRODUCER, i): 1 for i in range(2)})
-        commits = ledger._about.commits
+        commits = ledger.commits
         assert ledger.acked({NAME: 1, Identity(PRODUCER, 2): 1, Identity(PRODUCER, 9): 1}) == 1
-        assert (ledger.waiting, ledger.owes, ledger._about.commits) == (2, True, commits)
+        assert (ledger.waiting, ledger.owes, ledger.commits) == (2, True, commits)
         assert [held.cell.identity.sequence for held in ledger.due(9)] == [1, 2]
         assert [held.cell.identity.sequence for held in ledger.due(1)] == [1]
         ledger.commit()

@@ -91,6 +91,11 @@ class OpenLedger:
         return self._about.elapsed
 
     @property
+    def commits(self) -> int:
+        """Transactions that this ledger has committed, in all its runs."""
+        return self._about.commits
+
+    @property
     def store(self) -> str:
         """The id of the collector's store that acknowledged last, empty before any did."""
         return self._about.store

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-PAGE_BYTES = 4_096
+PAGE_BYTES = 2_048
 WAITING = "acked < revision AND code IS NULL"
 """A cell that the collector has not committed, and that it may still take."""
 CELL = (
