@@ -32,6 +32,8 @@ class Observer:
     latest: Mapping[str, Mapping[str, OpenStats]]
     closed: bool
     ticking: bool
+    counting: bool
+    ahead: float
     def observe(
         self,
         y_true: float,
