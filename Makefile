@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Processes among which the tests are shared out; 0: none but pytest itself.
 WORKERS ?= logical
-SOURCES := pyproject.toml $(shell find edgemse -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := pyproject.toml $(shell find edgemse agent/edgemse_agent -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 # A line for each step; what it prints is shown only if it fails.
 STEP := @step() { echo "$$1"; shift; log=$$(mktemp); if "$$@" >"$$log" 2>&1; then rm -f "$$log"; \

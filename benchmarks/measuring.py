@@ -19,13 +19,17 @@ PEERS = (
 )
 
 
-def options(description: str | None, cells: int | None = None) -> argparse.Namespace:
-    """`--json` and `--rounds N`; with a default for it, `--cells N` too."""
+def options(
+    description: str | None, cells: int | None = None, hours: float | None = None
+) -> argparse.Namespace:
+    """`--json` and `--rounds N`; with a default for it, `--cells N` and `--hours N` too."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=11, help="rounds per measurement")
     if cells is not None:
         parser.add_argument("--cells", type=int, default=cells, help="cells in the store")
+    if hours is not None:
+        parser.add_argument("--hours", type=float, default=hours, help="hours to simulate")
     return parser.parse_args()
 
 

@@ -56,14 +56,13 @@ MEANINGS = {
 class OpenCell(OpenStats):
     """A cell in memory; `grown` since its last sealed revision, `final` once it cannot grow."""
 
-    __slots__ = ("_coverage", "closes_at", "revision", "sequence", "series", "since", "window")
+    __slots__ = ("closes_at", "revision", "sequence", "series", "since", "window")
 
     def __init__(self, sequence: int, series: Series, window: Window, closes_at: float) -> None:
         super().__init__(window.start, window.end)
         self.sequence, self.series, self.window = sequence, series, window
         self.closes_at = closes_at
         """Wall seconds from which it may be made final."""
-        self._coverage: Coverage | None = None
         self.revision = 0
         self.since: float | None = None
         """When it grew first since it was written last, as its holder keeps it; None: not known."""
@@ -71,9 +70,10 @@ class OpenCell(OpenStats):
     @property
     def coverage(self) -> Coverage:
         """The cell's coverage, to be counted in."""
-        if self._coverage is None:
-            self._coverage = Coverage()
-        return self._coverage
+        if self.counted is None:
+            self.counted = Coverage()
+        assert isinstance(self.counted, Coverage)
+        return self.counted
 
     def move(self, window: Window) -> None:
         """Put the cell into another window."""
@@ -90,7 +90,7 @@ class OpenCell(OpenStats):
             self.series,
             self.window,
             self.stats.to_bytes(),
-            None if self._coverage is None else self._coverage.to_bytes() or None,
+            None if self.counted is None else self.coverage.to_bytes() or None,
         )
 
 
@@ -101,8 +101,9 @@ class Growing:
     past twice that into the model "(overflow)"; the measure is kept. While more than half (three
     quarters) of `cells_max` cells are held, new windows are an hour (a day) wide; past twice
     `cells_max` a sample that would need a new window is refused and counted. A cell that is opened
-    when its window is over already (a late label) stays open for `late_seconds`, so that a hundred
-    late labels are not a hundred final cells. `clock` gives wall seconds. Not thread safe.
+    when its window is over already (a late label) stays open for up to `late_seconds`, until other
+    windows are over, so that a hundred late labels are not a hundred final cells. `clock` gives
+    wall seconds. Not thread safe.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Growing:
         self._measures: set[str] = set()
         self._known: set[Series] = set()
         """The series that were admitted, without their measure."""
-        self._latest: dict[Series, OpenCell] = {}
+        self.latest: dict[Series, OpenCell] = {}
         """The cell that each series used last: nearly always the next sample's too."""
         self._open: dict[tuple[Series, Window], OpenCell] = {}
         self._held: dict[int, OpenCell] = {}
@@ -158,7 +159,7 @@ class Growing:
 
     def cell(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return the series' cell of that time, about to grow; None (counted) if it is refused."""
-        cell = self._latest.get(series)
+        cell = self.latest.get(series)
         if cell is None or cell.final or not cell.start <= time_seconds < cell.end:
             cell = self._find(series, time_seconds)
             if cell is None:
@@ -224,8 +225,8 @@ class Growing:
         self._held.pop(cell.sequence, None)
         if self._open.get((cell.series, cell.window)) is cell:
             del self._open[cell.series, cell.window]
-        if self._latest.get(cell.series) is cell:
-            del self._latest[cell.series]
+        if self.latest.get(cell.series) is cell:
+            del self.latest[cell.series]
 
     def _find(self, series: Series, time_seconds: float) -> OpenCell | None:
         admitted = self._admitted(series)
@@ -239,15 +240,22 @@ class Growing:
             cell = OpenCell(self.next_identity().sequence, *key, self._closes_at(key[1]))
             self._open[key] = self._held[cell.sequence] = cell
         if admitted is series:
-            self._latest[series] = cell
+            self.latest[series] = cell
         return cell
 
     def _closes_at(self, window: Window) -> float:
-        on_time, now = window.end + self._grace_seconds, self._clock()
+        grace = self._grace_seconds
+        on_time, now = window.end + grace, self._clock()
         if now >= UNPLACED_SECONDS and not window.unplaced:
             # Whether the window is over nobody knows yet: it stays open as long as it is wide.
-            return now + max(self._late_seconds, window.width + self._grace_seconds)
-        return on_time if now < on_time or not self._late_seconds else now + self._late_seconds
+            return now + max(self._late_seconds, window.width + grace)
+        if now < on_time or not self._late_seconds:
+            return on_time
+        # With the last windows that are over by then, if any: what is final together is written
+        # together, and the late cells of twenty series are not twenty writes.
+        latest, every = now + self._late_seconds, min(self.width_seconds, START_WIDTH_SECONDS)
+        together = (latest - grace) // every * every + grace
+        return together if together > now else latest
 
     def _narrower(self, series: Series, time_seconds: float) -> OpenCell | None:
         """Return a cell of that time that was opened before windows became wider, or count."""

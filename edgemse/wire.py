@@ -159,8 +159,8 @@ _ack_decoder = msgspec.msgpack.Decoder(_Ack)
 
 
 def sealed_size(cell: SealedCell) -> int:
-    """Bytes that the cell takes in a report at most, names included."""
-    names = sum(len(name.encode()) + 3 for name in cell.series)
+    """Bytes that the cell takes in a report at most; names that none can carry are no error."""
+    names = sum(len(name.encode(errors="backslashreplace")) + 3 for name in cell.series)
     return CELL_OVERHEAD_BYTES + names + len(cell.state) + len(cell.coverage or b"")
 
 

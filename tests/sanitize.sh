@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the extensions with AddressSanitizer and UndefinedBehaviorSanitizer, in an environment of
-# their own (build/sanitize), and runs the core's tests on them. Wants gcc or clang with libasan.
+# their own (build/sanitize), and runs the tests of compiled code on them. Wants gcc or clang with libasan.
 #   tests/sanitize.sh [pytest arguments]
 set -eu
 cd "$(dirname "$0")/.."
@@ -47,5 +47,6 @@ export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:strict_string_checks=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc
 # -P and importlib mode: the sources beside us are not what is tested.
-[ $# -gt 0 ] || set -- tests/stats tests/test_wire.py tests/monitor/test_observe.py
+[ $# -gt 0 ] || set -- tests/stats tests/test_wire.py tests/monitor/test_observe.py \
+    tests/agent/test_pairing.py tests/agent/test_usual.py
 LD_PRELOAD="$asan $ubsan" exec $python -P -m pytest -q -p no:cacheprovider --timeout 1200 "$@"

@@ -29,7 +29,8 @@ SHIPPED = sorted(
     and path.suffix not in (".so", ".pyx", ".c", ".pyc")
 )
 EXTENSIONS = tuple(
-    f"edgemse.stats.{name}" for name in ("error_stats", "grouped", "histogram", "observer", "parts")
+    f"edgemse.stats.{name}"
+    for name in ("coverage_counts", "error_stats", "grouped", "histogram", "observer", "parts")
 )
 EX_UNAVAILABLE = 69
 
@@ -98,7 +99,8 @@ def test_the_wheel_holds_our_two_packages_and_nothing_beside_them(wheel: Path) -
     assert not {str(path) for path in SHIPPED} - names
     assert "edgemse_agent/data/edgemse-agent.service" in names
     assert "edgemse/py.typed" in names
-    assert [n for n in names if n.startswith("edgemse/stores/arrow.") and n.endswith(".so")]
+    for module in ("edgemse/stores/arrow", "edgemse_agent/pairs", "edgemse_agent/intake/usual"):
+        assert [n for n in names if n.startswith(f"{module}.") and n.endswith(".so")], module
     assert not [name for name in names if name.endswith((".pyx", ".c", ".pyc"))]
 
 

@@ -31,6 +31,7 @@ COMPILED = {module for module, path in MODULES.items() if path.suffix == ".pyx"}
 STATS = {"errors", "stats"}
 CELLS = STATS | {"names", "times", "counters", "measures", "cells"}
 LINE = CELLS | {
+    "version",
     "interrupts",
     "printing",
     "growing",
@@ -44,6 +45,7 @@ LINE = CELLS | {
 }
 MAY_IMPORT = {
     "errors": set(),
+    "version": set(),
     "interrupts": set(),
     "printing": {"errors"},
     "names": {"errors"},
@@ -103,8 +105,9 @@ def _imports(path: Path) -> set[str]:
 
 
 def _compiled_imports(path: Path) -> set[str]:
-    """Return what a .pyx, and the .pxd files beside it, import and cimport."""
-    sources = [path, *path.parent.glob("*.pxd")]
+    """Return what a .pyx, its .pxd and the parts (_*.pxd) beside it import and cimport."""
+    parts = [path, path.with_suffix(".pxd"), *path.parent.glob("_*.pxd")]
+    sources = [source for source in parts if source.exists()]
     pattern = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", re.MULTILINE)
     return {a or b for source in sources for a, b in pattern.findall(source.read_text())}
 

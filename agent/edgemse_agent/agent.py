@@ -14,21 +14,21 @@ from edgemse.counters import Counters
 from edgemse.errors import LedgerError, WireError
 from edgemse.growing import WIDER_SECONDS, Growing, OpenCell
 from edgemse.presence import Attribute, decode_presence, new_run
-from edgemse.stats.measures import follow_loss
 from edgemse.wire import decode_ack
 from edgemse_agent.budget import Budget
 from edgemse_agent.calendar import Calendar
 from edgemse_agent.clock import Clock
 from edgemse_agent.counting import MEANINGS
 from edgemse_agent.ledger import SESSIONS_MAX, Ledger, Written
-from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
+from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine
 from edgemse_agent.pace import Pace
-from edgemse_agent.pairing import Label, Pairing, Prediction
+from edgemse_agent.pairing import Pairing
 from edgemse_agent.placing import Placing
 from edgemse_agent.relay import Relay, Relayed, Tell
 from edgemse_agent.room import Room
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import VERSIONS, BrokerStatus, ParkedCell, Status
+from edgemse_agent.taking import Taken, Taking
 from edgemse_agent.uplink import Stamp, Uplink
 
 __all__ = ["Agent"]
@@ -67,7 +67,7 @@ class Agent:
         """Where the number of this board is from, empty if it has none or nobody asked."""
         self._clock = clock
         self.calendar = Calendar(clock, ledger.timeline, ledger.spans())
-        self._series = Series(settings.defaults.model, settings.defaults.version)
+        series = Series(settings.defaults.model, settings.defaults.version)
         limits = settings.windows
         self.growing = Growing(
             self.counters,
@@ -82,11 +82,12 @@ class Agent:
         self.pairing = Pairing(
             self.growing,
             self.counters,
-            self._series,
+            series,
             age_max_seconds=settings.pairing.age_max_seconds,
             pending_max=settings.pairing.pending_max,
             matched_max=settings.pairing.matched_max,
         )
+        self._taking = Taking(self.growing, self.pairing, self.counters, self.calendar, series)
         self._pace = Pace(settings.delivery.durable_seconds)
         self.relay = Relay(self._pace)
         jitter = rng or random.Random()  # noqa: S311 - jitter, not a secret
@@ -120,7 +121,7 @@ class Agent:
         """Go on with other settings; device, ledger, socket, broker and clock stay as they are."""
         self.settings = settings
         limits, pairing, delivery = settings.windows, settings.pairing, settings.delivery
-        self._series = Series(settings.defaults.model, settings.defaults.version)
+        self._taking.follow(Series(settings.defaults.model, settings.defaults.version))
         self._pace = self.relay.pace = self.uplink.pace = Pace(delivery.durable_seconds)
         self.growing.limit(
             grace_seconds=limits.grace_seconds,
@@ -176,7 +177,7 @@ class Agent:
         While the ledger takes nothing, without that: the collector then takes the time of receipt.
         """
         known = self._clock.synchronised() and self.calendar.placed
-        wall = self._now() if known else None
+        wall = self.calendar.possible_now() if known else None
         try:
             return self.ledger.attributes(self.settings.attributes, wall)
         except LedgerError as error:
@@ -229,31 +230,17 @@ class Agent:
     def take(self, line: SampleLine | PredictionLine | LabelLine) -> bool:
         """Take one line; False for a prediction whose id is taken."""
         self._touch()
-        time = self._now() if line.time is None else self.calendar.of_line(line.time)
-        if isinstance(line, SampleLine):
-            self._sample(line, time)
-            return True
-        if isinstance(line, LabelLine):
-            self.pairing.label(line.id, Label(line.y_true, time, line.where), self.elapsed_seconds)
-            return True
-        prediction = Prediction(line.y_pred, line.weight, time, line.loss, line.interval)
-        series = self._named(line.where)
-        if not self.pairing.predict(line.id, series, prediction, self.elapsed_seconds):
-            return False
-        self.growing.follow(series, time, line.beside, line.weight)
-        return True
+        return self._taking.take(line, self.elapsed_seconds)
 
-    def _sample(self, line: SampleLine, time: float) -> None:
-        series = self._named(line.where)
-        if line.measure:
-            series = series._replace(measure=line.measure)
-        if self.growing.sample(series, time, line.y_true, line.y_pred, line.weight):
-            self.counters.count("samples")
-        if line.loss:
-            loss = follow_loss(line.loss).value(line.y_true, line.y_pred)
-            series = series._replace(measure=line.loss)
-            self.growing.sample(series, time, 0.0, loss, line.weight)
-        self.growing.follow(series, time, line.beside, line.weight)
+    def take_usual(self, data: bytes, at: int, session: str | None) -> Taken:
+        """Take the usual lines from there on, up to one that `take` or its client has to see."""
+        number = -1 if session is None else self.received(session)
+        taken = self._taking.usual(data, at, number, self.elapsed_seconds)
+        if taken.lines:
+            self._touch(taken.lines)
+            if session is not None:
+                self.count_line(session, taken.lines)
+        return taken
 
     def take_cell(self, cell: SealedCell, tell: Tell, began: int = 0) -> bool:
         """Take a Monitor's cell; `tell` hears when a revision of it is durable (see Relay.take).
@@ -269,11 +256,6 @@ class Agent:
         self.relay.take(cell, self._clock.monotonic(), tell, began)
         return True
 
-    def _now(self) -> float:
-        """Return the time, or the nearest one that a window can have (counted)."""
-        self.counters.count("times_bounded", int(self.calendar.bounded))
-        return self.calendar.possible_now()
-
     def received(self, session: str) -> int:
         """How many lines of the session were taken: the number of the next one."""
         return self._received.get(session, 0)
@@ -286,10 +268,10 @@ class Agent:
         """Whether lines of the session can be counted: what the ledger forgets needs a commit."""
         return session in self._received or len(self._received) < 2 * SESSIONS_MAX
 
-    def count_line(self, session: str) -> None:
-        """Take note of one more line of the session, good or bad."""
-        self._received[session] = self.received(session) + 1
-        self._touch()
+    def count_line(self, session: str, lines: int = 1) -> None:
+        """Take note of one more line of the session, or so many, good or bad."""
+        self._received[session] = self.received(session) + lines
+        self._touch(lines)
 
     def release(self) -> int:
         """Make all parked cells due again; return how many, 0 if the ledger takes nothing now."""
@@ -330,7 +312,7 @@ class Agent:
             if cell.since is None:
                 cell.since = self._ticked  # it came after that
         self._ticked = now
-        if self._dirty_since is None and (self.pairing.changed or grown):
+        if self._dirty_since is None and (self.pairing.changed or grown or self.ledger.owes):
             self._dirty_since = now
         if self._is_time(now) and now >= self._retry_at:
             self.commit()
@@ -381,12 +363,14 @@ class Agent:
         self.growing.close_ended(self.calendar.now(), everything=everything or self._crowded)
         grown = self._grown()
         cells = self._sealed(grown)
+        marked = self.uplink.mark((written.cell for written in cells), now)
+        cells = [w._replace(exposed=w.cell.revision * (w.cell.identity in marked)) for w in cells]
         cells += [Written(r.cell, True, r.exposed) for r in relayed]
         sessions = {s: n for s, n in self._received.items() if self._durable.get(s) != n}
         try:
             defects = self.ledger.commit(
                 cells,
-                self.pairing.changes(),
+                self.pairing,
                 sessions,
                 elapsed_seconds=self.elapsed_seconds,
                 timeline=self.calendar.current(),
@@ -480,17 +464,7 @@ class Agent:
         self._last_error = str(error)
         log.error("the ledger takes nothing (%s); kept in memory, trying again", error)
 
-    def _named(self, where: Where) -> Series:
-        model, version, output, segment = where
-        default = self._series
-        return Series(
-            default.model if model is None else model,
-            default.version if version is None else version,
-            output or "",
-            segment or "",
-        )
-
-    def _touch(self) -> None:
-        self._lines_undurable += 1
+    def _touch(self, lines: int = 1) -> None:
+        self._lines_undurable += lines
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()

@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,19 @@ from edgemse.errors import EdgemseError, LineError, NoAgentError, SettingsError
 from edgemse.mqtt import connection
 from edgemse.names import counted, shown
 from edgemse.printing import make_ready, say, tell
-from edgemse_agent import sending, trying
-from edgemse_agent.completion import script
+from edgemse.version import installed_version
 from edgemse_agent.effective import effective, printed
 from edgemse_agent.finding import find, places
-from edgemse_agent.intake.filters import cover
-from edgemse_agent.intake.mapping import Mapping
 from edgemse_agent.ledger import Ledger, check_place
+from edgemse_agent.memory import keep_little
 from edgemse_agent.options import parse, parser
 from edgemse_agent.service import Service, hardware_serial
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import ask
 
 __all__ = ["main"]
+
+# What only another command than running needs is imported there: a daemon keeps what it loads.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         if options.print_completion:
+            from edgemse_agent.completion import script
+
             say(script(parser()))
         elif options.print_config:
             say("\n".join(printed(options)))
@@ -62,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    settings, software = effective(options), f"edgemse {version('edgemse')}"
+    keep_little()
+    settings, software = effective(options), f"edgemse {installed_version()}"
     tell(
         f"edgemse-agent: {software}, device {settings.device},"
         f" broker {settings.broker.address}, ledger {settings.ledger}"
@@ -86,12 +88,17 @@ def _check(settings: AgentSettings, *, connect: bool) -> None:
     check_place(settings.ledger)
     say(f"ok: device {settings.device}, broker {settings.broker.address}")
     if settings.mqtt:
+        from edgemse_agent.intake.filters import cover
+        from edgemse_agent.intake.mapping import Mapping
+
         local = settings.read_local_broker()
         if local.tls:
             local.tls_context()
         asked = ", ".join(cover(Mapping(settings.mqtt).filters))
         say(f"ok: {len(settings.mqtt)} mqtt rules, subscribing to {asked} at {local}")
     if connect:
+        from edgemse_agent import trying
+
         say(shown(trying.connect(settings)))
 
 
@@ -118,6 +125,8 @@ def _ask(path: Path, request: str) -> None:
 
 def _send(options: argparse.Namespace) -> int:
     """Send lines to the running agent, and print how many are durable and what it refuses."""
+    from edgemse_agent import sending
+
     piped = options.lines == ["-"] and sys.stdin is not None
     lines = sending.lines_of(sys.stdin.buffer if piped else options.lines)
     sent = sending.send(_socket(options), lines)
@@ -129,6 +138,8 @@ def _send(options: argparse.Namespace) -> int:
 
 def _map(settings: AgentSettings, topic: str, payload: str) -> int:
     """Print what each rule makes of a message; EX_DATAERR unless one makes a line."""
+    from edgemse_agent.intake.mapping import Mapping
+
     if set("+#") & set(topic):
         raise SettingsError(f"map: {topic!r} is a filter; wanted a topic, as a message has it")
     found = Mapping(settings.mqtt).apply(topic, payload.encode(errors="surrogateescape"))

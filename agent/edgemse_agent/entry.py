@@ -28,7 +28,7 @@ def _missing(error: ModuleNotFoundError) -> int:
 
     module = error.name or ""
     package = module.partition(".")[0]
-    if module.startswith("edgemse.stats."):
+    if module.startswith(("edgemse.stats.", "edgemse_agent.")):
         wanting = f"{module} is not compiled for this Python; pip install --editable the clone"
     elif package in OPTIONAL:
         wanting = f"{package} is not installed; pip install 'edgemse[agent]'"

@@ -24,6 +24,7 @@ from edgemse.names import wrong_with
 from edgemse.stats.measures import follow_loss
 from edgemse.times import seconds_of
 from edgemse_agent.cell_lines import CellLine, MonitorLine, producer_of, sealed
+from edgemse_agent.entries import Where
 from edgemse_agent.repeated import repeated
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "Request",
     "SampleLine",
     "SessionHello",
-    "Where",
     "ends_of",
     "parse",
     "sample_of",
@@ -46,9 +46,6 @@ __all__ = [
 LINE_BYTES_MAX = 65_536
 END_BYTES = 256
 """What is kept of either end of a line that is too long, for its number."""
-
-Where = tuple[str | None, str | None, str | None, str | None]
-"""Model, version, output and segment; None means the agent's default."""
 
 
 class SampleLine(NamedTuple):

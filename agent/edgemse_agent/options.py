@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from edgemse.version import installed_version
 from edgemse_agent.completion import SHELLS
 from edgemse_agent.finding import CONFIG
 
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add("--stdin", action="store_true", help="Read JSON lines from standard input.")
     add("--verbose", action="store_true", help="Log what happens, too.")
     add("--print-completion", choices=SHELLS, help="Print a script of completion for the shell.")
-    said = f"edgemse {version('edgemse')}"
+    said = f"edgemse {installed_version()}"
     add("--version", action="version", version=said, help="Say it.")
     add("-h", "--help", action="help", help="Show this message and exit.")
     return made

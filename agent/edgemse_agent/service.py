@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgemse.errors import BrokerError, LedgerError
 from edgemse.mqtt import Connection, Handler, Publication
@@ -20,7 +20,6 @@ from edgemse_agent.clock import SystemClock
 from edgemse_agent.hardware import BOARD_VARIABLE, board, health
 from edgemse_agent.intake.clients import Clients
 from edgemse_agent.intake.labels import LabelTopic
-from edgemse_agent.intake.local import LocalTopics
 from edgemse_agent.intake.sources import SocketServer, read_stdin
 from edgemse_agent.ledger import Ledger
 from edgemse_agent.metrics import Metrics
@@ -28,6 +27,9 @@ from edgemse_agent.notify import Supervisor
 from edgemse_agent.settings import AgentSettings
 from edgemse_agent.status import BrokerStatus
 from edgemse_agent.steering import Steering
+
+if TYPE_CHECKING:
+    from edgemse_agent.intake.local import LocalTopics
 
 __all__ = ["Service", "hardware_serial"]
 
@@ -98,6 +100,8 @@ class Service:
         self._steering = Steering(self._agent, self._topics, self._reload, self._announce)
         self._connection = self._connect()
         if self._settings.mqtt:
+            from edgemse_agent.intake.local import LocalTopics  # a daemon keeps what it loads
+
             self._local = LocalTopics(self._settings, self._agent, clock, self._soon)
             self._local.start()
         self._loop.add_signal_handler(signal.SIGHUP, self._read_settings)
@@ -284,6 +288,8 @@ class Service:
             written = written or self._agent.commit(everything=True)
             self._tick()
             self._look_after(self._loop.time())
+        if self._agent.ledger.owes:  # else the next run sends again what is there already
+            self._agent.commit(everything=True)
         self._left = self._agent.waiting
         if sockets is not None:
             await sockets.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import socket
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from sqlite3 import sqlite_version
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from edgemse.cells import Series, Window
+from edgemse.version import installed_version
 from edgemse.wire import PROTOCOL_VERSION
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 VERSIONS = {
-    "edgemse": version("edgemse"),
+    "edgemse": installed_version(),
     "protocol": str(PROTOCOL_VERSION),
     "python": platform.python_version(),
     "sqlite": sqlite_version,

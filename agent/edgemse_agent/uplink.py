@@ -27,6 +27,9 @@ CELL_ROOM_BYTES_MIN = 256
 WORKERS_MAX = 1_000
 """Collectors told apart; anybody may claim to be one where the broker has no access list."""
 REPORT_CELLS_MAX = 500
+MARKED_SHARE = 4
+"""Of what the free reports hold at most this part is marked ahead: counters may take half of each,
+and cells do not fill them to the last byte."""
 IN_FLIGHT_MAX = 8
 """Reports handed over and not acknowledged; over restarts too, for exposed cells go first."""
 RESEND_SECONDS = (5.0, 300.0)
@@ -104,6 +107,10 @@ class Uplink:
         self._begin_at = float("-inf")
         self._since: dict[Identity, float] = {}
         """Of growing cells in the ledger: when the oldest sample came that was not handed over."""
+        self._marked: set[Identity] = set()
+        """Own cells that the ledger marked exposed as it took them, for the next round."""
+        self._growing: set[Identity] = set()
+        """Cells of which a revision was handed over and that may grow still."""
         self._workers: dict[str, Presence] = {}
         self._flights: list[_Flight] = []
         self._unanswered = 0
@@ -155,6 +162,27 @@ class Uplink:
         else:
             self._since.setdefault(cell.identity, since)
 
+    def mark(self, cells: Iterable[SealedCell], now: float) -> set[Identity]:
+        """Return which of these new cells the next round hands over, if nothing comes between.
+
+        The ledger marks them exposed in the transaction that writes them, which saves one. They are
+        no more than the free part of the in-flight window, and none if others wait before them.
+        """
+        self._marked = set()
+        free = IN_FLIGHT_MAX - len(self._flights)
+        if not self.online or self._spread is not None or now < self._begin_at:
+            return self._marked
+        if self.budget.limited or self._ledger.waiting > len(self._since):
+            return self._marked
+        room = free * self.report_bytes_max // MARKED_SHARE
+        for cell in cells:
+            room -= sealed_size(cell)
+            if room < 0 or len(self._marked) >= free * REPORT_CELLS_MAX // MARKED_SHARE:
+                break
+            if cell.final and not cell.window.unplaced:
+                self._marked.add(cell.identity)
+        return self._marked
+
     def hurry(self) -> None:
         """Let the growing cells of the ledger go at once."""
         self._since = dict.fromkeys(self._since, float("-inf"))
@@ -190,6 +218,7 @@ class Uplink:
         if fresh:
             self._ledger.expose(fresh)
         reports = [self._report(batch, envelope.with_health, stamp) for batch in batches]
+        self._marked = set()
         if health_due and not (reports and envelope.with_health):
             reports.append(self._health_report(stamp))
         if health_due or (reports and envelope.with_health):
@@ -322,9 +351,14 @@ class Uplink:
         return now - since >= self.pace.publish_seconds
 
     def _report(self, batch: list[_Pick], with_health: bool, stamp: Stamp) -> bytes:
-        if any(pick.exposed for pick in batch):
+        fresh = self._marked - self._growing
+        if any(pick.exposed and pick.cell.identity not in fresh for pick in batch):
             self._counters.count("reports_resent")
         for pick in batch:
+            if pick.relayed is None:
+                (self._growing.discard if pick.cell.final else self._growing.add)(
+                    pick.cell.identity
+                )
             if pick.relayed is not None:
                 pick.relayed.expose()
             self._since.pop(pick.cell.identity, None)

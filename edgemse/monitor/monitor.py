@@ -385,8 +385,10 @@ class Monitor(Observer):
         self._read_by(clock.reader())
 
     def _read_by(self, clock: Callable[[], float]) -> None:
-        """Read the time there from now on; `observe` reads the wall clock itself, and no other."""
+        """Read the time there from now on; `observe` reads it itself unless it is the caller's."""
         self._clock, self.ticking = clock, clock is time.time
+        self.ahead = self._device_clock.offset
+        self.counting = self._given_clock is None and not self.ticking
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it has ended

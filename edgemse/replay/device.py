@@ -8,8 +8,9 @@ from math import inf
 
 from edgemse_agent.agent import Agent
 from edgemse_agent.clock import Clock
+from edgemse_agent.entries import Where
 from edgemse_agent.ledger import Ledger
-from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, Where
+from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine
 from edgemse_agent.settings import (
     AgentSettings,
     Defaults,

@@ -9,7 +9,7 @@ from math import isfinite
 from threading import Event
 
 from edgemse_agent.clock import Clock, SystemClock
-from edgemse_agent.lines import Where
+from edgemse_agent.entries import Where
 
 from edgemse.errors import UnacknowledgedError
 from edgemse.mqtt import Broker, Connection, Handler, Publication

@@ -30,6 +30,19 @@ static inline int wall_within(double start, double end) {
     return start <= at && at < end;
 }
 
+/* The clock that counts on while the device sleeps, where there is one. */
+#ifdef CLOCK_BOOTTIME
+#define BOOT_CLOCK CLOCK_BOOTTIME
+#else
+#define BOOT_CLOCK CLOCK_MONOTONIC
+#endif
+
+/* Whether the time that is so far ahead of the boot's clock stands in [start, end). */
+static inline int boot_within(double ahead, double start, double end) {
+    double at = seconds_of_clock(BOOT_CLOCK) + ahead;
+    return start <= at && at < end;
+}
+
 /* Whether nobody has the lock; until `leave` nobody gets it. Under the GIL a thread that runs no
    Python is alone: to see that nobody has the lock is as good as to take it. */
 static inline int enter(PyThread_type_lock lock, const int *held) {

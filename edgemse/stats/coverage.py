@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgemse.errors import CorruptStateError
+from edgemse.stats.coverage_counts import CoverageCounts
 from edgemse.stats.histogram import ResidualHistogram
 
 __all__ = ["Coverage", "CoverageRow"]
@@ -15,7 +16,7 @@ CoverageRow = tuple[int, int, int, int, int, int, int, int, bytes]
 """The six counts, lag sum and maximum in milliseconds, and the lag histogram's bytes."""
 
 
-class Coverage:
+class Coverage(CoverageCounts):
     """Counts of predictions and labels, and the lag between them; merges like ErrorStats.
 
     A prediction is *matched* by its label or has *expired* without one. A label is *orphan* when
@@ -34,26 +35,7 @@ class Coverage:
     (2, 1, 1.5)
     """
 
-    __slots__ = (*COUNTERS, "lag_histogram", "lag_ms_max", "lag_ms_sum")
-
-    def __init__(self) -> None:
-        self.predictions = 0
-        self.matched = 0
-        self.expired = 0
-        self.orphan = 0
-        self.duplicate = 0
-        self.conflicting = 0
-        self.lag_ms_sum = 0
-        self.lag_ms_max = 0
-        self.lag_histogram = ResidualHistogram()
-
-    def match(self, lag_ms: int) -> None:
-        """Count one label that met its prediction `lag_ms` milliseconds after it (below 0: 0)."""
-        lag_ms = max(0, lag_ms)
-        self.matched += 1
-        self.lag_ms_sum += lag_ms
-        self.lag_ms_max = max(self.lag_ms_max, lag_ms)
-        self.lag_histogram.update(lag_ms / 1000)
+    __slots__ = ()
 
     def merge(self, other: Coverage) -> None:
         """Add what `other` counted; the two must not share a prediction or a label.

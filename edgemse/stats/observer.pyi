@@ -1,12 +1,14 @@
 from collections.abc import Mapping
 from types import TracebackType
 
+from edgemse.stats.coverage_counts import CoverageCounts
 from edgemse.stats.error_stats import ErrorStats
 
 __all__ = ["Guard", "Observer", "OpenStats"]
 
 class OpenStats:
     stats: ErrorStats
+    counted: CoverageCounts | None
     start: float
     end: float
     grown: bool
@@ -30,6 +32,8 @@ class Observer:
     latest: Mapping[str, Mapping[str, OpenStats]]
     closed: bool
     ticking: bool
+    counting: bool
+    ahead: float
     def observe(
         self,
         y_true: float,

@@ -20,6 +20,7 @@ __all__ = ["Guard", "Observer", "OpenStats"]
 
 cdef extern from "_observer.h":
     bint wall_within(double start, double end)
+    bint boot_within(double ahead, double start, double end)
     bint enter(PyThread_type_lock lock, const int *held)
     void leave(PyThread_type_lock lock)
 
@@ -32,13 +33,10 @@ cdef enum:
 cdef class OpenStats:
     """Statistics of [start, end) seconds since 1970 that grow until they are `final`.
 
-    `grown` says that something came since the holder looked last. Whoever reads or changes more
-    than one of these holds the lock of the holder.
+    `grown` says that something came since the holder looked last; `counted` is what became of
+    predictions and labels, None where samples came whole. Whoever reads or changes more than one of
+    these holds the lock of the holder.
     """
-
-    cdef public ErrorStats stats
-    cdef public double start, end
-    cdef public bint grown, final
 
     def __init__(self, double start, double end):
         self.stats = ErrorStats()
@@ -92,13 +90,14 @@ cdef class Observer:
     """Hands samples to the open window of their output and segment.
 
     A subclass sets `guard`, `latest` (by output and segment, what its last sample went to),
-    `closed`, and `ticking`: whether time is the system's clock; and defines `_observe`, the long
-    way, which takes what `observe` takes.
+    `closed`, and `ticking` or `counting`: whether time is the system's clock, or the boot's and
+    `ahead` seconds; and defines `_observe`, the long way, which takes what `observe` takes.
     """
 
     cdef public Guard guard
     cdef dict open_stats
-    cdef public bint closed, ticking
+    cdef public bint closed, ticking, counting
+    cdef public double ahead
     cdef OpenStats last  # of these two names, if not None: nearly always the next sample's too
     cdef str last_output, last_segment
 
@@ -138,7 +137,9 @@ cdef class Observer:
         ):
             if ts is not None and type(ts) is float:
                 at = ts
-            if EARLIEST_SECONDS <= at < LATEST_SECONDS or (ts is None and self.ticking):
+            if EARLIEST_SECONDS <= at < LATEST_SECONDS or (
+                ts is None and (self.ticking or self.counting)
+            ):
                 try:
                     y, p, w = y_true, y_pred, weight
                     if self.added(output, segment, at, y, p, w):
@@ -174,14 +175,17 @@ cdef class Observer:
             cell = self.found(output, segment)
             if cell is None:
                 return False
-        if cell.final or not (
-            wall_within(cell.start, cell.end) if at == NOW else cell.start <= at < cell.end
-        ):
+        if cell.final or not self.within(cell.start, cell.end, at):
             self.last = None  # another one may stand there soon
             return False
         cell.stats.add(y, p, weight)
         cell.grown = True
         return True
+
+    cdef inline bint within(self, double start, double end, double at) noexcept:
+        if at != NOW:
+            return start <= at < end
+        return wall_within(start, end) if self.ticking else boot_within(self.ahead, start, end)
 
     cdef OpenStats found(self, str output, str segment):
         """What the last sample of these names went to, kept for the next call; None if nothing."""

@@ -59,7 +59,7 @@ def test_predictions_without_labels_are_bounded_and_counted() -> None:
         assert agent.commit()
         health = agent.status().health
         assert (len(agent.pairing), health["pending_evicted"]) == (100, 9_900)
-        assert len(ledger.entries()) == 100
+        assert len(list(ledger.entries())) == 100
         (cell,) = [each.cell for each in ledger.due(9)] or [None]
         assert cell is not None
 

@@ -55,6 +55,8 @@ class Device:
         self.start()
 
     def close(self) -> None:
+        if self.agent.ledger.owes:  # else what was acknowledged is sent once more
+            self.agent.ledger.commit()
         self.agent.ledger.close()
 
     def measure(self, error: float = 1.0) -> None:

@@ -116,7 +116,7 @@ def test_a_damage_costs_no_more_than_what_it_hit(
     path = lay(tmp_path / "damaged", original.closed)
     damage(path)
     with closing(Ledger(path, hardware=BOARD)) as ledger:
-        cells, entries = held(ledger), ledger.entries()
+        cells, entries = held(ledger), list(ledger.entries())
         missing = len(original.cells) - len(cells) + len(original.entries) - len(entries)
         assert missing == lost
         assert sum(taken.lost for taken in ledger.taken) == lost

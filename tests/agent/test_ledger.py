@@ -202,7 +202,7 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
         lambda ledger: ledger.due(1),
         lambda ledger: ledger.parked(1),
         lambda ledger: ledger.coarsenable(60, 1),
-        lambda ledger: ledger.entries(),
+        lambda ledger: list(ledger.entries()),
         lambda ledger: ledger.sessions(),
         lambda ledger: ledger.attributes({"a": "b"}, 0.0),
         lambda ledger: ledger.remember_store("a"),
@@ -214,3 +214,43 @@ def test_a_ledger_that_fails_raises_its_own_error_only(call: Any, tmp_path: Path
         ledger._database.close()
         with pytest.raises(LedgerError, match="check the disk"):
             call(ledger)
+
+
+def test_an_ack_is_written_with_the_next_transaction_and_counts_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    with closing(Ledger(path)) as ledger:
+        ledger.commit([Written(cell(i, final=True)) for i in range(3)])
+        ledger.expose({Identity(PRODUCER, i): 1 for i in range(2)})
+        commits = ledger.commits
+        assert ledger.acked({NAME: 1, Identity(PRODUCER, 2): 1, Identity(PRODUCER, 9): 1}) == 1
+        assert (ledger.waiting, ledger.owes, ledger.commits) == (2, True, commits)
+        assert [held.cell.identity.sequence for held in ledger.due(9)] == [1, 2]
+        assert [held.cell.identity.sequence for held in ledger.due(1)] == [1]
+        ledger.commit()
+        assert (ledger.waiting, ledger.owes, ledger.own) == (2, False, 2)
+        ledger.acked({Identity(PRODUCER, 1): 1})
+    with closing(Ledger(path)) as ledger:  # it was killed: what it owed comes again
+        assert ledger.waiting == 2
+        assert ledger.acked({Identity(PRODUCER, 1): 1}) == 0
+        assert ledger.waiting == 1
+
+
+def test_an_ack_of_what_no_ledger_holds_costs_no_transaction(tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        assert ledger.acked({NAME: 3}, {NAME: 3}) == 0
+        assert not ledger.owes
+
+
+def test_an_ack_that_cannot_be_written_is_owed_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        ledger.commit([Written(cell(final=True), exposed=1)])
+        ledger.acked({NAME: 1})
+        with monkeypatch.context() as patch:
+            patch.setattr("edgemse_agent.ledger.opened.META_UPDATE", "no statement")
+            with pytest.raises(LedgerError):
+                ledger.commit()
+        assert (ledger.owes, ledger.waiting) == (True, 0)
+        ledger.commit()
+        assert (ledger.owes, ledger.own) == (False, 0)

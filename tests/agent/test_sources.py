@@ -138,6 +138,14 @@ def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
+def test_the_socket_appears_where_it_listens_and_nothing_beside_it(tmp_path: Path) -> None:
+    async def scene(path: Path, _counts: Counter[str], _intake: Intake) -> None:
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+        assert path.stat().st_mode & 0o777 == 0o660
+
+    run(tmp_path, scene)
+
+
 def test_a_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "agent.sock").write_text("precious")
     with pytest.raises(SettingsError, match="cannot listen there"):

@@ -435,3 +435,34 @@ def test_a_growing_cell_of_the_ledger_waits_and_its_final_revision_does_not(benc
     assert sent(bench, 1) == []
     write(4, final=True)
     assert sent(bench, 0) == [(4, True)]
+
+
+def test_what_is_marked_as_it_is_written_goes_out_without_another_transaction(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [cell(i) for i in range(20)]
+    assert bench.uplink.mark(cells, bench.now) == set()  # nobody listens
+    bench.uplink.heard("w", ONLINE)
+    bench.round()
+    marked = bench.uplink.mark(cells, bench.now)
+    assert marked == {each.identity for each in cells}
+    bench.ledger.commit(Written(each, exposed=1) for each in cells)
+    monkeypatch.setattr(bench.ledger, "expose", lambda _revisions: 1 // 0)
+    (report,) = bench.round()
+    assert len(report.cells) == 20
+    assert bench.counters["reports_resent"] == 0
+    (again,) = bench.round(10)
+    assert (len(again.cells), bench.counters["reports_resent"]) == (20, 1)
+
+
+def test_no_more_is_marked_than_the_next_round_can_hand_over(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.round()
+    assert bench.uplink.mark([cell(1, final=False)], bench.now) == set()
+    many = [cell(i, samples=400) for i in range(5_000)]
+    marked = bench.uplink.mark(many, bench.now)
+    assert 100 < len(marked) < 2_000
+    bench.ledger.commit(Written(each, exposed=each.identity in marked) for each in many)
+    sent = {each.identity for report in bench.round() for each in report.cells}
+    assert marked <= sent
+    assert bench.uplink.mark([cell(9_000)], bench.now) == set()  # others wait before it

@@ -9,6 +9,7 @@ import msgspec
 from edgemse_agent.ledger.rows import entry_of
 from edgemse_agent.lines import LabelLine, PredictionLine, SampleLine, parse
 from edgemse_agent.settings import AgentSettings
+from support.usual import check_usual
 
 from edgemse.cells import SealedCell, check
 from edgemse.errors import SettingsError, WireError
@@ -35,6 +36,7 @@ def check_device(data: bytes) -> None:
 
 
 def check_line(line: bytes) -> None:
+    check_usual(line)
     parsed = parse(line)
     assert (parsed.line is None) == bool(parsed.wrong)
     assert len(parsed.wrong) < 1_000

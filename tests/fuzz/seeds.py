@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from edgemse_agent.pairing import Entry, Label, Prediction
+from edgemse_agent.entries import Entry, Label, Prediction
 
 from edgemse import Coverage, ErrorStats
 from edgemse.cells import Cell, Identity, SealedCell, Series, Window, seal

@@ -268,3 +268,25 @@ def test_a_child_that_is_forked_while_the_lock_is_held_observes(lonely: Monitor)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     assert counted(lonely) == {("", "s", ""): 3}
     assert cells_of(lonely)[0].series == Series("m", segment="s")
+
+
+def test_while_no_agent_has_spoken_samples_take_the_short_way_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(socket=tmp_path / "nobody.sock", model="m")
+    took: list[object] = []
+    long_way = monitor._observe
+
+    def noted(*arguments: object) -> None:
+        took.append(arguments)
+        long_way(*arguments)
+
+    monkeypatch.setattr(monitor, "_observe", noted)
+    for _ in range(1_000):
+        monitor.observe(1.0, 2.0)
+    assert not monitor.ticking
+    assert len(took) < 500  # the first, and those for which the Monitor's thread had the lock
+    assert sum(counted(monitor).values()) == 1_000
+    assert all(cell.window.unplaced for cell in cells_of(monitor))
+    with pytest.raises(UnacknowledgedError):
+        monitor.close(0.01)

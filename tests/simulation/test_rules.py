@@ -10,6 +10,7 @@ import pytest
 from edgemse_agent.intake.clients import LineClient
 from edgemse_agent.ledger import Held, Ledger
 from edgemse_agent.relay import Relay
+from edgemse_agent.uplink import Uplink
 from simulation.world import Collector, lived
 
 from edgemse.cells import Identity
@@ -68,8 +69,8 @@ def line_counts_are_not_in_the_transaction(patch: pytest.MonkeyPatch) -> None:
     real = Ledger.commit
 
     def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> Any:
-        entries = rest[0] if rest else {}
-        return real(self, cells, entries, {}, **more)
+        ids = rest[0] if rest else None
+        return real(self, cells, ids, {}, **more)
 
     patch.setattr(Ledger, "commit", commit)
 
@@ -79,7 +80,7 @@ def pairing_is_not_in_the_transaction(patch: pytest.MonkeyPatch) -> None:
 
     def commit(self: Ledger, cells: Any = (), *rest: Any, **more: Any) -> Any:
         sessions = rest[1] if rest else {}
-        return real(self, cells, {}, sessions, **more)
+        return real(self, cells, None, sessions, **more)
 
     patch.setattr(Ledger, "commit", commit)
 
@@ -96,6 +97,7 @@ def cells_are_durable_once_they_are_relayed(patch: pytest.MonkeyPatch) -> None:
 
 def nothing_is_marked_before_it_is_handed_over(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "expose", lambda _self, _revisions: None)
+    patch.setattr(Uplink, "mark", lambda _self, _cells, _now: set())
 
 
 def exposed_cells_are_coarsened(patch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from edgemse_agent.entries import Entry, Label, Prediction
 from edgemse_agent.ledger import Ledger, Refused, Written
-from edgemse_agent.pairing import Entry, Label, Prediction
+from edgemse_agent.pairs import Pairs
 
 from edgemse import ErrorStats
 from edgemse.cells import Identity, SealedCell, Series, Window
@@ -19,6 +20,14 @@ OWN, MONITOR = b"\x01" * 16, b"\x02" * 16
 WHERE = (None, None, None, None)
 Files = dict[str, bytes]
 """By suffix: the database itself, its journal, its lock."""
+
+
+def changed(entries: dict[str, Entry]) -> Pairs:
+    """Return ids as they came new, for a ledger to write."""
+    pairs = Pairs({}, 1_000_000, 1_000_000)
+    for key, entry in entries.items():
+        pairs.put(key, entry)
+    return pairs
 
 
 def cell(producer: bytes, sequence: int, revision: int, *, final: bool = True) -> SealedCell:
@@ -62,7 +71,7 @@ class Original:
                     ledger.expose({each.identity: each.revision})
                 if sequence % 18 == 0:
                     ledger.park({each.identity: Refused(each.revision, "future", "why")})
-            ledger.commit([], self.entries, {"session": 50}, elapsed_seconds=100.0)
+            ledger.commit([], changed(self.entries), {"session": 50}, elapsed_seconds=100.0)
             ledger.attributes({"site": "north"}, 1e9)
             files = {suffix: Path(f"{self.path}{suffix}") for suffix in ("", "-wal", ".lock")}
             self.killed: Files = {suffix: file.read_bytes() for suffix, file in files.items()}

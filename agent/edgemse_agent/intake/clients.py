@@ -74,9 +74,12 @@ class LineClient:
             if not newline:
                 return
             self._end_long()
-        *lines, rest = (self._buffer + data).split(b"\n")
-        for line in lines:
-            self._line(line)
+        data = self._buffer + data if self._buffer else data
+        at = self._take_usual(data, 0)
+        while (end := data.find(b"\n", at)) >= 0:
+            self._line(data[at:end])
+            at = self._take_usual(data, end + 1)
+        rest = data[at:]
         self._buffer = rest
         if len(rest) > LINE_BYTES_MAX:
             self._buffer = b""
@@ -120,6 +123,22 @@ class LineClient:
         parsed = too_long(self._buffer, self._long_bytes)
         self._long_bytes, self._buffer = 0, b""
         self._line(b"", parsed)
+
+    def _take_usual(self, data: bytes, at: int) -> int:
+        """Work usual lines off, and return where the first one begins that is not.
+
+        Not of a stream that may say labels only, nor of a session that has to begin again.
+        """
+        if self._labels_only or self._lost:
+            return at
+        try:
+            taken = self._agent.take_usual(data, at, self.session)
+        except Exception as error:  # a bug of the short way: the long one takes what is left
+            self._agent.note_defect(f"{self._name}, behind line {self._lines}", error)
+            return at
+        self._lines += taken.lines
+        self._agent.counters.count("lines", taken.lines)
+        return taken.at
 
     def _line(self, line: bytes, parsed: Parsed | None = None) -> None:
         """Work a line off; one that was too long comes `parsed`."""

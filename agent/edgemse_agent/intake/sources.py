@@ -72,8 +72,8 @@ class SocketServer:
                 raise PortInUseError(
                     f"socket {path}: another process listens there; stop it or set another path"
                 )
-            self._server = await asyncio.start_unix_server(self._serve, path, backlog=BACKLOG)
-            path.chmod(0o660)
+            ready = _listening(path)
+            self._server = await asyncio.start_unix_server(self._serve, sock=ready, backlog=BACKLOG)
         except PortInUseError:  # an OSError, too
             raise
         except OSError as error:
@@ -134,6 +134,25 @@ class SocketServer:
         why = f"{self._clients_max} clients are connected, and that is all; try again later"
         writer.write(json.dumps({"error": why}).encode() + b"\n")
         writer.close()
+
+
+def _listening(path: Path) -> socket.socket:
+    """Return a socket that listens at the path, where it appears once it does, and not before."""
+    if path.exists() and not path.is_socket():
+        raise FileExistsError("a file is there that is no socket")
+    fresh = path.with_name(f".{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(str(fresh))
+        fresh.chmod(0o660)
+        listening.listen(BACKLOG)
+        fresh.replace(path)
+    except BaseException:
+        listening.close()
+        fresh.unlink(missing_ok=True)
+        raise
+    return listening
 
 
 def _clients_max() -> int:

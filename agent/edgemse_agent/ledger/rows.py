@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from edgemse.cells import Identity, SealedCell, Series, Window, check
-from edgemse_agent.pairing import Entry
+from edgemse_agent.entries import Entry
 
 __all__ = [
+    "Changes",
     "Defect",
     "Held",
     "Parked",
@@ -20,9 +21,9 @@ __all__ = [
     "cell_of",
     "checked_text",
     "entry_of",
-    "entry_row",
     "key_of",
     "made",
+    "packed_entry",
     "printable",
     "session_row",
     "written_row",
@@ -31,9 +32,23 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 DEFECT_CHARACTERS_MAX = 65_536
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+class Changes(Protocol):
+    """What changed of the ids since the ledger was written last; Pairing is one."""
+
+    def gone(self) -> Iterable[tuple[str]]:
+        """Return the ids that the ledger has and is to forget."""
+
+    def rows(self, *, stored: bool) -> Iterable[tuple[str, bytes, int]]:
+        """Return rows of `entries`, of ids that the ledger has, or has not."""
+
+    def unwritable(self) -> Mapping[str, Entry]:
+        """Return what no ledger can hold, once both kinds of rows were read to their end."""
 
 
 class Written(NamedTuple):
@@ -135,9 +150,9 @@ def made(
     kind: str,
     items: Iterable[T],
     name: Callable[[T], object],
-    make: Callable[[T], tuple[Any, ...]],
+    make: Callable[[T], Made],
     defects: list[Defect],
-) -> list[tuple[Any, ...]]:
+) -> list[Made]:
     """Return each item's row; one of which none can be made is a defect, and costs only itself."""
     rows = []
     for item in items:
@@ -161,10 +176,11 @@ def written_row(written: Written) -> tuple[Any, ...]:
     return *_checked_row(written.cell), written.relayed, written.exposed, 0, None, None
 
 
-def entry_row(item: tuple[str, Entry | None]) -> tuple[str, bytes | None]:
-    """Return a row of `entries`; without content for one that is gone."""
+def packed_entry(item: tuple[str, Entry]) -> bytes:
+    """Return an entry's bytes, or raise anything if no ledger could read it again."""
     key, entry = item
-    return checked_text(key), None if entry is None else msgspec.msgpack.encode(entry)
+    checked_text(key)
+    return msgspec.msgpack.encode(entry)
 
 
 def session_row(item: tuple[str, int], elapsed: float) -> tuple[str, int, float]:

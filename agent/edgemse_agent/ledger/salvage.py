@@ -222,6 +222,7 @@ def _moved(
     database.executemany(
         f"INSERT OR IGNORE {inserted('entries')}", (_later(values, later) for values in entries)
     )
+    database.execute("UPDATE meta SET entries = (SELECT count(*) FROM entries)")
     if whole:
         database.executemany(f"INSERT {inserted('sessions')}", readable("sessions"))
         database.execute(META_UPDATE, tuple(said.values()))

@@ -6,54 +6,35 @@ or confirmed before that. A method raises LedgerError, having changed nothing, a
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from edgemse.cells import Identity, SealedCell
-from edgemse.errors import LedgerError
-from edgemse.presence import Attribute
 from edgemse_agent.calendar import Span, Timeline
-from edgemse_agent.ledger.attributes import changed
-from edgemse_agent.ledger.file import FileLock, connect, create
-from edgemse_agent.ledger.opening import NoRoomError, Opened, open_ledger, put_away_files
+from edgemse_agent.entries import Entry
+from edgemse_agent.ledger.opened import OpenLedger, timeline_columns
+from edgemse_agent.ledger.owed import EXPOSE
 from edgemse_agent.ledger.rows import (
+    Changes,
     Defect,
     Held,
     Parked,
     Refused,
     Written,
     cell_of,
-    checked_text,
     entry_of,
-    entry_row,
     key_of,
     made,
+    packed_entry,
     printable,
     session_row,
     written_row,
 )
-from edgemse_agent.ledger.salvage import Taken, take_over
-from edgemse_agent.ledger.schema import (
-    COLUMNS,
-    META_UPDATE,
-    NUMBERS,
-    WAITING,
-    guarded,
-    inserted,
-    stamped,
-)
-from edgemse_agent.ledger.sound import UNREADABLE
+from edgemse_agent.ledger.schema import COLUMNS, WAITING, inserted, stamped
 from edgemse_agent.ledger.unplaced import UNPLACED, move_cells, read_spans, write_spans
-from edgemse_agent.pairing import Entry
 
 __all__ = ["SESSIONS_MAX", "Ledger"]
-
-log = logging.getLogger(__name__)
 
 SESSIONS_MAX = 1_000
 """Sessions remembered; past that the one least lately used is forgotten."""
@@ -72,197 +53,24 @@ _INSERT = (
     f"INSERT {inserted('cells')} ON CONFLICT DO UPDATE SET {_SET_NEWER}"
     " WHERE excluded.revision > revision"
 )
+_INSERT_ENTRY = (
+    "INSERT INTO entries (id, entry, crc) VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET entry = excluded.entry, crc = excluded.crc"
+)
 _NAMED = "producer = ?2 AND sequence = ?3"
-_EXPOSE = f"UPDATE cells SET {stamped(exposed='max(exposed, ?1)')} WHERE {_NAMED}"  # noqa: S608
-_ACKED = stamped(acked="max(acked, min(?1, exposed))")
-_ACK = f"UPDATE cells SET {_ACKED} WHERE {_NAMED}"  # noqa: S608 - constants
 _PARK = (
     f"UPDATE cells SET {stamped(code='?4', reason='?5')}"  # noqa: S608 - constants
     f" WHERE {_NAMED} AND revision = ?1 AND (exposed >= revision OR ?6)"
 )
 
 
-class _About(NamedTuple):
-    """The guarded columns of `meta`."""
-
-    schema: int
-    id: str
-    hardware: str
-    elapsed: float
-    store: str
-    commits: int
-    boot: str
-    clock_offset: float
-    until: float
-    known: float
-
-
-class _Numbers(NamedTuple):
-    cells: int
-    relayed: int
-    waiting: int
-    parked: int
-    entries: int
-
-
-class Ledger:
-    """One open ledger, locked for this process for as long as it is open.
-
-    A file that is not a sound ledger, or that belongs to another board (`hardware`), is set aside
-    under another name and a new one begun; `set_aside` names it, and `taken` says what was read out
-    of it, `commits_lost` how many of the last commits it lacked. `path` None keeps the ledger in
-    memory, for a run that outlives nothing. Where the disk has no room to begin one, each
-    transaction tries again, and fails until there is.
-    """
-
-    def __init__(self, path: Path | None, *, hardware: str = "") -> None:
-        self.set_aside: Path | None = None
-        self.taken: list[Taken] = []
-        self.commits_lost = 0
-        self._path, self._hardware = path, hardware
-        self._to_begin = False
-        self._lock = None if path is None else FileLock(path)
-        try:
-            self._database = self._in_memory() if path is None else self._on_disk(path)
-            self._about = self._read_about()
-            with self._reading() as database:
-                self._numbers = self._read_numbers(database)
-        except LedgerError:
-            if self._lock is not None:
-                self._lock.close()
-            raise
-
-    @property
-    def id(self) -> str:
-        """What clients know the ledger by: another one has not seen their lines."""
-        return self._about.id
-
-    @property
-    def elapsed_seconds(self) -> float:
-        """Seconds that agents of this ledger had run at the last commit."""
-        return self._about.elapsed
-
-    @property
-    def store(self) -> str:
-        """The id of the collector's store that acknowledged last, empty before any did."""
-        return self._about.store
-
-    @property
-    def timeline(self) -> Timeline:
-        """What the agent's time was at the last commit."""
-        about = self._about
-        return Timeline(about.boot, about.clock_offset, about.until, about.known)
-
-    @property
-    def waiting(self) -> int:
-        """Cells that the collector has not committed and may still take."""
-        return self._numbers.waiting
-
-    @property
-    def parked_now(self) -> int:
-        """Cells that are parked."""
-        return self._numbers.parked
-
-    @property
-    def relayed(self) -> int:
-        """Cells of Monitors, parked ones included."""
-        return self._numbers.relayed
-
-    @property
-    def own(self) -> int:
-        """Cells that agents of this ledger made, parked ones included."""
-        return self._numbers.cells - self._numbers.relayed
-
-    def _in_memory(self) -> sqlite3.Connection:
-        database = connect(None)
-        create(database, self._hardware)
-        return database
-
-    def _on_disk(self, path: Path) -> sqlite3.Connection:
-        assert self._lock is not None
-        try:
-            opened = open_ledger(path, self._hardware, self._lock)
-        except NoRoomError as error:
-            log.error("%s; measuring in memory until there is room", error)
-            self.set_aside, self._to_begin = error.set_aside, True
-            return self._in_memory()
-        return self._keep(opened)
-
-    def _keep(self, opened: Opened) -> sqlite3.Connection:
-        self.set_aside = opened.set_aside or self.set_aside
-        self.taken += opened.taken
-        self.commits_lost += opened.commits_lost
-        return opened.database
-
-    def _begin(self) -> None:
-        """Begin the ledger on the disk, which had no room for it until now."""
-        assert self._path is not None
-        assert self._lock is not None
-        opened = open_ledger(self._path, self._hardware, self._lock, begun_as=self.id)
-        self._database.close()
-        self._database, self._to_begin = self._keep(opened), False
-        self._about = self._read_about()
-
-    def _read_about(self) -> _About:
-        (row,) = self._rows(f"SELECT {guarded('meta')} FROM meta")  # noqa: S608 - constants
-        return _About(*row)
-
-    @staticmethod
-    def _read_numbers(database: sqlite3.Connection) -> _Numbers:
-        return _Numbers(*database.execute(f"SELECT {NUMBERS} FROM meta").fetchone())  # noqa: S608
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._database
-        except sqlite3.Error as error:
-            raise LedgerError(f"ledger {self._path}: {error}; check the disk") from error
-
-    @contextmanager
-    def _transaction(self, **changes: Any) -> Iterator[sqlite3.Connection]:
-        """Commit what is done inside, and `changes` of what the ledger says of itself."""
-        if self._to_begin:
-            self._begin()
-        about = self._about._replace(commits=self._about.commits + 1, **changes)
-        with self._reading() as database:
-            with database:
-                yield database
-                database.execute(META_UPDATE, about)
-                numbers = self._read_numbers(database)
-            self._about, self._numbers = about, numbers
-        if self._lock is not None:
-            self._lock.note(about.id, about.commits)
-
-    def close(self) -> None:
-        """Close the file and give up the lock."""
-        try:
-            with self._reading() as database:
-                database.close()
-        finally:
-            if self._lock is not None:
-                self._lock.close()
-
-    def adopt(self) -> list[Taken]:
-        """Bring what can be read in every file put away into delivery, each file once.
-
-        It is for a person to say: whoever else has the same file (a cloned card) must never run.
-        """
-        assert self._path is not None, "a ledger in memory has no files beside it"
-        taken = []
-        for file in put_away_files(self._path, ("corrupt", "newer", "foreign")):
-            with self._transaction() as database:
-                try:
-                    each = take_over(database, file, self._hardware, by_hand=True)
-                except (OSError, *UNREADABLE) as error:
-                    raise LedgerError(f"{file}: cannot be read: {error}") from error
-            if each is not None:
-                taken.append(each)
-        return taken
+class Ledger(OpenLedger):
+    """What the agent does with its ledger; see OpenLedger for how it is opened."""
 
     def commit(
         self,
         cells: Iterable[Written] = (),
-        entries: Mapping[str, Entry | None] = {},
+        ids: Changes | None = None,
         sessions: Mapping[str, int] = {},
         *,
         elapsed_seconds: float | None = None,
@@ -270,7 +78,7 @@ class Ledger:
         timeline: Timeline | None = None,
         left: Iterable[Span] = (),
     ) -> list[Defect]:
-        """Write revisions, pairing entries and line counts together.
+        """Write revisions, what changed of the ids, and line counts together.
 
         A revision that is not newer than the one held changes nothing. `absorbed` cells leave in
         the same transaction: their samples are in one of `cells`. Returns what no ledger could
@@ -280,24 +88,18 @@ class Ledger:
         elapsed = self.elapsed_seconds if elapsed_seconds is None else float(elapsed_seconds)
         defects: list[Defect] = []
         rows = made("cell", cells, lambda w: w.cell.identity, written_row, defects)
-        ids = made("id", entries.items(), key_of, entry_row, defects)
         lines = made(
             "session", sessions.items(), key_of, lambda s: session_row(s, elapsed), defects
         )
-        with self._transaction(elapsed=elapsed, **_columns(timeline)) as transaction:
+        with self._transaction(elapsed=elapsed, **timeline_columns(timeline)) as transaction:
             transaction.executemany(
                 "DELETE FROM cells WHERE producer = ? AND sequence = ?", absorbed
             )
             transaction.executemany(_INSERT, rows)
             write_spans(transaction, left)
-            transaction.executemany(
-                "DELETE FROM entries WHERE id = ?", [(key,) for key, entry in ids if entry is None]
-            )
-            transaction.executemany(
-                f"INSERT {inserted('entries')}"
-                " ON CONFLICT DO UPDATE SET entry = excluded.entry, crc = excluded.crc",
-                [row for row in ids if row[1]],
-            )
+            if ids is not None:
+                _write_ids(transaction, ids)
+                made("id", ids.unwritable().items(), key_of, packed_entry, defects)
             transaction.executemany(f"INSERT OR REPLACE {inserted('sessions')}", lines)
             if sessions:
                 transaction.execute(
@@ -328,22 +130,27 @@ class Ledger:
 
         Then the newest and the oldest windows in turn: after an outage the present is seen at once.
         """
-        query = (
-            f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
-            f" WHERE {WAITING} AND NOT {UNPLACED}"
-        )
-        rows = self._rows(f"{query} ORDER BY (exposed > 0) DESC, start LIMIT ?", (limit,))
-        held = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+        limit += len(self._owed.answered)
+        held = self._held("ORDER BY (exposed > 0) DESC, start LIMIT ?", limit)
         again = [each for each in held if each.exposed]
         oldest = held[len(again) :]
         newest = oldest[::-1]
         if len(held) == limit and oldest:  # there may be newer ones
-            newest_first = f"{query} AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?"
-            rows = self._rows(newest_first, (len(oldest),))
-            newest = [Held(cell_of(row[:-2]), row[-2], row[-1]) for row in rows]
+            newest = self._held("AND (exposed > 0) = 0 ORDER BY start DESC LIMIT ?", len(oldest))
         lanes = chain.from_iterable(zip(newest, oldest, strict=False))
         fresh = {each.cell.identity: each for each in lanes}
-        return [*again, *fresh.values()][:limit]
+        waiting = [e for e in again if e.cell.identity not in self._owed.answered]
+        return [*waiting, *fresh.values()][: limit - len(self._owed.answered)]
+
+    def _held(self, how: str, limit: int) -> list[Held]:
+        rows = self._rows(
+            f"SELECT {COLUMNS}, exposed, acked FROM cells"  # noqa: S608 - constants
+            f" WHERE {WAITING} AND NOT {UNPLACED} {how}",
+            (limit,),
+        )
+        acked = self._owed.acked
+        cells = ((cell_of(row[:-2]), row[-2], row[-1]) for row in rows)
+        return [Held(c, exposed, max(a, acked.get(c.identity, 0))) for c, exposed, a in cells]
 
     def fresh(self) -> tuple[int, int]:
         """Return how many own cells wait that were never exposed: final ones, and all."""
@@ -369,14 +176,14 @@ class Ledger:
         Return how many cells there were, and how many of them are of boots that ended before the
         time was known.
         """
-        with self._transaction(**_columns(timeline)) as transaction:
+        with self._transaction(**timeline_columns(timeline)) as transaction:
             write_spans(transaction, spans)
             return move_cells(transaction, spans) if spans else (0, 0)
 
     def expose(self, revisions: Mapping[Identity, int]) -> None:
         """Mark revisions as perhaps handed to the broker, before they are."""
         with self._transaction() as transaction:
-            transaction.executemany(_EXPOSE, [(r, *name) for name, r in revisions.items()])
+            transaction.executemany(EXPOSE, [(r, *name) for name, r in revisions.items()])
 
     def acked(
         self, committed: Mapping[Identity, int], handed_over: Mapping[Identity, int] = {}
@@ -384,33 +191,14 @@ class Ledger:
         """Take what the collector holds; a final cell (a relayed one, any) is then forgotten.
 
         Counted is at most the revision that was handed over, from here or, as `handed_over` says,
-        from memory. Returns of how many own cells the ack says more than that, which only a forged
-        one does (of a Monitor's cell the store may hold a later revision than the ledger, after a
-        crash).
+        from memory. The next transaction writes it down. Returns of how many own cells the ack says
+        more than that, which only a forged one does.
         """
-        pairs = [(revision, *identity) for identity, revision in committed.items()]
-        with self._transaction() as transaction:
-            transaction.executemany(_EXPOSE, [(r, *name) for name, r in handed_over.items()])
-            ahead = sum(
-                transaction.execute(
-                    "SELECT count(*) FROM cells"
-                    " WHERE NOT relayed AND exposed < ? AND producer = ? AND sequence = ?",
-                    pair,
-                ).fetchone()[0]
-                for pair in pairs
+        with self._reading() as database:
+            return sum(
+                self._owed.take(database, name, revision, handed_over.get(name, 0))
+                for name, revision in committed.items()
             )
-            transaction.executemany(_ACK, pairs)
-            transaction.executemany(
-                "DELETE FROM cells WHERE producer = ? AND sequence = ?"
-                " AND acked >= revision AND (final OR relayed)",
-                committed,
-            )
-        return int(ahead)
-
-    def remember_store(self, store: str) -> None:
-        """Write down the id of the collector's store that acknowledges now."""
-        with self._transaction(store=checked_text(store)):
-            return
 
     def park(self, refused: Mapping[Identity, Refused], *, unsent: bool = False) -> int:
         """Set refused revisions aside with the reason; return how many of them were held.
@@ -462,37 +250,20 @@ class Ledger:
         )
         return [cell_of(row) for row in rows]
 
-    def entries(self) -> list[tuple[str, Entry]]:
-        """Return the predictions and labels that wait, by id."""
-        rows = self._rows("SELECT id, entry FROM entries")
-        return [(key, entry_of(entry)) for key, entry in rows]
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield the predictions and labels that wait, by id: all at once they take much memory."""
+        with self._reading() as database:
+            for key, entry in database.execute("SELECT id, entry FROM entries"):
+                yield key, entry_of(entry)
 
     def sessions(self) -> dict[str, int]:
         """Return how many lines of each session are committed."""
         return dict(self._rows("SELECT session, lines FROM sessions"))
 
-    def attributes(
-        self, current: Mapping[str, str], wall_seconds: float | None
-    ) -> dict[str, Attribute]:
-        """Write down what the device says of itself now, and return since when each holds."""
-        known: dict[str, tuple[str, int | None]] = {
-            name: (value, since)
-            for name, value, since in self._rows("SELECT name, value, since FROM attributes")
-        }
-        news = changed(known, current, wall_seconds)
-        if news:
-            with self._transaction() as transaction:
-                transaction.executemany(
-                    f"INSERT OR REPLACE {inserted('attributes')}",
-                    [(name, *said) for name, said in news.items()],
-                )
-        return {name: Attribute(*said) for name, said in (known | news).items()}
 
-    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._reading() as database:
-            return database.execute(query, values).fetchall()
-
-
-def _columns(timeline: Timeline | None) -> dict[str, Any]:
-    """Return the columns of `meta` that a timeline is in."""
-    return {} if timeline is None else dict(zip(_About._fields[-4:], timeline, strict=True))
+def _write_ids(transaction: sqlite3.Connection, ids: Changes) -> None:
+    """Write what changed of the ids, and how many there are then."""
+    gone = transaction.executemany("DELETE FROM entries WHERE id = ?", ids.gone()).rowcount
+    transaction.executemany(_INSERT_ENTRY, ids.rows(stored=True))
+    new = transaction.executemany(_INSERT_ENTRY, ids.rows(stored=False)).rowcount
+    transaction.execute("UPDATE meta SET entries = entries + ?", (max(0, new) - max(0, gone),))
