@@ -9,6 +9,7 @@ command -v mosquitto > /dev/null || missing="$missing mosquitto"
 # Debian has the server's programs on nobody's PATH.
 command -v postgres > /dev/null || ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 ||
     missing="$missing postgresql"
+command -v strace > /dev/null || missing="$missing strace"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
