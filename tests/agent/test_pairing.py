@@ -177,6 +177,20 @@ def test_what_waits_survives_a_restart_and_so_does_what_was_joined() -> None:
     assert (samples, coverage.matched, coverage.duplicate) == (2, 2, 1)
 
 
+@pytest.mark.parametrize("place", range(4), ids=["model", "version", "output", "segment"])
+def test_a_label_that_names_a_part_of_the_series_meets_that_alone(place: int) -> None:
+    bench = Bench()
+    one, other = (
+        Series(*(f"{name}{n}" if n == place else "same" for n in range(4))) for name in "ab"
+    )
+    bench.predict("1", 3.0, one)
+    bench.predict("1", 5.0, other)
+    where = tuple(f"b{place}" if n == place else None for n in range(4))
+    bench.label("1", 1.0, where=where)
+    found = [unseal(cell) for cell in bench.sealed()]
+    assert {cell.series: cell.stats.count for cell in found} == {one: 0, other: 1}
+
+
 def test_every_prediction_ends_somewhere() -> None:
     bench = Bench(age_max_seconds=50.0, pending_max=20)
     for i in range(500):
