@@ -107,6 +107,7 @@ def test_where_the_bytes_do_not_suffice_reports_wait_and_that_is_counted() -> No
     assert device.paid <= 50_000
     health = device.agent.status().health
     assert (health["reports_held"] > 0, health["bytes_pressing"]) == (True, 1)
+    assert health["cells_parked_now"] == 0
     assert health["windows_refused"] == 0
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from edgemse_agent.counting import MEANINGS
-from edgemse_agent.pairing import Label, Pairing, Prediction
+from edgemse_agent.pairing import LABELS_PER_ID_MAX, Label, Pairing, Prediction
 
 from edgemse import Coverage
 from edgemse.cells import SealedCell, Series, unseal
@@ -189,6 +189,18 @@ def test_a_label_that_names_a_part_of_the_series_meets_that_alone(place: int) ->
     bench.label("1", 1.0, where=where)
     found = [unseal(cell) for cell in bench.sealed()]
     assert {cell.series: cell.stats.count for cell in found} == {one: 0, other: 1}
+
+
+def test_of_labels_that_wait_under_one_id_the_oldest_of_too_many_is_an_orphan() -> None:
+    bench = Bench()
+    for number in range(LABELS_PER_ID_MAX):
+        bench.label("1", 1.0, where=(None, None, str(number), None))
+    assert bench.counters["labels_orphan"] == 0
+    bench.label("1", 1.0, where=(None, None, "one more", None))
+    assert bench.counters["labels_orphan"] == 1
+    bench.predict("1", 3.0, Series("m", "a", "0"))
+    bench.predict("1", 3.0, Series("m", "a", "1"))
+    assert [unseal(cell).stats.count for cell in bench.sealed()].count(1) == 1
 
 
 def test_every_prediction_ends_somewhere() -> None:
