@@ -10,7 +10,7 @@ SOURCES := pyproject.toml $(shell find edgemse agent/edgemse_agent -name '*.pyx'
 STEP := @step() { echo "$$1"; shift; log=$$(mktemp); if "$$@" >"$$log" 2>&1; then rm -f "$$log"; \
 	else code=$$?; cat "$$log" >&2; rm -f "$$log"; return $$code; fi; }; step
 
-.PHONY: demo test test-integrations test-arm test-c test-sanitize chaos fuzz lint bench clean
+.PHONY: demo test test-integrations test-arm test-c test-sanitize chaos crash simulate mutants fuzz lint bench clean
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/edgemse demo $(ARGS)
@@ -36,6 +36,17 @@ test-sanitize: $(VENV)/dev.stamp
 chaos: $(VENV)/dev.stamp
 	sh tests/system_parts.sh
 	$(BIN)/python tests/chaos/campaign.py $(or $(ARGS),--seconds 600)
+
+crash: $(VENV)/dev.stamp
+	sh tests/system_parts.sh
+	$(BIN)/python tests/crash/campaign.py $(ARGS)
+	$(BIN)/python tests/chaos/campaign.py --kills $(or $(KILLS),200)
+
+simulate: $(VENV)/dev.stamp
+	$(BIN)/python tests/simulation/campaign.py $(ARGS)
+
+mutants: $(VENV)/dev.stamp
+	$(BIN)/python tests/mutants/campaign.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tests/fuzz/run.sh $(ARGS)

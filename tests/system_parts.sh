@@ -14,6 +14,7 @@ if [ "${1:-}" = integrations ]; then
     command -v rabbitmq-server > /dev/null || missing="$missing rabbitmq-server"
     command -v nats-server > /dev/null || missing="$missing nats-server"
 fi
+command -v strace > /dev/null || missing="$missing strace"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then

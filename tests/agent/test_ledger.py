@@ -13,7 +13,7 @@ import pytest
 from edgemse_agent.ledger import Ledger, Refused, Written
 
 from edgemse import ErrorStats
-from edgemse.cells import Identity, SealedCell, Series, Window
+from edgemse.cells import UNPLACED_SECONDS, Identity, SealedCell, Series, Window
 from edgemse.errors import LedgerError, LedgerLockedError, SettingsError
 
 PRODUCER = bytes(16)
@@ -74,6 +74,18 @@ def test_exposed_cells_come_first_and_are_never_coarsened(tmp_path: Path) -> Non
         ledger.expose({Identity(PRODUCER, 2): 1})
         assert [held.exposed for held in ledger.due(9)] == [1, 0, 0, 0]
         assert [c.identity.sequence for c in ledger.coarsenable(3_600, 9)] == [0, 1]
+
+
+def test_the_newest_of_many_are_neither_parked_nor_without_a_place(tmp_path: Path) -> None:
+    unplaced = Window(int(UNPLACED_SECONDS) // 60 * 60 + 60, 60)
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        windows = [Window(60 * i, 60) for i in range(8)] + [unplaced]
+        cells = [cell(i, final=True)._replace(window=w) for i, w in enumerate(windows)]
+        ledger.commit(map(Written, cells))
+        ledger.park({cells[7].identity: Refused(1, "limit", "too large")}, unsent=True)
+        ledger.expose({cells[0].identity: 1, cells[6].identity: 1})
+        due = [held.cell.identity.sequence for held in ledger.due(4)]
+        assert due == [0, 6, 5, 1]
 
 
 def test_a_parked_cell_is_neither_due_nor_forgotten(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from edgemse_agent.counting import MEANINGS
 from edgemse_agent.entries import Entry, Label, Prediction
 from edgemse_agent.ledger.rows import entry_of
 from edgemse_agent.ledger.sound import checksum
-from edgemse_agent.pairing import Pairing
+from edgemse_agent.pairing import LABELS_PER_ID_MAX, Pairing
 
 from edgemse import Coverage
 from edgemse.cells import SealedCell, Series, unseal
@@ -185,6 +185,32 @@ def test_what_waits_survives_a_restart_and_so_does_what_was_joined() -> None:
     later.label("joined", 1.0)
     samples, coverage = later.counted()
     assert (samples, coverage.matched, coverage.duplicate) == (2, 2, 1)
+
+
+@pytest.mark.parametrize("place", range(4), ids=["model", "version", "output", "segment"])
+def test_a_label_that_names_a_part_of_the_series_meets_that_alone(place: int) -> None:
+    bench = Bench()
+    one, other = (
+        Series(*(f"{name}{n}" if n == place else "same" for n in range(4))) for name in "ab"
+    )
+    bench.predict("1", 3.0, one)
+    bench.predict("1", 5.0, other)
+    where = tuple(f"b{place}" if n == place else None for n in range(4))
+    bench.label("1", 1.0, where=where)
+    found = [unseal(cell) for cell in bench.sealed()]
+    assert {cell.series: cell.stats.count for cell in found} == {one: 0, other: 1}
+
+
+def test_of_labels_that_wait_under_one_id_the_oldest_of_too_many_is_an_orphan() -> None:
+    bench = Bench()
+    for number in range(LABELS_PER_ID_MAX):
+        bench.label("1", 1.0, where=(None, None, str(number), None))
+    assert bench.counters["labels_orphan"] == 0
+    bench.label("1", 1.0, where=(None, None, "one more", None))
+    assert bench.counters["labels_orphan"] == 1
+    bench.predict("1", 3.0, Series("m", "a", "0"))
+    bench.predict("1", 3.0, Series("m", "a", "1"))
+    assert [unseal(cell).stats.count for cell in bench.sealed()].count(1) == 1
 
 
 def test_every_prediction_ends_somewhere() -> None:

@@ -15,7 +15,7 @@ from edgemse_agent.relay import Relay
 from edgemse_agent.uplink import IN_FLIGHT_MAX, Stamp, Uplink
 
 from edgemse import ErrorStats
-from edgemse.cells import Identity, SealedCell, Series, Window
+from edgemse.cells import UNPLACED_SECONDS, Identity, SealedCell, Series, Window
 from edgemse.counters import Counters
 from edgemse.presence import Presence
 from edgemse.wire import REPORT_BYTES_MAX, Ack, Code, Refusal, Report, decode_report
@@ -228,6 +228,23 @@ def test_health_goes_out_once_a_minute_even_without_cells(bench: Bench) -> None:
     assert bench.round(59) == []
     (report,) = bench.round(2)
     assert report.health["reports"] >= 1
+
+
+def test_a_report_says_what_waits_is_parked_and_has_no_place(bench: Bench) -> None:
+    bench.uplink.heard("w", ONLINE)
+    bench.uplink.budget.change(1_000_000)
+    bench.uplink.budget.spend(30_000)  # of the 41,667 that it begins with
+    assert [report.health["bytes_pressing"] for report in bench.round()] == [1]
+    bench.uplink.budget.change(0)
+    bench.write(cell(0), cell(1), cell(2, final=False))
+    bench.round()
+    bench.uplink.acked(Ack("w", {}, (Refusal(OWN, 0, 1, Code.NAME, "why"),)))
+    unplaced = Window(int(UNPLACED_SECONDS) // 60 * 60 + 60, 60)
+    assert unplaced.unplaced
+    bench.relay.take(cell(3, 1, MONITOR)._replace(window=unplaced), bench.now, lambda *_: None)
+    health = bench.round(61)[-1].health
+    assert (health["cells_waiting"], health["cells_parked_now"]) == (3, 1)
+    assert health["cells_unplaced"] == 1
 
 
 def test_each_report_counts_itself_and_the_bytes_of_those_before(bench: Bench) -> None:

@@ -2,12 +2,13 @@
 
     python tests/chaos/campaign.py [--seconds 120] [--seed 1] [--agents 4] [--every 1.0]
                                    [--only fill]
+    python tests/chaos/campaign.py --kills 200 [--seed 1]
 
 Real agents, a real Mosquitto, a real collector. A fault every second or so: SIGKILL or SIGSTOP of
 any of them, a broker without memory, connections cut in the middle of a packet, stalled, or deaf to
 acks, a disk that is full. Then all is started again, and the auditor compares the fleet's counts
-with what feeders saw confirmed. Exit code 1 if a sample is missing, was counted twice, or an error
-is not right.
+with what feeders saw confirmed. With --kills nothing is done but SIGKILL to one agent, so many
+times. Exit code 1 if a sample is missing, was counted twice, or an error is not right.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ STOPS_SECONDS = (0.2, 3.0, 16.0)
 """How long a process may be stopped: the longest lets replies and keep-alives run out."""
 AWAY_SECONDS = 4.0
 FULL_SECONDS = 12.0
+KILLED_AFTER_SECONDS = (0.5, 3.0)
+"""How long a killed agent's follower may run at most: within its start, or some commits."""
 
 
 class Faults:
@@ -112,18 +115,43 @@ def campaign(
             pass_time(dice.expovariate(1 / every))
             faults.one()
             house.restart()
-        house.mend()
-        wrong = settled(house)
-        fleet = house.figures()
+        found = audited(house)
     finally:
         house.close()
-    found = audit(fleet, house.feeders, [run for model in house.models for run in model.runs()])
-    complaints = [text for feeder in house.feeders for text in feeder.wrong]
     return {
         "seed": seed,
         "seconds": seconds,
         "faults": sum(faults.done.values()),
         "by_kind": dict(sorted(faults.done.items())),
+        **found,
+    }
+
+
+def killed(rounds: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Kill one agent so many times, starting up or at work, and return what was found."""
+    dice = random.Random(seed)
+    house = House(folder, 1, seed)
+    agent = next(process for process in house.processes if process.kind == "agent")
+    try:
+        house.start()
+        for _ in range(rounds):
+            pass_time(dice.choice(KILLED_AFTER_SECONDS) * dice.random())
+            agent.kill()
+            agent.start()
+        found = audited(house)
+    finally:
+        house.close()
+    return {"seed": seed, "rounds": rounds, **found}
+
+
+def audited(house: House) -> dict[str, Any]:
+    """Start what has ended, wait until all has come to rest, and compare."""
+    house.mend()
+    wrong = settled(house)
+    fleet = house.figures()
+    found = audit(fleet, house.feeders, [run for model in house.models for run in model.runs()])
+    complaints = [text for feeder in house.feeders for text in feeder.wrong]
+    return {
         "reconnects": sum(feeder.reconnects for feeder in house.feeders),
         "samples_confirmed": found.confirmed,
         "samples_lost": found.lost,
@@ -159,10 +187,14 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=4)
     parser.add_argument("--every", type=float, default=1.0, help="mean seconds between faults")
     parser.add_argument("--only", default="", help="one kind: kill, stop, cut, stall, fill, ...")
+    parser.add_argument("--kills", type=int, default=0, help="only kill an agent, so many times")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="edgemse-chaos-"))
-    found = campaign(given.seconds, given.seed, given.agents, given.every, folder, given.only)
+    if given.kills:
+        found = killed(given.kills, given.seed, folder)
+    else:
+        found = campaign(given.seconds, given.seed, given.agents, given.every, folder, given.only)
     print(json.dumps(found, indent=1))
     if found["wrong"]:
         print(f"logs, ledgers and store are kept in {folder}")

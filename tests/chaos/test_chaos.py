@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from chaos.audit import audit
-from chaos.campaign import campaign
+from chaos.campaign import campaign, killed
 
 SECONDS = 20.0
 SEED = 20_261
+KILLS = 10
 
 
 @dataclass
@@ -31,6 +32,14 @@ def test_what_feeders_saw_confirmed_is_counted_once(tmp_path: Path) -> None:
     found = campaign(SECONDS, SEED, agents=3, every=1.0, folder=tmp_path)
     assert found["wrong"] == []
     assert found["faults"] > 5
+    assert found["samples_confirmed"] > 1_000
+
+
+@pytest.mark.timeout(420)
+def test_an_agent_that_is_killed_ten_times_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    print(f"seed {SEED}; python tests/chaos/campaign.py --seed {SEED} --kills {KILLS}")
+    found = killed(KILLS, SEED, tmp_path)
+    assert found["wrong"] == []
     assert found["samples_confirmed"] > 1_000
 
 

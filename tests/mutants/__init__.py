@@ -1,0 +1,1 @@
+"""Small faults written into the code on purpose: a test must notice each."""
