@@ -27,6 +27,7 @@ from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
 from edgemse.export.fleet_topics import FleetTopics
 from edgemse.jobs import Job, Jobs
+from edgemse.rollups.job import EVERY_SECONDS, Rolling
 from edgemse.settings import load, read_toml
 from edgemse.stores import Store, open_store, statements
 from edgemse.topics import Topics
@@ -124,7 +125,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
-        jobs = _jobs(settings, store, collector)
+        rolling = Rolling(store)
+        jobs = _jobs(settings, store, collector, rolling)
         jobs.start()
         stack.callback(jobs.stop)
 
@@ -132,9 +134,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
             return collector.problems() + jobs.problems()
 
         def metrics() -> str:
-            return "".join(
-                [collector.metrics(), server.counters.exposition(PREFIX), jobs.exposition(PREFIX)]
-            )
+            counted = [each.counters.exposition(PREFIX) for each in (server, rolling)]
+            return "".join([collector.metrics(), *counted, jobs.exposition(PREFIX)])
 
         is_file = "://" not in settings.store
         scratch = Path(settings.store).absolute().parent if is_file else None
@@ -175,12 +176,15 @@ def _say_origin(store: Store) -> None:
             )
 
 
-def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jobs:
+def _jobs(
+    settings: CollectorSettings, store: Store, collector: Collector, rolling: Rolling
+) -> Jobs:
     """Return what is done every so often: a further job is one line here."""
     jobs = [
         Job("presence", 60, collector.announce, shared=False),
         Job("presences", 20, collector.ask_again),
         Job("quarantine", 60, lambda _stopping: trim(store)),
+        Job("rollups", EVERY_SECONDS, rolling.run),
     ]
     if settings.topics.enabled:
         figures = FleetTopics(

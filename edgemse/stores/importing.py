@@ -12,6 +12,7 @@ from edgemse.stores.attributes import joined
 from edgemse.stores.base import Store, Writing
 from edgemse.stores.parquet import NAMES, cells_files, names_file, rows_of
 from edgemse.stores.tables import Row, Table
+from edgemse.stores.touching import HOUR, touch
 from edgemse.times import HOUR_SECONDS
 
 __all__ = ["Imported", "import_store"]
@@ -19,6 +20,8 @@ __all__ = ["Imported", "import_store"]
 PRODUCER, SEQUENCE, FINAL = (
     list(tables.CELLS.columns).index(name) for name in ("producer", "sequence", "final")
 )
+START = list(tables.CELLS.columns).index("window_start_seconds")
+SERIES = slice(list(tables.CELLS.columns).index("device"), START)
 RENAMED = {"cells", "series", "devices", "attributes"}
 """Tables whose device may have another name in the store."""
 
@@ -58,6 +61,7 @@ def import_store(folder: Path, store: Store) -> Imported:
                 _lock(writing, rows)
                 rows = _named_anew(writing, tables.CELLS, rows)
                 kept = _still_wanted(writing, rows)
+                _touch(writing, kept)
                 taken = writing.put(tables.CELLS, kept, statements.KEEP_HIGHEST)
             gone = len(rows) - len(kept)
             found = Imported(found.cells + len(rows), found.taken + len(taken), found.gone + gone)
@@ -130,6 +134,15 @@ def _still_wanted(writing: Writing, rows: list[Row]) -> list[Row]:
         if not gone:
             kept.append(row)
     return kept
+
+
+def _touch(writing: Writing, rows: list[Row]) -> None:
+    """Note the hours of cells, and of those that they take the place of."""
+    found = [(HOUR.start(row[START]), row[SERIES]) for row in rows]  # type: ignore[arg-type]
+    names = [[row[at] for row in rows] for at in (PRODUCER, SEQUENCE)]
+    if rows:
+        found += [(hour, tuple(key)) for hour, *key in writing.rows(statements.PLACES, names)]
+    touch(writing, HOUR, [hour for hour, _ in found], found)
 
 
 def _put_histories(writing: Writing, rows: list[Row]) -> None:

@@ -13,6 +13,7 @@ from edgemse.stores.tables import (
     MODEL_VERSIONS,
     PRESENCES,
     REPORTS,
+    SERIES,
     Table,
 )
 
@@ -60,9 +61,11 @@ __all__ = [
     "NOTE_VERSION",
     "ONLINE",
     "PARTITIONS",
+    "PLACES",
     "PRESENT_ATTRIBUTES",
     "QUARANTINED",
     "REACTIVATE",
+    "RENAMED",
     "RENAME_CELLS",
     "RENAME_DEVICE",
     "RENAME_PRODUCERS",
@@ -158,8 +161,11 @@ def _replaced(table: Table) -> str:
 
 # What becomes of a row whose key is there already.
 KEEP = "DO NOTHING"
+# A cell stays where its first revision was: its old place would not know that it has gone.
+PLACE = (*SERIES.key[1:], "window_start_seconds", "window_width_seconds")
 KEEP_HIGHEST = (
     f"DO UPDATE SET {_replaced(CELLS)} WHERE excluded.revision > cells.revision"
+    f" AND {' AND '.join(f'excluded.{name} = cells.{name}' for name in PLACE)}"
     " RETURNING producer, sequence, revision"
 )
 REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
@@ -175,6 +181,12 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
+PLACES = (
+    f"SELECT window_start_seconds - window_start_seconds % 3600, {', '.join(SERIES.key)} FROM cells"
+    " JOIN (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
+    " USING (producer, sequence)"
+)
+RENAMED = "SELECT DISTINCT producer FROM renames WHERE producer = ANY(?::BYTEA[])"
 FIRST_DEVICES = "SELECT producer, device FROM producers WHERE producer = ANY(?::BYTEA[])"
 REPORTED = (
     "SELECT device, report_run, earlier_run, runs_returned, run_returned_ms, cells_refused"

@@ -14,7 +14,9 @@ __all__ = [
     "BASELINES",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "DAYS",
     "DEVICES",
+    "HOURS",
     "LEAVING",
     "MODEL_VERSIONS",
     "PRESENCES",
@@ -23,7 +25,9 @@ __all__ = [
     "RENAMES",
     "REPORTS",
     "RETIRED",
+    "ROLLUPS",
     "SERIES",
+    "TOUCHED",
     "Row",
     "Table",
 ]
@@ -89,6 +93,31 @@ SERIES = Table(
     dict.fromkeys(("device", "model", "version", "output", "segment", "measure"), "TEXT"),
     ("device", "model", "version", "output", "segment", "measure"),
 )
+HOURS = Table("hours", {"start_seconds": "BIGINT", "stage": "TEXT"}, ("start_seconds",))
+DAYS = Table("days", HOURS.columns, HOURS.key)
+TOUCHED = Table(
+    "touched",
+    {"width_seconds": "BIGINT", "start_seconds": "BIGINT"} | SERIES.columns,
+)
+ROLLUPS = Table(
+    "rollups",
+    SERIES.columns
+    | dict.fromkeys(
+        (
+            "window_start_seconds",
+            "window_width_seconds",
+            "cell_count",
+            "first_start_seconds",
+            "last_start_seconds",
+            "cell_width_seconds",
+        ),
+        "BIGINT",
+    )
+    | MOMENT_COLUMNS
+    | {"histogram": "BYTEA"}
+    | COVERAGE_COLUMNS,
+)
+"""What a question reads: `cells` without names, and how many they are."""
 REPORTS = Table(
     "devices",
     {

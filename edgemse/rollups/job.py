@@ -1,0 +1,58 @@
+"""The collector's jobs over rollups, and what they count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event
+
+from edgemse.counters import Counters, counter, gauge
+from edgemse.rollups.rolling import Rolled, backlog, roll_up
+from edgemse.stores import Store
+
+__all__ = ["EVERY_SECONDS", "MEANINGS", "Rolling"]
+
+EVERY_SECONDS = 60.0
+"""A late label is in its hour's row a minute later; until then it is read from cells."""
+STEPS = "rollup_steps_overtaken"
+
+MEANINGS = {
+    "rollup_rows": gauge("Rows of hours and days that the store holds"),
+    "rollup_rows_made": counter("Rows of hours and days made, or made anew, by this collector"),
+    "rollup_steps_overtaken": counter("Steps that another had done meanwhile; nothing was changed"),
+    "rollup_dirty_hours": gauge("Hours that are over and not rolled up as they are"),
+    "rollup_lag_seconds": gauge("How long the oldest of those hours has been over"),
+}
+"""Each number and what it says; docs/rollups.md lists the same."""
+
+
+class Rolling:
+    """Rolls up what has changed, and says how far behind it is.
+
+    Thread safety: `run` in one thread; `counters` are read by any.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+        self.counters = Counters(MEANINGS)
+        self._store = store
+        self._now = now
+
+    def run(self, stopping: Event) -> None:
+        """Do what is to be done, until it is done or `stopping` is set."""
+        self._look()
+        rows, overtaken = self.counters["rollup_rows_made"], self.counters[STEPS]
+
+        def tell(done: Rolled) -> None:
+            self.counters.follow("rollup_rows_made", rows + done.rows)
+            self.counters.follow(STEPS, overtaken + done.overtaken)
+
+        roll_up(self._store, self._now(), stopping, tell)
+        self._look()
+
+    def _look(self) -> None:
+        now = self._now()
+        with self._store.reading() as reading:
+            found = backlog(reading, now)
+        self.counters.set("rollup_dirty_hours", found.hours)
+        self.counters.set("rollup_lag_seconds", int(found.lag_seconds(now)))
+        self.counters.set("rollup_rows", found.rows)
