@@ -56,6 +56,7 @@ app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
 app.command("export")(exchange.export_command)
 app.command("import")(exchange.import_command)
 app.command("rollup")(rollups.rollup_command)
+app.command("retention")(rollups.retention_command)
 app.add_typer(fleet.app, name="fleet")
 
 

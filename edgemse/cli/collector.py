@@ -27,7 +27,7 @@ from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
 from edgemse.export.fleet_topics import FleetTopics
 from edgemse.jobs import Job, Jobs
-from edgemse.rollups.job import EVERY_SECONDS, Rolling
+from edgemse.rollups.job import EVERY_SECONDS, RETENTION_SECONDS, Rolling
 from edgemse.settings import load, read_toml
 from edgemse.stores import Store, open_store, statements
 from edgemse.topics import Topics
@@ -125,7 +125,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
-        rolling = Rolling(store)
+        rolling = Rolling(store, settings.retention)
         jobs = _jobs(settings, store, collector, rolling)
         jobs.start()
         stack.callback(jobs.stop)
@@ -186,6 +186,8 @@ def _jobs(
         Job("quarantine", 60, lambda _stopping: trim(store)),
         Job("rollups", EVERY_SECONDS, rolling.run),
     ]
+    if settings.retention:
+        jobs.append(Job("retention", RETENTION_SECONDS, rolling.retain))
     if settings.topics.enabled:
         figures = FleetTopics(
             store,

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from threading import Event
 
 from edgemse.counters import Counters, counter, gauge
+from edgemse.rollups.retention import retain
 from edgemse.rollups.rolling import Rolled, backlog, roll_up
-from edgemse.stores import Store
+from edgemse.stores import Store, statements
+from edgemse.stores.keep import Keep
 
-__all__ = ["EVERY_SECONDS", "MEANINGS", "Rolling"]
+__all__ = ["EVERY_SECONDS", "MEANINGS", "RETENTION_SECONDS", "Rolling"]
 
 EVERY_SECONDS = 60.0
 """A late label is in its hour's row a minute later; until then it is read from cells."""
+RETENTION_SECONDS = 3_600.0
+"""Whole UTC days go: once a day there is something to do."""
+FOR_EVER = Keep()
 STEPS = "rollup_steps_overtaken"
 
 MEANINGS = {
@@ -22,19 +27,27 @@ MEANINGS = {
     "rollup_steps_overtaken": counter("Steps that another had done meanwhile; nothing was changed"),
     "rollup_dirty_hours": gauge("Hours that are over and not rolled up as they are"),
     "rollup_lag_seconds": gauge("How long the oldest of those hours has been over"),
+    "cells_absorbed": counter("Cells that retention has put into hours or days, since ever"),
+    "cells_dropped": counter("Cells that retention has dropped for good, since ever"),
+    "retention_steps_overtaken": counter(
+        "Steps that were left for the next time because a cell changed meanwhile"
+    ),
 }
 """Each number and what it says; docs/rollups.md lists the same."""
 
 
 class Rolling:
-    """Rolls up what has changed, and says how far behind it is.
+    """Rolls up what has changed, lets go what is old, and says how far behind it is.
 
-    Thread safety: `run` in one thread; `counters` are read by any.
+    Thread safety: `run` and `retain` in one thread; `counters` are read by any.
     """
 
-    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, keep: Keep = FOR_EVER, now: Callable[[], float] = time.time
+    ) -> None:
         self.counters = Counters(MEANINGS)
         self._store = store
+        self._keep = keep
         self._now = now
 
     def run(self, stopping: Event) -> None:
@@ -49,10 +62,19 @@ class Rolling:
         roll_up(self._store, self._now(), stopping, tell)
         self._look()
 
+    def retain(self, stopping: Event) -> None:
+        """Let go what is older than it is kept, until it is done or `stopping` is set."""
+        done = retain(self._store, self._keep, self._now(), stopping)
+        self.counters.count("retention_steps_overtaken", done.overtaken)
+        self._look()
+
     def _look(self) -> None:
         now = self._now()
         with self._store.reading() as reading:
             found = backlog(reading, now)
+            retained = reading.rows(statements.RETAINED_SO_FAR).rows
         self.counters.set("rollup_dirty_hours", found.hours)
         self.counters.set("rollup_lag_seconds", int(found.lag_seconds(now)))
         self.counters.set("rollup_rows", found.rows)
+        for name, cells in retained:
+            self.counters.follow(name, cells)

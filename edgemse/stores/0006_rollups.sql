@@ -80,3 +80,15 @@ CREATE TABLE rollups (
 
 INSERT INTO hours
     SELECT DISTINCT window_start_seconds - window_start_seconds % 3600, 'open' FROM cells;
+
+-- Retention: final cells that are old go into one cell of an hour or a day, which the store itself
+-- names, and their own names into `absorbed`. absorber: the id of the store that holds their
+-- figures since; '' where they are forgotten.
+ALTER TABLE absorbed ADD COLUMN absorber TEXT DEFAULT '';
+
+-- When retention last changed the cells of a UTC day: an export writes it anew.
+CREATE TABLE retained (
+    day_seconds BIGINT PRIMARY KEY,
+    changed_ms BIGINT NOT NULL
+);
+INSERT INTO counters (name, value) VALUES ('cells_absorbed', 0), ('cells_dropped', 0);

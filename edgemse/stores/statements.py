@@ -13,6 +13,7 @@ from edgemse.stores.tables import (
     MODEL_VERSIONS,
     PRESENCES,
     REPORTS,
+    RETAINED,
     SERIES,
     Table,
 )
@@ -30,14 +31,17 @@ __all__ = [
     "COUNT_DROPPED",
     "COUNT_FORGOTTEN",
     "COUNT_MISSING",
+    "COUNT_RETAINED",
     "CREATE_VERSIONS",
     "DROP_ALIASES",
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
+    "DROP_NAMED",
     "DROP_OTHER_PARTS",
     "DROP_QUARANTINED",
     "DROP_SPAN",
+    "DROP_WITHIN",
     "EMPTY_QUARANTINE",
     "FIRST_COPY",
     "FIRST_DEVICES",
@@ -62,8 +66,11 @@ __all__ = [
     "ONLINE",
     "PARTITIONS",
     "PLACES",
+    "PLACES_WITHIN",
     "PRESENT_ATTRIBUTES",
     "QUARANTINED",
+    "RANGES",
+    "RANGES_WITHIN",
     "REACTIVATE",
     "RENAMED",
     "RENAME_CELLS",
@@ -79,8 +86,11 @@ __all__ = [
     "REPLACE_MODEL_VERSION",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPLACE_RETAINED",
     "REPLAYABLE",
     "REPORTED",
+    "RETAINED_DAYS",
+    "RETAINED_SO_FAR",
     "RETIRE",
     "RETIRED",
     "REVISIONS",
@@ -281,7 +291,8 @@ HOLDS = (
 )
 HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
 ABSORB = (
-    "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
+    "INSERT INTO absorbed (producer, first_sequence, last_sequence)"
+    " SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
     " sequence, sequence - row_number() OVER (PARTITION BY producer ORDER BY sequence) AS island"
     " FROM cells WHERE device = ? AND (final OR ?)) AS going GROUP BY producer, island"
 )
@@ -347,6 +358,44 @@ GONE_OR_LEAVING = (
 DROP_CELL = (
     "DELETE FROM cells WHERE producer = ? AND sequence = ?",
     "DELETE FROM leaving WHERE producer = ? AND sequence = ?",
+)
+# Retention; edgemse.stores.retaining.
+DROP_NAMED = (
+    "DELETE FROM cells WHERE window_start_seconds >= ? AND window_start_seconds <= ? AND final"
+    " AND EXISTS (SELECT 1 FROM (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS"
+    " sequence, unnest(?::BIGINT[]) AS revision, unnest(?::TEXT[]) AS device) AS named"
+    " WHERE named.producer = cells.producer AND named.sequence = cells.sequence"
+    " AND named.revision = cells.revision AND named.device = cells.device)"
+)
+RANGES = (
+    "SELECT producer, first_sequence, last_sequence FROM absorbed"
+    " WHERE producer = ANY(?::BYTEA[]) AND absorber = ?"
+)
+REPLACE_RETAINED = f"DO UPDATE SET {_replaced(RETAINED)}"
+COUNT_RETAINED = (
+    "UPDATE counters SET value = value + ? WHERE name = 'cells_dropped'",
+    "UPDATE counters SET value = value + ? WHERE name = 'cells_absorbed'",
+)
+RETAINED_DAYS = "SELECT day_seconds FROM retained WHERE changed_ms >= ?"
+_WITHIN = (
+    " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS first_sequence,"
+    " unnest(?::BIGINT[]) AS last_sequence) AS named WHERE named.producer = {0}.producer"
+    " AND named.first_sequence <= {0}.{2} AND named.last_sequence >= {0}.{1}"
+)
+RANGES_WITHIN = (
+    "SELECT absorbed.producer, absorbed.first_sequence, absorbed.last_sequence, absorbed.absorber"
+    f" FROM absorbed,{_WITHIN.format('absorbed', 'first_sequence', 'last_sequence')}"
+)
+PLACES_WITHIN = (
+    f"SELECT DISTINCT window_start_seconds - window_start_seconds % 3600, {', '.join(SERIES.key)}"
+    f" FROM cells,{_WITHIN.format('cells', 'sequence', 'sequence')}"
+)
+DROP_WITHIN = (
+    "DELETE FROM cells WHERE EXISTS (SELECT 1 FROM"
+    f"{_WITHIN.format('cells', 'sequence', 'sequence')})"
+)
+RETAINED_SO_FAR = (
+    "SELECT name, value FROM counters WHERE name IN ('cells_absorbed', 'cells_dropped')"
 )
 COUNT_FORGOTTEN = "UPDATE counters SET value = value + ? WHERE name = 'cells_forgotten'"
 

@@ -24,6 +24,7 @@ __all__ = [
     "QUARANTINE",
     "RENAMES",
     "REPORTS",
+    "RETAINED",
     "RETIRED",
     "ROLLUPS",
     "SERIES",
@@ -171,9 +172,15 @@ QUARANTINE = Table(
 )
 ABSORBED = Table(
     "absorbed",
-    {"producer": "BYTEA", "first_sequence": "BIGINT", "last_sequence": "BIGINT"},
+    {
+        "producer": "BYTEA",
+        "first_sequence": "BIGINT",
+        "last_sequence": "BIGINT",
+        "absorber": "TEXT",
+    },
     ("producer", "first_sequence"),
 )
+RETAINED = Table("retained", {"day_seconds": "BIGINT", "changed_ms": "BIGINT"}, ("day_seconds",))
 LEAVING = Table("leaving", {"producer": "BYTEA", "sequence": "BIGINT"}, ("producer", "sequence"))
 RETIRED = Table("retired", {"device": "TEXT", "since_ms": "BIGINT"}, ("device",))
 ALIASES = Table("aliases", {"device": "TEXT", "shown": "TEXT", "since_ms": "BIGINT"}, ("device",))

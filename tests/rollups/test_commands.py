@@ -1,4 +1,4 @@
-"""`edgemse rollup`, the collector's job, and what both say."""
+"""`edgemse rollup` and `retention`, the collector's jobs, and what they say."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import pytest
 from support.cells import START, batch, cell
 
 from edgemse.cli import entry
+from edgemse.collector import CollectorSettings
+from edgemse.errors import SettingsError
 from edgemse.rollups.job import Rolling
+from edgemse.settings import load
 from edgemse.stores import open_store
+from edgemse.stores.keep import Keep
 
 Command = Callable[..., tuple[int, str]]
 
@@ -63,7 +67,7 @@ def test_a_store_that_is_not_there_is_not_made(command: Command, tmp_path: Path)
 def test_the_job_says_how_far_behind_it_is(path: Path) -> None:
     store = open_store(path)
     now = START + 10_000.0
-    rolling = Rolling(store, lambda: now)
+    rolling = Rolling(store, now=lambda: now)
     stopped = Event()
     stopped.set()
     rolling.run(stopped)
@@ -76,5 +80,50 @@ def test_the_job_says_how_far_behind_it_is(path: Path) -> None:
         "rollup_steps_overtaken": 0,
         "rollup_dirty_hours": 0,
         "rollup_lag_seconds": 0,
+        "cells_absorbed": 0,
+        "cells_dropped": 0,
+        "retention_steps_overtaken": 0,
     }
     store.close()
+
+
+def test_old_cells_are_let_go_by_hand(command: Command, path: Path) -> None:
+    store = open_store(path)
+    store.commit(batch(cell(9, 0, final=True), cell(9, 1, final=True)))
+    store.close()
+    days = ("--raw-days", "1", "--hourly-days", "7")
+    assert command("retention", "--store", path, *days, "--dry-run") == (
+        0,
+        "2 cells are to go into hours or days, 0 for good\n",
+    )
+    assert command("retention", "--store", path, *days) == (
+        0,
+        "2 cells are in 1 of hours or days now, 0 are gone for good\n",
+    )
+    assert command("rollup", "--store", path, "--dry-run")[1].startswith("0 hours")
+
+
+def test_a_retention_that_lets_nothing_go_is_refused(command: Command, path: Path) -> None:
+    code, said = command("retention", "--store", path)
+    assert code == SettingsError.exit_code
+    assert "give --raw-days" in said
+    assert command("retention", "--store", path, "--raw-days", 9, "--daily-days", 3)[0] == code
+
+
+def test_the_job_lets_go_what_its_settings_say(path: Path) -> None:
+    store = open_store(path)
+    store.commit(batch(cell(9, 0, final=True), cell(9, 1, final=True)))
+    rolling = Rolling(store, Keep(raw_days=1), lambda: START + 5 * 86_400.0)
+    rolling.retain(Event())
+    seen = rolling.counters.snapshot()
+    assert (seen["cells_absorbed"], seen["cells_dropped"]) == (2, 0)
+    assert seen["rollup_dirty_hours"] == 2
+    store.close()
+
+
+def test_retention_is_a_table_of_the_collectors_settings() -> None:
+    values = {"store": "s", "retention": {"raw_days": 30, "hourly_days": 400}}
+    assert load(CollectorSettings, values, "here").retention == Keep(30, 400)
+    assert not load(CollectorSettings, {"store": "s"}, "here").retention
+    with pytest.raises(SettingsError, match="hourly_days to be more"):
+        load(CollectorSettings, {"store": "s", "retention": {"raw_days": 9, "hourly_days": 3}}, "x")
