@@ -13,6 +13,7 @@ from itertools import count, groupby
 from threading import Event
 
 from edgemse.cells import PRODUCER_BYTES, Identity
+from edgemse.rollups.dependence import KEY, dependences
 from edgemse.rollups.rolling import merged_rows
 from edgemse.stores import Store, retaining
 from edgemse.stores.keep import Keep
@@ -118,14 +119,19 @@ def _step(
             for producer, sequence, revision, start, *series in reading.rows(*chosen[:2])
         ]
         rows = [*merged_rows(reading, retaining.to_absorb(*what), width)] if width else []
+        seen = reading.rows(*retaining.windows_of(*what)[:2]).rows if width else []
     producer, sequences = names
     cells = [(producer, next(sequences), 1, True, *_without_extent(row)) for row in rows]
     if not gone:
         return
+    kept = [
+        (*cells[place][:2], *rows[place][:KEY], what[2], *numbers)
+        for place, numbers in dependences(rows, seen)
+    ]
     try:
         with store.writing() as writing:
             absorber = store.id if width else ""
-            if not retaining.replace(writing, gone, cells, absorber, int(now * 1000)):
+            if not retaining.replace(writing, gone, cells, kept, absorber, int(now * 1000)):
                 raise _ChangedError
     except _ChangedError:
         done.overtaken += 1

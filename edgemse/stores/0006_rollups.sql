@@ -92,3 +92,23 @@ CREATE TABLE retained (
     changed_ms BIGINT NOT NULL
 );
 INSERT INTO counters (name, value) VALUES ('cells_absorbed', 0), ('cells_dropped', 0);
+
+-- What a cell of the store no longer shows of the windows that went into it, if they were ten or
+-- more: how much their squared errors scatter, and how they follow each other. Sums, to be pooled.
+CREATE TABLE dependence (
+    producer BYTEA NOT NULL,
+    sequence BIGINT NOT NULL,
+    device TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    output TEXT NOT NULL,
+    segment TEXT NOT NULL,
+    measure TEXT NOT NULL,
+    window_start_seconds BIGINT NOT NULL,
+    windows BIGINT NOT NULL,
+    window_variance DOUBLE PRECISION NOT NULL, -- of the MSE, from its windows
+    sample_variance DOUBLE PRECISION NOT NULL, -- of the MSE, if samples were independent
+    products DOUBLE PRECISION NOT NULL, -- of neighbouring windows' MSE less their mean
+    squares DOUBLE PRECISION NOT NULL, -- of the same
+    PRIMARY KEY (producer, sequence)
+);

@@ -87,7 +87,7 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     cells = writing.execute(statements.RENAME_CELLS, (to, device))
     _touch(writing, to)
     moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)
-    for sql in (statements.RENAME_QUARANTINE, *moves):
+    for sql in (statements.RENAME_QUARANTINE, statements.RENAME_DEPENDENCE, *moves):
         writing.execute(sql, (to, device))
     for sql in statements.SETTLE_RENAMES:
         writing.execute(sql, (device,))

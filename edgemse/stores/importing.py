@@ -23,7 +23,7 @@ PRODUCER, SEQUENCE, FINAL = (
 )
 START = list(tables.CELLS.columns).index("window_start_seconds")
 SERIES = slice(list(tables.CELLS.columns).index("device"), START)
-RENAMED = {"cells", "series", "devices", "attributes"}
+RENAMED = {"cells", "dependence", "series", "devices", "attributes"}
 """Tables whose device may have another name in the store."""
 
 
@@ -116,7 +116,8 @@ def _put_names(writing: Writing, rows: list[Row]) -> None:
         places = writing.rows(statements.PLACES_WITHIN, columns).rows
         keys = [(hour, tuple(key)) for hour, *key in places]
         touch(writing, HOUR, [hour for hour, _ in keys], keys)
-        writing.execute(statements.DROP_WITHIN, columns)
+        for sql in statements.DROP_WITHIN:
+            writing.execute(sql, columns)
     writing.put(tables.ABSORBED, rows, statements.JOIN_RANGES)
 
 

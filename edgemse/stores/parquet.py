@@ -39,6 +39,7 @@ NAMES = (
     tables.ALIASES,
     tables.ABSORBED,
     tables.LEAVING,
+    tables.DEPENDENCE,
     tables.PRODUCERS,
     tables.RENAMES,
     tables.SERIES,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from edgemse.cells import Identity
 from edgemse.stores import rolled, statements
 from edgemse.stores.base import Selection, Writing
-from edgemse.stores.tables import ABSORBED, CELLS, PRODUCERS, RETAINED, SERIES, Row
+from edgemse.stores.tables import ABSORBED, CELLS, DEPENDENCE, PRODUCERS, RETAINED, SERIES, Row
 from edgemse.stores.touching import DAY, HOUR, touch
 
-__all__ = ["Going", "due", "going", "replace", "to_absorb"]
+__all__ = ["Going", "due", "going", "replace", "to_absorb", "windows_of"]
 
 _HEAD = ", ".join(SERIES.key)
 
@@ -84,8 +84,25 @@ def to_absorb(width: int, cut: int, period: int, devices: Sequence[str]) -> Sele
     return Selection(sql, ([*devices],), len(keys) + 1)
 
 
+def windows_of(width: int, cut: int, period: int, devices: Sequence[str]) -> Selection:
+    """Return the SELECT of the same cells' windows: series, start, weight and weighted squares."""
+    chosen = going(width, cut, period, devices)
+    where = chosen.sql.partition(" WHERE ")[2].partition(" ORDER BY ")[0]
+    squares = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
+    return chosen._replace(
+        sql=f"SELECT {_HEAD}, window_start_seconds, sum(weight), sum({squares}) FROM cells AS c"
+        f" WHERE {where} AND c.count > 0 GROUP BY {_HEAD}, window_start_seconds"
+        f" ORDER BY {_HEAD}, window_start_seconds"
+    )
+
+
 def replace(
-    writing: Writing, gone: Sequence[Going], cells: Iterable[Row], absorber: str, now_ms: int
+    writing: Writing,
+    gone: Sequence[Going],
+    cells: Iterable[Row],
+    dependence: Iterable[Row],
+    absorber: str,
+    now_ms: int,
 ) -> bool:
     """Let cells go and put others in their place; False, to be undone, if one is not as it was.
 
@@ -93,6 +110,7 @@ def replace(
         writing: the transaction.
         gone: what goes.
         cells: rows of CELLS that hold what the others held; none: it is dropped.
+        dependence: rows of DEPENDENCE, of what these no longer show.
         absorber: the store's id; '' where it is dropped.
         now_ms: the time.
     """
@@ -114,6 +132,8 @@ def replace(
     held = writing.rows(statements.RANGES, ([*{name.producer for name in names}], absorber)).rows
     writing.put(ABSORBED, _ranges(names, held, absorber), statements.JOIN_RANGES)
     writing.put(CELLS, cells)
+    writing.execute(statements.DROP_DEPENDENCE, columns[:2])
+    writing.put(DEPENDENCE, dependence)
     writing.put(RETAINED, [(day, now_ms) for day in sorted(days)], statements.REPLACE_RETAINED)
     writing.execute(statements.COUNT_RETAINED[bool(absorber)], (len(gone),))
     return True

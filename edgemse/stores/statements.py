@@ -37,6 +37,7 @@ __all__ = [
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
+    "DROP_DEPENDENCE",
     "DROP_NAMED",
     "DROP_OTHER_PARTS",
     "DROP_QUARANTINED",
@@ -74,6 +75,7 @@ __all__ = [
     "REACTIVATE",
     "RENAMED",
     "RENAME_CELLS",
+    "RENAME_DEPENDENCE",
     "RENAME_DEVICE",
     "RENAME_PRODUCERS",
     "RENAME_QUARANTINE",
@@ -272,6 +274,11 @@ CELLS_OF_PARTITION = (
     f"SELECT {', '.join(CELLS.columns)} FROM cells WHERE window_start_seconds >= ?"
     " AND window_start_seconds < ? AND model = ? ORDER BY producer, sequence"
 )
+DROP_DEPENDENCE = (
+    "DELETE FROM dependence WHERE EXISTS (SELECT 1 FROM (SELECT unnest(?::BYTEA[]) AS producer,"
+    " unnest(?::BIGINT[]) AS sequence) AS named WHERE named.producer = dependence.producer"
+    " AND named.sequence = dependence.sequence)"
+)
 JOIN_RANGES = (
     "DO UPDATE SET last_sequence = greatest(absorbed.last_sequence, excluded.last_sequence)"
 )
@@ -308,6 +315,7 @@ FORGET = (
     "DELETE FROM quarantine WHERE device = ?",
     "DELETE FROM series WHERE device = ?",
     "DELETE FROM renames WHERE device = ?",
+    "DELETE FROM dependence WHERE device = ?",
 )
 LEAVE_NO_MORE = (
     "DELETE FROM leaving WHERE EXISTS (SELECT 1 FROM cells AS c WHERE c.device = ?"
@@ -319,6 +327,7 @@ REACTIVATE = "DELETE FROM retired WHERE device = ?"
 RETIRED = "SELECT device, since_ms FROM retired"
 RENAME_CELLS = "UPDATE cells SET device = ? WHERE device = ?"
 RENAME_QUARANTINE = "UPDATE quarantine SET device = ? WHERE device = ?"
+RENAME_DEPENDENCE = "UPDATE dependence SET device = ? WHERE device = ?"
 RENAME_PRODUCERS = "UPDATE producers SET device = ? WHERE device = ?"
 RENAME_SERIES = (
     "INSERT INTO series SELECT ?, model, version, output, segment, measure FROM series"
@@ -390,9 +399,10 @@ PLACES_WITHIN = (
     f"SELECT DISTINCT window_start_seconds - window_start_seconds % 3600, {', '.join(SERIES.key)}"
     f" FROM cells,{_WITHIN.format('cells', 'sequence', 'sequence')}"
 )
-DROP_WITHIN = (
-    "DELETE FROM cells WHERE EXISTS (SELECT 1 FROM"
-    f"{_WITHIN.format('cells', 'sequence', 'sequence')})"
+DROP_WITHIN = tuple(
+    f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM"
+    f"{_WITHIN.format(table, 'sequence', 'sequence')})"
+    for table in ("cells", "dependence")
 )
 RETAINED_SO_FAR = (
     "SELECT name, value FROM counters WHERE name IN ('cells_absorbed', 'cells_dropped')"

@@ -15,6 +15,7 @@ __all__ = [
     "CELLS",
     "COVERAGE_COLUMNS",
     "DAYS",
+    "DEPENDENCE",
     "DEVICES",
     "HOURS",
     "LEAVING",
@@ -179,6 +180,16 @@ ABSORBED = Table(
         "absorber": "TEXT",
     },
     ("producer", "first_sequence"),
+)
+DEPENDENCE = Table(
+    "dependence",
+    {"producer": "BYTEA", "sequence": "BIGINT"}
+    | SERIES.columns
+    | {"window_start_seconds": "BIGINT", "windows": "BIGINT"}
+    | dict.fromkeys(
+        ("window_variance", "sample_variance", "products", "squares"), "DOUBLE PRECISION"
+    ),
+    ("producer", "sequence"),
 )
 RETAINED = Table("retained", {"day_seconds": "BIGINT", "changed_ms": "BIGINT"}, ("day_seconds",))
 LEAVING = Table("leaving", {"producer": "BYTEA", "sequence": "BIGINT"}, ("producer", "sequence"))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.cells import batch, cell
 from support.engines import Factory
-from support.fleet import BY, START, Planted
+from support.fleet import BY, START, Planted, stats_of
 from support.rollups import DEVICES, LATER, counts, fill, left, read, retained, rolled, same
 
 from edgemse.cells import Identity
 from edgemse.errors import InputError, SettingsError
 from edgemse.fleet.asked import Asked
+from edgemse.fleet.variance import VarianceAnswer
 from edgemse.rollups.retention import Retained, pending
 from edgemse.stores import Store, retaining
 from edgemse.stores.audit import Actor
 from edgemse.stores.devices import forget, rename
+from edgemse.stores.duckdb import DuckDBStore
 from edgemse.stores.importing import import_store
 from edgemse.stores.keep import Keep
 from edgemse.stores.parquet import export_store
@@ -134,7 +138,7 @@ def test_a_cell_that_changes_meanwhile_stays(store: Store) -> None:
         for n in range(2)
     ]
     with suppress(ZeroDivisionError), store.writing() as writing:
-        assert not retaining.replace(writing, gone, [], store.id, 0)
+        assert not retaining.replace(writing, gone, [], [], store.id, 0)
         raise ZeroDivisionError
     assert counts(store) == {"pi-1": 40}
 
@@ -213,3 +217,66 @@ def test_what_two_stores_have_absorbed_each_is_not_imported(
     assert counts(two) == {"pi-1": 200}
     for store in (one, two):
         store.close()
+
+
+def repeating(store: Store, devices: int) -> None:
+    """Commit a day of minutes of each device, whose errors follow each other from hour to hour."""
+    rng = random.Random(4)
+    planted = Planted(store=store)
+    for device in range(devices):
+        level = 0.0
+        for minute in range(6 * 60):
+            level = 0.9 * level + rng.gauss(0, 1)
+            errors = [level + rng.gauss(0, 0.3) for _ in range(10)]
+            planted.put(f"pi-{device}", stats_of(errors), start=START + 60 * minute)
+    planted.commit()
+
+
+def test_noise_is_told_from_what_is_kept_of_windows(store: Store) -> None:
+    repeating(store, 4)
+    planted = Planted(store=store)
+    before = planted.ask("variance")
+    assert isinstance(before, VarianceAnswer)
+    assert before.between.design_effect > 3
+    retained(store, raw_days=1)
+    rolled(store)
+    after = planted.ask("variance")
+    assert isinstance(after, VarianceAnswer)
+    assert after.total.count == before.total.count
+    # Six hours are too few windows, and what repeats in an hour is a part of it.
+    assert 3 < after.between.design_effect <= before.between.design_effect * 1.5
+    (note,) = (note for note in after.notes if "retention" in note)
+    assert "1,440 windows that retention has put into hours or days" in note
+    assert not [note for note in before.notes if "retention" in note]
+    assert rows(store, "SELECT count(*) FROM dependence") == [(24,)]
+    retained(store, raw_days=1, hourly_days=2)
+    assert rows(store, "SELECT count(*) FROM dependence") == [(0,)]  # six windows show nothing
+    unknown = planted.ask("variance")
+    assert isinstance(unknown, VarianceAnswer)
+    assert math.isnan(unknown.between.design_effect)
+    assert [note for note in unknown.notes if "do not depend on each other" in note]
+
+
+def test_dependence_is_what_the_formulas_say() -> None:
+    store = DuckDBStore(Path(":memory:"))
+    repeating(store, 1)
+    with store.reading() as reading:
+        chosen = reading.rows(
+            "SELECT weight, m2 + weight * mean * mean FROM cells WHERE window_start_seconds < ?"
+            " ORDER BY window_start_seconds",
+            (START + HOUR,),
+        ).rows
+    retained(store, raw_days=1)
+    ((count, seen, independent, products, squares),) = rows(
+        store,
+        "SELECT windows, window_variance, sample_variance, products, squares FROM dependence"
+        f" WHERE window_start_seconds = {START}",
+    )
+    weight, x = np.array([w for w, _ in chosen]), np.array([s / w for w, s in chosen])
+    (group,) = read(store, Asked(until=START + 1))
+    off = x - np.average(x, weights=weight)
+    assert count == 60
+    assert seen == pytest.approx(60 / 59 * ((weight * off) ** 2).sum() / weight.sum() ** 2)
+    assert independent == pytest.approx(group.stats.mse_standard_error**2)
+    assert (products, squares) == pytest.approx(((off[1:] * off[:-1]).sum(), (off**2).sum()))
+    store.close()
