@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
 from typing import Annotated
 
 import typer
@@ -54,7 +53,7 @@ def rollup_command(store: StoreOption, dry_run: DryRun = False) -> None:
         def tell(done: Rolled) -> None:
             _progress(f"{done.periods:,} hours and days, {done.rows:,} rows")
 
-        done = roll_up(opened, now, Event(), tell)
+        done = roll_up(opened, now, told=tell)
         with opened.reading() as reading:
             after = backlog(reading, now)
     _progress("\n")
@@ -95,8 +94,8 @@ def retention_command(
         def tell(done: Retained) -> None:
             _progress(f"{done.absorbed:,} cells into {done.rows:,}, {done.dropped:,} for good")
 
-        done = retain(opened, keep, now, Event(), tell)
-        roll_up(opened, now, Event())
+        done = retain(opened, keep, now, told=tell)
+        roll_up(opened, now)
     _progress("\n")
     say(
         f"{done.absorbed:,} cells are in {done.rows:,} of hours or days now, {done.dropped:,} are"

@@ -16,8 +16,9 @@ __all__ = ["EVERY_SECONDS", "MEANINGS", "RETENTION_SECONDS", "Rolling"]
 
 EVERY_SECONDS = 60.0
 """A late label is in its hour's row a minute later; until then it is read from cells."""
-RETENTION_SECONDS = 3_600.0
-"""Whole UTC days go: once a day there is something to do."""
+RETENTION_SECONDS = 300.0
+BUSY_SECONDS = 20.0
+"""A run begins no further step after that: other jobs wait, and each begins again soon."""
 FOR_EVER = Keep()
 STEPS = "rollup_steps_overtaken"
 
@@ -43,15 +44,20 @@ class Rolling:
     """
 
     def __init__(
-        self, store: Store, keep: Keep = FOR_EVER, now: Callable[[], float] = time.time
+        self,
+        store: Store,
+        keep: Keep = FOR_EVER,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counters = Counters(MEANINGS)
         self._store = store
         self._keep = keep
         self._now = now
+        self._monotonic = monotonic
 
     def run(self, stopping: Event) -> None:
-        """Do what is to be done, until it is done or `stopping` is set."""
+        """Do what is to be done, for some seconds, or until `stopping`."""
         self._look()
         rows, overtaken = self.counters["rollup_rows_made"], self.counters[STEPS]
 
@@ -59,14 +65,19 @@ class Rolling:
             self.counters.follow("rollup_rows_made", rows + done.rows)
             self.counters.follow(STEPS, overtaken + done.overtaken)
 
-        roll_up(self._store, self._now(), stopping, tell)
+        roll_up(self._store, self._now(), self._ended(stopping), tell)
         self._look()
 
     def retain(self, stopping: Event) -> None:
-        """Let go what is older than it is kept, until it is done or `stopping` is set."""
-        done = retain(self._store, self._keep, self._now(), stopping)
+        """Let go what is older than it is kept, for some seconds, or until `stopping`."""
+        ended = self._ended(stopping)
+        done = retain(self._store, self._keep, self._now(), ended)
         self.counters.count("retention_steps_overtaken", done.overtaken)
         self._look()
+
+    def _ended(self, stopping: Event) -> Callable[[], bool]:
+        until = self._monotonic() + BUSY_SECONDS
+        return lambda: stopping.is_set() or self._monotonic() >= until
 
     def _look(self) -> None:
         now = self._now()

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
-from threading import Event
 
 from edgemse.cells import PRODUCER_BYTES, Identity
 from edgemse.rollups.dependence import KEY, dependences
@@ -60,7 +59,7 @@ def retain(
     store: Store,
     keep: Keep,
     now: float,
-    stopping: Event,
+    ended: Callable[[], bool] = lambda: False,
     told: Callable[[Retained], None] = lambda _: None,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Retained:
@@ -70,7 +69,7 @@ def retain(
         store: where.
         keep: how long.
         now: UTC seconds; UTC days that are over for so long go whole.
-        stopping: ends it after the present step.
+        ended: asked before each step whether that is enough for now.
         told: called after each step with what was done so far.
         random_bytes: where the name of this run's cells comes from.
 
@@ -83,7 +82,7 @@ def retain(
             due = reading.rows(*retaining.due(width, cut)).rows
         for period, rows in groupby(due, key=lambda row: row[0]):
             for devices in _chunks([(device, cells) for _, device, cells in rows]):
-                if stopping.is_set():
+                if ended():
                     return done
                 _step(store, (width, cut, period, devices), (producer, sequences), now, done)
                 told(done)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from threading import Event
 
 from edgemse.fleet.merging import MOST, merge_sql, moments_of, without
 from edgemse.stats.histogram import ResidualHistogram
@@ -73,7 +72,7 @@ def backlog(reading: Reading, now: float) -> Backlog:
 def roll_up(
     store: Store,
     now: float,
-    stopping: Event,
+    ended: Callable[[], bool] = lambda: False,
     told: Callable[[Rolled], None] = lambda _: None,
 ) -> Rolled:
     """Roll up what has changed and what is over, oldest notes first, until nothing is left to do.
@@ -81,14 +80,14 @@ def roll_up(
     Args:
         store: where.
         now: UTC seconds.
-        stopping: ends it after the present step.
+        ended: asked before each step whether that is enough for now.
         told: called after each step with what was done so far.
 
     Raises StoreError; every step before is done.
     """
     done = Rolled()
     for level in (HOUR, DAY):
-        while not stopping.is_set():
+        while not ended():
             before = done.overtaken
             try:
                 if not _step(store, level, now, done):

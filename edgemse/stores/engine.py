@@ -48,6 +48,8 @@ class Engine(ABC):
         """Of producers that the store knows: only people change it, by `writing`."""
         self._renamed: set[bytes] = set()
         """Those of them that another device has spoken for as well."""
+        self._open_hours: set[int] = set()
+        """Hours that need no note while nobody else writes."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Reading]:
@@ -61,7 +63,7 @@ class Engine(ABC):
     def writing(self) -> Iterator[Writing]:
         """Open one transaction; see Store.writing."""
         with self._transaction() as writing:
-            self._forget_producers()  # whatever is written, it may be about them
+            self._forget()  # whatever is written, it may be about these
             yield writing
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
@@ -77,7 +79,7 @@ class Engine(ABC):
                 writing.lock(tables.PRODUCERS, sorted(batch.cells.producers()))
                 batch = named_anew(writing, batch)
                 renamed = self._put_producers(writing, batch.cells)
-                _touch(writing, batch.cells, renamed)
+                self._touch(writing, batch.cells, renamed)
                 held = _put_cells(writing, batch.cells, on_conflict)
                 rows = [(device, *series) for device, series in batch.series]
                 writing.put(tables.SERIES, rows, statements.KEEP)
@@ -89,7 +91,7 @@ class Engine(ABC):
                 if batch.replayed:
                     writing.execute(statements.DROP_QUARANTINED, (batch.replayed,))
         except BaseException:
-            self._forget_producers()
+            self._forget()
             raise
         return held
 
@@ -114,12 +116,30 @@ class Engine(ABC):
         several |= {producer for producer, *_ in renames}
         found = several & devices.keys()
         if len(self._first_devices) > PRODUCERS_MAX:
-            self._forget_producers()
+            self._forget()
         return found
 
-    def _forget_producers(self) -> None:
+    def _touch(self, writing: Writing, offered: Offered, renamed: set[bytes]) -> None:
+        """Note the hours that cells are offered of, and those that they leave another device in."""
+        hours = [HOUR.start(start) for start in offered.starts]
+        if self._open_hours.issuperset(hours) and not renamed:
+            return
+        series = zip(offered.devices, offered.series, strict=True)
+        keys = zip(hours, ((device, *each) for device, each in series), strict=True)
+        places: list[tuple[Any, ...]] = []
+        if renamed:
+            moving = [each for each in offered.identities if each.producer in renamed]
+            columns = [list(column) for column in zip(*moving, strict=True)]
+            places = writing.rows(statements.PLACES, columns).rows
+        old = ((hour, tuple(key)) for hour, *key in places)
+        found = touch(writing, HOUR, [*hours, *(place[0] for place in places)], chain(keys, old))
+        if self.alone:
+            self._open_hours |= found
+
+    def _forget(self) -> None:
         self._first_devices.clear()
         self._renamed.clear()
+        self._open_hours.clear()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
         """Tell whether `holder` has the lease; see Store.lease."""
@@ -161,20 +181,6 @@ class Engine(ABC):
                     writing.execute(statements.NEW_STORE, (name, self._now_ms()))
         with self.reading() as reading:
             ((self.id,),) = reading.rows(statements.STORE_ID)
-
-
-def _touch(writing: Writing, offered: Offered, renamed: set[bytes]) -> None:
-    """Note the hours that cells are offered of, and those that they leave with another device."""
-    hours = [HOUR.start(start) for start in offered.starts]
-    series = zip(offered.devices, offered.series, strict=True)
-    keys = zip(hours, ((device, *each) for device, each in series), strict=True)
-    places: list[tuple[Any, ...]] = []
-    if renamed:
-        moving = [each for each in offered.identities if each.producer in renamed]
-        columns = [list(column) for column in zip(*moving, strict=True)]
-        places = writing.rows(statements.PLACES, columns).rows
-    old = ((hour, tuple(key)) for hour, *key in places)
-    touch(writing, HOUR, [*hours, *(place[0] for place in places)], chain(keys, old))
 
 
 def _put_cells(writing: Writing, offered: Offered, on_conflict: str) -> dict[Identity, int]:

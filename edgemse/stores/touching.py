@@ -38,8 +38,8 @@ DAY = Level(24 * HOUR_SECONDS, DAYS)
 
 def touch(
     writing: Writing, level: Level, starts: Iterable[int], keys: Iterable[tuple[int, Row]]
-) -> None:
-    """Note that these hours or days change.
+) -> set[int]:
+    """Note that these hours or days change; return those of which nothing is made yet.
 
     Args:
         writing: the transaction of the change, in which producers are locked before.
@@ -50,7 +50,7 @@ def touch(
     """
     wanted = sorted({*starts})
     if not wanted:
-        return
+        return set()
     writing.put(level.periods, [(start, OPEN) for start in wanted], statements.KEEP)
     writing.lock(level.periods, wanted, shared=True)
     stages: dict[int, str] = dict(writing.rows(rolled.stages(level.periods), (wanted,)))
@@ -58,3 +58,4 @@ def touch(
     if closed:
         noted = {(level.width_seconds, start, *key) for start, key in keys if start in closed}
         writing.put(TOUCHED, sorted(noted))
+    return stages.keys() - closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from threading import Event
 
 import pytest
 from support.cells import START, batch, cell
+from support.rollups import counts, left, rolled
 
 from edgemse.cli import entry
 from edgemse.collector import CollectorSettings
@@ -127,3 +129,28 @@ def test_retention_is_a_table_of_the_collectors_settings() -> None:
     assert not load(CollectorSettings, {"store": "s"}, "here").retention
     with pytest.raises(SettingsError, match="hourly_days to be more"):
         load(CollectorSettings, {"store": "s", "retention": {"raw_days": 9, "hourly_days": 3}}, "x")
+
+
+def test_a_run_of_the_job_lets_other_jobs_have_their_turn(path: Path) -> None:
+    store = open_store(path)
+    clock = itertools.count(0, 15)
+    rolling = Rolling(store, now=lambda: START + 10_000.0, monotonic=lambda: float(next(clock)))
+    rolling.run(Event())
+    assert rolling.counters["rollup_rows_made"] == 0  # hours are begun with in one step
+    rolling.run(Event())
+    assert rolling.counters["rollup_rows_made"] == 2
+    store.close()
+
+
+def test_a_copy_goes_on_where_the_store_was(path: Path, tmp_path: Path) -> None:
+    store = open_store(path)
+    rolled(store)
+    store.commit(batch(cell(5)))
+    store.copy_to(tmp_path / "copy.duckdb")
+    store.close()
+    copy = open_store(tmp_path / "copy.duckdb")
+    copy.commit(batch(cell(6), cell(7, start=START + 7_200)))
+    assert rolled(copy).overtaken == 0
+    assert left(copy).hours == left(copy).touched == 0
+    assert counts(copy) == {"pi-1": 6 * 20}
+    copy.close()

@@ -87,6 +87,7 @@ def read_some(process: subprocess.Popen[str], lines: int) -> int:
 
 def killed(process: subprocess.Popen[str], last: int) -> int:
     """Kill the process; return the last number that it had committed."""
+    assert process.poll() is None, "it ended by itself"
     process.kill()
     rest = process.communicate()[0].splitlines()
     whole = [int(line) for line in rest if line.strip()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from threading import Event
 
 from edgemse.cells import Series
 from edgemse.fleet.asked import Asked
@@ -23,7 +22,7 @@ DEVICES = ("pi-1", "pi-2", "pi-3")
 
 
 def rolled(store: Store, now: float = LATER) -> Rolled:
-    return roll_up(store, now, Event())
+    return roll_up(store, now)
 
 
 def left(store: Store, now: float = LATER) -> Backlog:
@@ -84,4 +83,4 @@ def counts(store: Store) -> dict[str, int]:
 
 
 def retained(store: Store, now: float = LATER, **days: int) -> Retained:
-    return retain(store, Keep(**days), now, Event())
+    return retain(store, Keep(**days), now)
