@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from edgemse.errors import SettingsError
 
 __all__ = [
+    "DAY_SECONDS",
     "HOUR_SECONDS",
     "PLAUSIBLE_SECONDS",
     "UNITS",
@@ -25,6 +26,7 @@ __all__ = [
 
 HOUR_SECONDS = 3_600
 """A change of an attribute counts from the next whole UTC hour: no rollup has two values."""
+DAY_SECONDS = 86_400
 
 PLAUSIBLE_SECONDS = (31_536_000, 2**33)
 """1971 to 2242. A cell's window ends there; and whatever is read in too small a unit (seconds for

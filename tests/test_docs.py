@@ -29,6 +29,7 @@ from edgemse.collector import CollectorSettings
 from edgemse.collector import counters as collector_counters
 from edgemse.monitor import monitor
 from edgemse.presence import Attribute, Presence
+from edgemse.rollups import job as rollup_job
 from edgemse.topics import Topics
 
 ROOT = Path(__file__).parent.parent
@@ -117,6 +118,7 @@ def test_every_counter_is_documented() -> None:
     assert counting.MEANINGS.keys() <= WORDS
     assert monitor.MEANINGS.keys() <= WORDS
     assert collector_counters.MEANINGS.keys() <= WORDS
+    assert rollup_job.MEANINGS.keys() <= WORDS
 
 
 def test_every_error_is_documented_with_its_exit_code() -> None:

@@ -70,6 +70,7 @@ MAY_IMPORT = {
     "collector": LINE | {"stores", "jobs"},
     "files": {"errors", "times"},
     "fleet": CELLS | {"stores"},
+    "rollups": CELLS | {"stores", "fleet"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "export": LINE | {"stores", "fleet"},
     "labels": LINE | {"files", "edgemse_agent"},

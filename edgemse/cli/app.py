@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import exchange, fleet, upkeep
+from edgemse.cli import exchange, fleet, rollups, upkeep
 from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
@@ -55,6 +55,8 @@ app.command("audit")(upkeep.audit_command)
 app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
 app.command("export")(exchange.export_command)
 app.command("import")(exchange.import_command)
+app.command("rollup")(rollups.rollup_command)
+app.command("retention")(rollups.retention_command)
 app.add_typer(fleet.app, name="fleet")
 
 

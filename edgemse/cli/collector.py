@@ -20,6 +20,7 @@ from edgemse.collector.quarantine import trim
 from edgemse.errors import SettingsError
 from edgemse.export.fleet_topics import FleetTopics
 from edgemse.jobs import Job, Jobs
+from edgemse.rollups.job import EVERY_SECONDS, RETENTION_SECONDS, Rolling
 from edgemse.settings import load, read_toml
 from edgemse.stores import Store, open_store, statements
 from edgemse.topics import Topics
@@ -104,7 +105,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         _say_origin(store)
         collector = Collector(settings, store, over=over, take_over=take_over)
         collector.start()
-        jobs = _jobs(settings, store, collector)
+        rolling = Rolling(store, settings.retention)
+        jobs = _jobs(settings, store, collector, rolling)
         jobs.start()
         stack.callback(jobs.stop)
 
@@ -112,9 +114,8 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
             return collector.problems() + jobs.problems()
 
         def metrics() -> str:
-            return "".join(
-                [collector.metrics(), server.counters.exposition(PREFIX), jobs.exposition(PREFIX)]
-            )
+            counted = [each.counters.exposition(PREFIX) for each in (server, rolling)]
+            return "".join([collector.metrics(), *counted, jobs.exposition(PREFIX)])
 
         is_file = "://" not in settings.store
         scratch = Path(settings.store).absolute().parent if is_file else None
@@ -155,14 +156,19 @@ def _say_origin(store: Store) -> None:
             )
 
 
-def _jobs(settings: CollectorSettings, store: Store, collector: Collector) -> Jobs:
+def _jobs(
+    settings: CollectorSettings, store: Store, collector: Collector, rolling: Rolling
+) -> Jobs:
     """Return what is done every so often: a further job is one line here."""
     jobs = [
         Job("presence", 60, collector.announce, shared=False),
         Job("presences", 20, collector.ask_again),
         Job("labels", 300, collector.count_labels, shared=False),
         Job("quarantine", 60, lambda _stopping: trim(store)),
+        Job("rollups", EVERY_SECONDS, rolling.run),
     ]
+    if settings.retention:
+        jobs.append(Job("retention", RETENTION_SECONDS, rolling.retain))
     if settings.topics.enabled:
         figures = FleetTopics(
             store,

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgemse.broker import BrokerSettings
 from edgemse.errors import SettingsError
 from edgemse.settings import between
+from edgemse.stores.keep import Keep
 
 __all__ = ["CollectorSettings", "Limits", "TopicSettings"]
 
@@ -51,6 +52,7 @@ class CollectorSettings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     limits: Limits = field(default_factory=Limits)
     topics: TopicSettings = field(default_factory=TopicSettings)
+    retention: Keep = field(default_factory=Keep)
 
     def __post_init__(self) -> None:
         for name in ("worker", "shared_group"):

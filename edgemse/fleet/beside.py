@@ -124,7 +124,7 @@ def beside(
     Of cells that have enough samples (homogeneity.testable); what is noise is seen from window to
     window where a cell has ten.
     """
-    noise = noise_of(cells, windows, SQUARES if squared else ERRORS)
+    noise = noise_of(cells, windows, about=SQUARES if squared else ERRORS)
     noise = noise.taken(testable(noise) & (noise.mse > 0) & (noise.variance > 0))
     keys = noise.keys
     if len({key[:-factors] for key in keys}) < 2:

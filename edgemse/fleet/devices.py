@@ -31,7 +31,7 @@ WINDOWS = (
     " FROM ({}) AS chosen GROUP BY g1"
 )
 VERSIONS = (
-    "SELECT g1, g2, CAST(sum(count) AS DECIMAL(38, 0)), max(window_start_seconds)"
+    "SELECT g1, g2, CAST(sum(count) AS DECIMAL(38, 0)), max(last_start_seconds)"
     " FROM ({}) AS chosen GROUP BY g1, g2"
 )
 NOT_HEARD = Heard()
@@ -228,7 +228,7 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     """List the devices: last report, clock, windows, samples, error, labels, who is silent."""
     found = merged(reading, asked, by=["device"], histograms=False, lag_histograms=True)
     groups = {group.by["device"]: group for group in found}
-    selection = select(reading, asked, by=["device"])
+    selection = select(reading, asked, by=["device"], single=True)  # series share windows
     rows = reading.rows(WINDOWS.format(selection.sql), selection.parameters)
     windows = {device: _Windows(*rest) for device, *rest in rows}
     heard = heard_of(reading, asked)

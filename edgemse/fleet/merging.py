@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Group", "Merged", "Noting", "merge_sql", "merged"]
+__all__ = ["MOST", "Group", "Merged", "Noting", "merge_sql", "merged", "moments_of", "without"]
 
 TEMPLATE = files("edgemse.fleet").joinpath("merge.sql").read_text(encoding="utf-8")
 PAIRS = ("mean", "y_mean", "weight", "m2", "y_m2", "y_e")
@@ -161,7 +161,7 @@ def merged(
     names = tuple(_name(columns, texts, key, step_seconds) for key in beyond)
     if isinstance(reading, Noting):
         reading.left_out.update(names)
-    rest = _without(selection, beyond)
+    rest = without(selection, beyond)
     kept = {key: row for key, row in found.items() if key not in beyond}
     errors = reading.histograms(rest) if histograms else {}
     lagging = lag_histograms and any(row["matched"] for row in kept.values())
@@ -176,7 +176,7 @@ def merged(
             Group(
                 {c: text(value) for c, text, value in zip(columns, texts, key, strict=False)},
                 key[-1] if step_seconds is not None else None,
-                ErrorStats.from_moments(_moments(row), errors.get(key)),
+                ErrorStats.from_moments(moments_of(row), errors.get(key)),
                 coverage,
             )
         )
@@ -199,7 +199,7 @@ def _beyond(found: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> list[tuple[An
     return sorted(out)
 
 
-def _without(selection: Selection, keys: Sequence[tuple[Any, ...]]) -> Selection:
+def without(selection: Selection, keys: Sequence[tuple[Any, ...]]) -> Selection:
     """Return the same cells but for those of some groups."""
     if not keys:
         return selection
@@ -226,7 +226,8 @@ def _coverage(row: Mapping[str, Any]) -> Coverage:
     return coverage
 
 
-def _moments(row: Mapping[str, Any]) -> Moments:
+def moments_of(row: Mapping[str, Any]) -> Moments:
+    """Return the moments of a row of merge.sql."""
     values = dict(row)
     for name in PAIRS:
         low = f"{name}_lo"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
+from edgemse.fleet.kept import Kept
 from edgemse.fleet.windows import Numbers, Windows, ewc, following
 from edgemse.stats.error_stats import ErrorStats
 
@@ -58,6 +59,8 @@ class Noise:
     """How much larger the variance is for dependence, pooled over groups; NaN where not known."""
     too_close: bool
     """Windows follow each other so closely that the span is too short to say how closely."""
+    kept: Kept | None = None
+    """What the design effect is from, where it is not from windows that are there."""
 
     def uncertainty(
         self, parts: Numbers, variance: Numbers, freedom: Numbers | None = None
@@ -88,6 +91,7 @@ class Noise:
             self.from_windows[places],
             self.design_effect,
             self.too_close,
+            self.kept,
         )
 
 
@@ -107,6 +111,7 @@ class About(NamedTuple):
 def noise_of(
     groups: Mapping[Any, ErrorStats],
     windows: Mapping[Any, Windows] | None = None,
+    kept: Kept | None = None,
     about: About | None = None,
 ) -> Noise:
     """Return the noise of each group; without windows samples are taken as independent.
@@ -116,7 +121,8 @@ def noise_of(
     The design effect is max(1, sum of variances from windows / sum of independent ones) over the
     groups that have ten windows (in the manner of Kish 1965). Windows of K values with a pooled
     lag-1 autocorrelation r (less its standard error) are worth K (1 - r) / (1 + r): below WORTH_MIN
-    they are too close.
+    they are too close. Where no group has windows, the design effect is that of windows which
+    retention has put into hours or days, if any are `kept`.
     """
     usable = {key: stats for key, stats in groups.items() if stats.count >= 2}
     keys = list(usable)
@@ -140,6 +146,9 @@ def noise_of(
     degrees[at] = [waves[key].freedom for key in keys if key in waves]
     known = at.any() and independent[at].sum() > 0
     effect = max(1.0, float(variance[at].sum() / independent[at].sum())) if known else 1.0
+    used = None if known or close else kept
+    if used is not None:
+        effect = used.design_effect
     variance[~at] *= effect
     degrees[~at] = np.maximum(degrees[~at] / effect, 1)
     relative = degrees.copy()
@@ -160,8 +169,9 @@ def noise_of(
         log_variance,
         independent,
         at,
-        effect if known else float("nan"),
+        effect if known or used else float("nan"),
         bool(close) and not waves,
+        used,
     )
 
 
@@ -179,6 +189,13 @@ def assumptions(noise: Noise) -> Iterator[str]:
     """Yield what the noise takes for granted, in words; nothing where windows show it all."""
     if noise.too_close:
         yield TOO_CLOSE
+    elif noise.kept:
+        yield (
+            "no group has ten windows any more: its noise is that of independent samples times the"
+            f" design effect of {noise.kept.windows:,} windows that retention has put into hours or"
+            f" days, {noise.kept.design_effect:.2f} (neighbours' autocorrelation"
+            f" {noise.kept.autocorrelation:.2f}), which only shows what repeats within these"
+        )
     elif not noise.from_windows.any():
         yield INDEPENDENT
     elif not noise.from_windows.all():

@@ -13,6 +13,7 @@ from edgemse.fleet.asked import Asked
 from edgemse.fleet.costs import OPTION, Cost, Costed, cost_of, costs_of
 from edgemse.fleet.figures import Figures
 from edgemse.fleet.intervals import rmse_intervals
+from edgemse.fleet.kept import kept_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
 from edgemse.stats.error_stats import ErrorStats
@@ -128,7 +129,8 @@ def ask(reading: Reading, asked: Asked) -> SegmentsAnswer:
 
     found = merged(reading, asked)
     states = found.stats()
-    noise = noise_of(states, windows_of(reading, asked, len(found))[1])
+    windows = windows_of(reading, asked, len(found))[1]
+    noise = noise_of(states, windows, kept_of(reading, asked))
     total = math.fsum(_squares(stats) for stats in states.values())
     steadied, intervals = _steadied(noise), rmse_intervals(noise, states)
     price = cost_of(asked)

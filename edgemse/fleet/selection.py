@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from edgemse.errors import ColumnError, SettingsError
 from edgemse.fleet.asked import SHORTHANDS, Asked
+from edgemse.fleet.sources import source
 from edgemse.stores.base import Reading, Selection
+from edgemse.times import DAY_SECONDS, HOUR_SECONDS
 
 __all__ = ["COLUMNS", "key_text", "select"]
 
@@ -44,12 +46,22 @@ COLUMNS = (*SHORTHANDS, *DERIVED)
 
 
 def select(
-    reading: Reading, asked: Asked, *, by: Sequence[str], step_seconds: int | None = None
+    reading: Reading,
+    asked: Asked,
+    *,
+    by: Sequence[str],
+    step_seconds: int | None = None,
+    single: bool = False,
 ) -> Selection:
     """Return the cells that are asked for, with a column for each of `by`, then the step's start.
 
     `step_seconds` adds the start of the step that a cell's window starts in as the last group
     column. With nothing to group by there is one group column, always ''.
+
+    A row may stand for all cells of an hour or a day that lie in one group (sources.py): how many
+    they are, when the first and the last one starts and how wide each is, the columns cell_count,
+    first_start_seconds, last_start_seconds and cell_width_seconds say. With `single` each row is
+    one cell.
 
     Raises ColumnError if the fleet has no such column or attribute.
     """
@@ -82,7 +94,10 @@ def select(
     conditions |= {text: bound for text, bound in bounds.items() if bound is not None}
     keys = ", ".join(f"{each} AS g{place}" for place, each in enumerate(groups, 1))
     # Columns come from the two tables above, places are numbers; names and values are parameters.
-    sql = f"SELECT {keys}, cells.* FROM cells{''.join(joins)}"  # noqa: S608
+    finest = 1 if single else _finest([*by, *asked.where], step_seconds)
+    bounds_of = (asked.since, asked.until)
+    rows = source(reading, *bounds_of, attributes=[*alias], finest_seconds=finest)
+    sql = f"SELECT {keys}, cells.* FROM ({rows}) AS cells{''.join(joins)}"  # noqa: S608
     sql += " WHERE " + " AND ".join(conditions) if conditions else ""
     return Selection(sql, (*names, *conditions.values()), len(groups))
 
@@ -97,6 +112,12 @@ def key_text(column: str) -> Callable[[Any], str]:
         return str
     texts = DERIVED[column].texts
     return lambda value: "" if value == NOT_KNOWN else texts[value]
+
+
+def _finest(columns: Sequence[str], step_seconds: int | None) -> int:
+    """Return how long the spans are that no group divides: seconds."""
+    fitting = (DAY_SECONDS, HOUR_SECONDS)["hour_of_day" in columns :]
+    return next((span for span in fitting if (step_seconds or 0) % span == 0), 1)
 
 
 def _value(name: str, text: str) -> object:

@@ -16,7 +16,7 @@ from edgemse.stores.base import Reading
 __all__ = ["Spans", "spans_of"]
 
 ENDS = (
-    "SELECT min(window_start_seconds), max(window_start_seconds + window_width_seconds)"
+    "SELECT min(first_start_seconds), max(last_start_seconds + cell_width_seconds)"
     " FROM ({}) AS chosen"
 )
 HOUR_SECONDS = 3_600

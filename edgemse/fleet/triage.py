@@ -44,7 +44,7 @@ VERSIONS_MAX, NAMED_MAX, MEASURES_MAX = 5, 5, 50
 FEW = 3
 """Groups up to which flags cannot tell the bad one from the middle: each is held against itself."""
 ALPHA = 0.05
-BORN = "SELECT g1, min(window_start_seconds) FROM ({}) AS chosen GROUP BY g1"
+BORN = "SELECT g1, min(first_start_seconds) FROM ({}) AS chosen GROUP BY g1"
 MEASURES = "SELECT DISTINCT g1 FROM ({}) AS chosen ORDER BY g1"
 
 

@@ -14,6 +14,7 @@ from edgemse.fleet.components import Anova, anova, components_of
 from edgemse.fleet.explaining import OPTION, Explained, explained
 from edgemse.fleet.figures import Figures
 from edgemse.fleet.intervals import rmse_intervals
+from edgemse.fleet.kept import Kept, kept_of
 from edgemse.fleet.merging import merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.welch import Welch, welch
@@ -198,17 +199,19 @@ def ask(reading: Reading, asked: Asked) -> VarianceAnswer:
     differences each attribute explains. With --within, whether they differ once other factors are
     taken out (crossed), or beside what lies inside of them (nested).
     """
-    from edgemse.fleet.windows import windows_of  # numpy and scipy take 0.2 s
+    from edgemse.fleet.noise import noise_of  # numpy and scipy take 0.2 s
+    from edgemse.fleet.windows import windows_of
 
     factors = checked(asked)
     groups = merged(reading, asked).stats()
     windows = windows_of(reading, asked, len(groups))[1]
-    found = of_states(asked, groups, windows)
+    kept = kept_of(reading, asked)
+    found = of_states(asked, groups, windows, kept)
     if factors:
         found = _with_factors(reading, found, factors)
     if asked.options["explain"] is None:
         return found
-    return _with_reasons(reading, found, groups, windows)
+    return _with_reasons(reading, found, noise_of(groups, windows, kept))
 
 
 def _with_factors(
@@ -222,13 +225,10 @@ def _with_factors(
 def _with_reasons(
     reading: Reading,
     found: VarianceAnswer,
-    groups: Mapping[tuple[str, ...], ErrorStats],
-    windows: Mapping[tuple[str, ...], Windows],
+    noise: Noise,
 ) -> VarianceAnswer:
     from edgemse.fleet.homogeneity import testable
-    from edgemse.fleet.noise import noise_of
 
-    noise = noise_of(groups, windows)
     reasons = tuple(explained(reading, found.asked, noise.taken(testable(noise))))
     notes = [
         f"not enough data: {each.name} has {each.values} values that two groups or more have, in"
@@ -249,12 +249,13 @@ def of_states(
     asked: Asked,
     groups: Mapping[tuple[str, ...], ErrorStats],
     windows: Mapping[tuple[str, ...], Windows] | None = None,
+    kept: Kept | None = None,
 ) -> VarianceAnswer:
     """Answer from states whose keys are values of `asked.by`; without windows all by themselves."""
     from edgemse.fleet.homogeneity import testable
     from edgemse.fleet.noise import noise_of
 
-    noise = noise_of(groups, windows)
+    noise = noise_of(groups, windows, kept)
     enough = testable(noise)
     between = _between(noise.taken(enough))
     differences = Differences(

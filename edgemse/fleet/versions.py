@@ -26,7 +26,7 @@ ATTRIBUTE = "preprocessing"
 """What devices call the checksum of the preprocessing that they run."""
 NAMED_MAX = 5
 SPANS = (
-    "SELECT g1, g2, min(window_start_seconds), max(window_start_seconds + window_width_seconds),"
+    "SELECT g1, g2, min(first_start_seconds), max(last_start_seconds + cell_width_seconds),"
     " count(DISTINCT device) FROM ({}) AS chosen GROUP BY g1, g2"
 )
 RUNNING = "SELECT DISTINCT g1, g2, g3, g4 FROM ({}) AS chosen WHERE count > 0 OR predictions > 0"

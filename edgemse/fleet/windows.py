@@ -43,9 +43,9 @@ MOST = 0.9
 """A step is as wide as the windows of this share of the samples."""
 # A count stops at 2^53, above which merging leaves the group out.
 WIDTHS = (
-    "SELECT window_width_seconds, CAST(least(sum(count), 9007199254740992) AS BIGINT),"
-    " min(window_start_seconds), max(window_start_seconds), count(*)"
-    " FROM ({}) AS chosen GROUP BY window_width_seconds ORDER BY window_width_seconds"
+    "SELECT cell_width_seconds, CAST(least(sum(count), 9007199254740992) AS BIGINT),"
+    " min(first_start_seconds), max(last_start_seconds), CAST(sum(cell_count) AS BIGINT)"
+    " FROM ({}) AS chosen GROUP BY cell_width_seconds ORDER BY cell_width_seconds"
 )
 SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (

@@ -100,11 +100,14 @@ class Writing(Protocol):
         """Run one statement and return how many rows it has touched."""
         ...
 
-    def lock(self, table: Table, keys: Sequence[object] | None = None) -> None:
+    def lock(
+        self, table: Table, keys: Sequence[object] | None = None, *, shared: bool = False
+    ) -> None:
         """Let nobody else write these rows until the end, None: nor any other row of the table.
 
-        Rows that are not there yet are not held. Whoever locks a whole table waits for all who have
-        locked rows of it, and they for him. Always in the same order: producers, then devices.
+        Rows that are not there yet are not held; those who hold a row `shared` do not wait for each
+        other. Whoever locks a whole table waits for all who have locked rows of it, and they for
+        him. Always in the same order: producers, then hours and days, then devices.
         """
         ...
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from edgemse.errors import SettingsError
 from edgemse.names import wrong_with
-from edgemse.stores import statements
+from edgemse.stores import rolled, statements
 from edgemse.stores.attributes import joined
 from edgemse.stores.audit import Actor, note
 from edgemse.stores.base import Writing
 from edgemse.stores.tables import ALIASES, ATTRIBUTES, PRODUCERS
+from edgemse.stores.touching import HOUR, touch
 from edgemse.times import HOUR_SECONDS
 
 __all__ = ["forget", "rename", "retire", "unretire"]
@@ -36,8 +37,9 @@ def forget(
     cells = writing.execute(statements.DROP_CELLS, (device, grown))
     writing.execute(statements.LEAVE, (device,))
     ((left, _, _),) = writing.rows(statements.HOLDS, (device,) * 3)
-    for sql in (*statements.FORGET, statements.DROP_ALIASES):
+    for sql in (*rolled.FORGET, *statements.FORGET, statements.DROP_ALIASES):
         writing.execute(sql, (device,))
+    _touch(writing, device)  # what still grows
     return _noted(writing, "forget", device, by, now_ms, {"cells": cells, "open": left})
 
 
@@ -79,9 +81,13 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
         raise SettingsError(f"device {to!r:.80} is called {aliases[to]!r:.80}; give that name")
     _check_there(writing, device)
     _move_attributes(writing, device, to, now_ms // 1000)
+    for name in (device, to):
+        for sql in rolled.FORGET:
+            writing.execute(sql, (name,))
     cells = writing.execute(statements.RENAME_CELLS, (to, device))
+    _touch(writing, to)
     moves = (statements.RENAME_PRODUCERS, statements.RENAME_RENAMES, statements.RENAME_SERIES)
-    for sql in (statements.RENAME_QUARANTINE, *moves):
+    for sql in (statements.RENAME_QUARANTINE, statements.RENAME_DEPENDENCE, *moves):
         writing.execute(sql, (to, device))
     for sql in statements.SETTLE_RENAMES:
         writing.execute(sql, (device,))
@@ -94,6 +100,12 @@ def rename(writing: Writing, device: str, to: str, by: Actor, now_ms: int) -> di
     writing.execute(statements.LOSE_ALIAS, (to,))
     writing.put(ALIASES, [(device, to, now_ms)], statements.REPLACE_ALIAS)
     return _noted(writing, "rename", device, by, now_ms, {"cells": cells}, to=to)
+
+
+def _touch(writing: Writing, device: str) -> None:
+    """Note that everything that is rolled up of the device is to be made anew."""
+    hours = writing.rows(rolled.HOURS_OF, (device,)).rows
+    touch(writing, HOUR, [hour for hour, *_ in hours], [(hour, tuple(key)) for hour, *key in hours])
 
 
 def _check_there(writing: Writing, device: str) -> None:

@@ -283,7 +283,9 @@ class _Cursor:
         touched = self._cursor.execute(sql, parameters).fetchone()
         return int(touched[0]) if touched else 0
 
-    def lock(self, table: Table, keys: Sequence[object] | None = None) -> None:
+    def lock(
+        self, table: Table, keys: Sequence[object] | None = None, *, shared: bool = False
+    ) -> None:
         """Nothing: one transaction writes at a time."""
 
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:

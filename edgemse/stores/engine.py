@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
 from edgemse.cells import Identity
 from edgemse.errors import StoreError
@@ -17,8 +19,11 @@ from edgemse.stores.gone import named_anew, take_out
 from edgemse.stores.offered import Offered
 from edgemse.stores.reported import Reported
 from edgemse.stores.tables import Row
+from edgemse.stores.touching import HOUR, touch
 
 __all__ = ["ID_BYTES", "Engine"]
+
+log = logging.getLogger(__name__)
 
 PRODUCERS_MAX = 100_000
 """Producers whose first device is remembered; past that all are looked up again, once."""
@@ -41,6 +46,10 @@ class Engine(ABC):
         self._now = now
         self._first_devices: dict[bytes, str] = {}
         """Of producers that the store knows: only people change it, by `writing`."""
+        self._renamed: set[bytes] = set()
+        """Those of them that another device has spoken for as well."""
+        self._open_hours: set[int] = set()
+        """Hours that need no note while nobody else writes."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Reading]:
@@ -54,7 +63,7 @@ class Engine(ABC):
     def writing(self) -> Iterator[Writing]:
         """Open one transaction; see Store.writing."""
         with self._transaction() as writing:
-            self._first_devices.clear()  # whatever is written, it may be about producers
+            self._forget()  # whatever is written, it may be about these
             yield writing
 
     def commit(self, batch: Batch) -> dict[Identity, int]:
@@ -69,7 +78,8 @@ class Engine(ABC):
                 # takes in cells of a producer, drops them or renames their device, waits here.
                 writing.lock(tables.PRODUCERS, sorted(batch.cells.producers()))
                 batch = named_anew(writing, batch)
-                self._put_producers(writing, batch.cells)
+                renamed = self._put_producers(writing, batch.cells)
+                self._touch(writing, batch.cells, renamed)
                 held = _put_cells(writing, batch.cells, on_conflict)
                 rows = [(device, *series) for device, series in batch.series]
                 writing.put(tables.SERIES, rows, statements.KEEP)
@@ -81,28 +91,55 @@ class Engine(ABC):
                 if batch.replayed:
                     writing.execute(statements.DROP_QUARANTINED, (batch.replayed,))
         except BaseException:
-            self._first_devices.clear()
+            self._forget()
             raise
         return held
 
-    def _put_producers(self, writing: Writing, offered: Offered) -> None:
-        """Note producers, and those that a second device speaks for."""
+    def _put_producers(self, writing: Writing, offered: Offered) -> set[bytes]:
+        """Note producers, and return those that a second device has spoken for, now or before."""
         devices = offered.producers()
         known = self._first_devices if self.alone else {}
+        several = self._renamed if self.alone else set()
         new = sorted(devices.keys() - known.keys())
         if new:
             rows: list[Row] = [(each, next(iter(devices[each])), self._now_ms()) for each in new]
             writing.put(tables.PRODUCERS, rows, statements.KEEP)
             known |= dict(writing.rows(statements.FIRST_DEVICES, (new,)))
-        renames: list[Row] = [
+            several |= {producer for (producer,) in writing.rows(statements.RENAMED, (new,))}
+        renames = [
             (producer, device, self._now_ms())
             for producer in sorted(devices)
             for device in devices[producer]
             if device != known[producer]
         ]
         writing.put(tables.RENAMES, renames, statements.KEEP)
+        several |= {producer for producer, *_ in renames}
+        found = several & devices.keys()
         if len(self._first_devices) > PRODUCERS_MAX:
-            self._first_devices.clear()
+            self._forget()
+        return found
+
+    def _touch(self, writing: Writing, offered: Offered, renamed: set[bytes]) -> None:
+        """Note the hours that cells are offered of, and those that they leave another device in."""
+        hours = [HOUR.start(start) for start in offered.starts]
+        if self._open_hours.issuperset(hours) and not renamed:
+            return
+        series = zip(offered.devices, offered.series, strict=True)
+        keys = zip(hours, ((device, *each) for device, each in series), strict=True)
+        places: list[tuple[Any, ...]] = []
+        if renamed:
+            moving = [each for each in offered.identities if each.producer in renamed]
+            columns = [list(column) for column in zip(*moving, strict=True)]
+            places = writing.rows(statements.PLACES, columns).rows
+        old = ((hour, tuple(key)) for hour, *key in places)
+        found = touch(writing, HOUR, [*hours, *(place[0] for place in places)], chain(keys, old))
+        if self.alone:
+            self._open_hours |= found
+
+    def _forget(self) -> None:
+        self._first_devices.clear()
+        self._renamed.clear()
+        self._open_hours.clear()
 
     def lease(self, name: str, holder: str, seconds: float) -> bool:
         """Tell whether `holder` has the lease; see Store.lease."""
@@ -159,7 +196,15 @@ def _put_cells(writing: Writing, offered: Offered, on_conflict: str) -> dict[Ide
     if stale:
         columns = [list(column) for column in zip(*stale, strict=True)]
         for producer, sequence, revision in writing.rows(statements.REVISIONS, columns):
-            held[Identity(producer, sequence)] = revision
+            identity = Identity(producer, sequence)
+            held[identity] = revision
+            if revision < offered.revisions[places[identity]]:
+                log.warning(
+                    "cell %d of producer %s comes with another series or window than before; it is"
+                    " not taken",
+                    sequence,
+                    producer.hex(),
+                )
     return held
 
 

@@ -61,5 +61,5 @@ def take_out(
     for identity in ended:
         for sql in statements.DROP_CELL:
             writing.execute(sql, tuple(identity))
-    writing.put(ABSORBED, [(*identity, identity.sequence) for identity in ended])
+    writing.put(ABSORBED, [(*identity, identity.sequence, "") for identity in ended])
     return {each: offered.revisions[newest[each]] for each in (*gone, *ended)}

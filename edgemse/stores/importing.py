@@ -7,11 +7,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgemse.errors import InputError
 from edgemse.stores import statements, tables
 from edgemse.stores.attributes import joined
 from edgemse.stores.base import Store, Writing
 from edgemse.stores.parquet import NAMES, cells_files, names_file, rows_of
 from edgemse.stores.tables import Row, Table
+from edgemse.stores.touching import HOUR, touch
 from edgemse.times import HOUR_SECONDS
 
 __all__ = ["Imported", "import_store"]
@@ -19,7 +21,9 @@ __all__ = ["Imported", "import_store"]
 PRODUCER, SEQUENCE, FINAL = (
     list(tables.CELLS.columns).index(name) for name in ("producer", "sequence", "final")
 )
-RENAMED = {"cells", "series", "devices", "attributes"}
+START = list(tables.CELLS.columns).index("window_start_seconds")
+SERIES = slice(list(tables.CELLS.columns).index("device"), START)
+RENAMED = {"cells", "dependence", "series", "devices", "attributes"}
 """Tables whose device may have another name in the store."""
 
 
@@ -38,10 +42,12 @@ def import_store(folder: Path, store: Store) -> Imported:
     """Put an export into a store; stopped in the middle, do it again.
 
     A cell is taken if its revision is higher than the store's, as from a device; names that are
-    gone stay gone; what the store knows of a device itself stays.
+    gone stay gone; what the store knows of a device itself stays. Cells that retention has put into
+    another one in the exported store give way to that one.
 
     Raises:
-        InputError, FileUnreadableError: the folder is no export, or a file of it is damaged.
+        InputError, FileUnreadableError: the folder is no export, a file of it is damaged, or both
+            stores have put the same cells into others.
         StoreError: the store does not take it.
     """
     files = cells_files(folder)
@@ -58,6 +64,7 @@ def import_store(folder: Path, store: Store) -> Imported:
                 _lock(writing, rows)
                 rows = _named_anew(writing, tables.CELLS, rows)
                 kept = _still_wanted(writing, rows)
+                _touch(writing, kept)
                 taken = writing.put(tables.CELLS, kept, statements.KEEP_HIGHEST)
             gone = len(rows) - len(kept)
             found = Imported(found.cells + len(rows), found.taken + len(taken), found.gone + gone)
@@ -83,9 +90,38 @@ def _put(writing: Writing, table: Table, rows: list[Row]) -> None:
         writing.lock(tables.DEVICES)  # what is read of a device must stay so
         _put_histories(writing, rows)
     elif table is tables.ABSORBED:
-        writing.put(table, rows, statements.JOIN_RANGES)
+        _put_names(writing, rows)
     else:
         writing.put(table, rows, statements.KEEP)
+
+
+def _put_names(writing: Writing, rows: list[Row]) -> None:
+    """Write names down. Cells that the exported store has in another one now leave their place.
+
+    Raises InputError where this store has let go of some of these itself: the other cell, which
+    holds their figures, would count them once more.
+    """
+    theirs: dict[object, list[Row]] = {}
+    for *name, absorber in rows:
+        if absorber:
+            theirs.setdefault(absorber, []).append(tuple(name))
+    for absorber, names in theirs.items():
+        columns = [list(column) for column in zip(*names, strict=True)]
+        writing.lock(tables.PRODUCERS, sorted({*columns[0]}))
+        for producer, first, last, here in writing.rows(statements.RANGES_WITHIN, columns):
+            if here != absorber:
+                raise InputError(
+                    f"cells {first} to {last} of producer {producer.hex()} are"
+                    f" {'absorbed' if here else 'forgotten'} here, and in an hour or a day of the"
+                    " export, which cannot be told apart; import an export from before retention,"
+                    " or into a store of its own"
+                )
+        places = writing.rows(statements.PLACES_WITHIN, columns).rows
+        keys = [(hour, tuple(key)) for hour, *key in places]
+        touch(writing, HOUR, [hour for hour, _ in keys], keys)
+        for sql in statements.DROP_WITHIN:
+            writing.execute(sql, columns)
+    writing.put(tables.ABSORBED, rows, statements.JOIN_RANGES)
 
 
 def _lock(writing: Writing, rows: list[Row]) -> None:
@@ -128,11 +164,20 @@ def _still_wanted(writing: Writing, rows: list[Row]) -> list[Row]:
         if not gone and name in leaving and row[FINAL]:
             for sql in statements.DROP_CELL:
                 writing.execute(sql, name)
-            writing.put(tables.ABSORBED, [(*name, sequence)], statements.JOIN_RANGES)
+            writing.put(tables.ABSORBED, [(*name, sequence, "")], statements.JOIN_RANGES)
             gone = True
         if not gone:
             kept.append(row)
     return kept
+
+
+def _touch(writing: Writing, rows: list[Row]) -> None:
+    """Note the hours of cells, and of those that they take the place of."""
+    found = [(HOUR.start(row[START]), row[SERIES]) for row in rows]  # type: ignore[arg-type]
+    names = [[row[at] for row in rows] for at in (PRODUCER, SEQUENCE)]
+    if rows:
+        found += [(hour, tuple(key)) for hour, *key in writing.rows(statements.PLACES, names)]
+    touch(writing, HOUR, [hour for hour, _ in found], found)
 
 
 def _put_histories(writing: Writing, rows: list[Row]) -> None:

@@ -19,6 +19,9 @@ class Offered:
         self.identities: list[Identity] = []
         """Of each row."""
         self.devices: list[str] = []
+        self.series: list[Series] = []
+        self.starts: list[int] = []
+        """When each window begins."""
         self.revisions: list[int] = []
         self.finals: list[bool] = []
 
@@ -46,6 +49,8 @@ class Offered:
         largest = self.rows.append_cell(head, state, coverage or b"")
         self.identities.append(identity)
         self.devices.append(device)
+        self.series.append(series)
+        self.starts.append(window.start)
         self.revisions.append(revision)
         self.finals.append(final)
         return largest
@@ -57,7 +62,8 @@ class Offered:
     def drop_last(self) -> None:
         """Take the cell out again that was added last."""
         self.rows.drop_last()
-        for column in (self.identities, self.devices, self.revisions, self.finals):
+        columns = (self.identities, self.devices, self.series, self.starts, self.revisions)
+        for column in (*columns, self.finals):
             column.pop()
 
     def named_anew(self, shown: Mapping[str, str]) -> Offered:
@@ -65,7 +71,7 @@ class Offered:
         new = Offered()
         new.devices = [shown.get(device, device) for device in self.devices]
         new.identities, new.revisions = [*self.identities], [*self.revisions]
-        new.finals = [*self.finals]
+        new.finals, new.series, new.starts = [*self.finals], [*self.series], [*self.starts]
         new.rows = self.rows.only(range(len(self)), {"device": new.devices})
         return new
 

@@ -24,11 +24,11 @@ from edgemse.stores import statements, tables
 from edgemse.stores.base import Reading, Store
 from edgemse.stores.durable import appearing
 from edgemse.stores.tables import Row, Table
+from edgemse.times import DAY_SECONDS
 
 __all__ = ["NAMES", "Exported", "cells_files", "export_store", "names_file", "rows_of"]
 
 FORMAT = 1
-DAY_SECONDS = 86_400
 FOLDER_CHARACTERS = 200
 """A name longer than that is cut and told by a digest: file systems take 255 bytes."""
 NO_NAME = "__HIVE_DEFAULT_PARTITION__"
@@ -39,6 +39,7 @@ NAMES = (
     tables.ALIASES,
     tables.ABSORBED,
     tables.LEAVING,
+    tables.DEPENDENCE,
     tables.PRODUCERS,
     tables.RENAMES,
     tables.SERIES,
@@ -83,12 +84,15 @@ def export_store(
         folder.mkdir(parents=True, exist_ok=True)
         with store.reading() as reading:
             origin = _origin(reading, store.id)
-            _check_free(folder, origin)
-            _note(folder, origin, now())
+            before = _check_free(folder, origin)
+            _note(folder, origin, before)  # broken off, it is as old as it was
             for table in NAMES:
                 _write(reading, statements.everything(table), (), folder / "names" / _file(table))
             first = 0 if since is None else since - since % DAY_SECONDS
-            done = _write_cells(reading, folder / "cells", first)
+            # Names of cells that went into another one are written whole; so must be the other.
+            changed = reading.rows(statements.RETAINED_DAYS, (int(1000 * (before - DAY_SECONDS)),))
+            older = {day for (day,) in changed if day < first}
+            done = _write_cells(reading, folder / "cells", first, older)
         _note(folder, origin, now())
     except OSError as error:
         raise OutputError(f"{error.filename or folder}: {error.strerror}") from None
@@ -133,17 +137,19 @@ def names_file(folder: Path, table: Table) -> Path:
     return folder / "names" / _file(table)
 
 
-def _write_cells(reading: Reading, folder: Path, first: int) -> Exported:
+def _write_cells(reading: Reading, folder: Path, first: int, older: set[int]) -> Exported:
+    """Write the days from `first` on, and some before."""
     written = set()
-    for day, model in reading.rows(statements.PARTITIONS, (first,)):
-        path = folder / _day_folder(day) / _model_folder(model) / "cells.parquet"
-        _write(reading, statements.CELLS_OF_PARTITION, (day, day + DAY_SECONDS, model), path)
-        written.add(path)
-    lowest = _day_folder(first)
+    for day, model in reading.rows(statements.PARTITIONS, (min({first, *older}),)):
+        if day >= first or day in older:
+            path = folder / _day_folder(day) / _model_folder(model) / "cells.parquet"
+            _write(reading, statements.CELLS_OF_PARTITION, (day, day + DAY_SECONDS, model), path)
+            written.add(path)
+    lowest, days = _day_folder(first), {_day_folder(day) for day in older}
     gone = [
         path
         for path in folder.glob("day=*/partition_model=*/cells.parquet")
-        if path not in written and path.parts[-3] >= lowest
+        if path not in written and (path.parts[-3] >= lowest or path.parts[-3] in days)
     ]
     for path in gone:
         path.unlink()
@@ -198,17 +204,21 @@ def _origin(reading: Reading, store: str) -> str:
     return store
 
 
-def _check_free(folder: Path, store: str) -> None:
+def _check_free(folder: Path, store: str) -> float:
+    """Return when the store was exported into the folder last, UTC seconds; 0: never."""
     if not any(folder.iterdir()):
-        return
+        return 0.0
     try:
-        found = _described(folder).get("store")
-    except InputError:
+        described = _described(folder)
+        at = datetime.fromisoformat(str(described.get("exported"))).timestamp()
+    except (InputError, ValueError):
         raise OutputError(f"{folder}: holds something else; give a folder that is new") from None
+    found = described.get("store")
     if found != store:
         raise OutputError(
             f"{folder}: holds an export of the store {found}, this is {store}; give another folder"
         )
+    return at
 
 
 def _note(folder: Path, store: str, now: float) -> None:

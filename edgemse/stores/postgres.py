@@ -286,7 +286,9 @@ class _Cursor:
             return self._cursor.execute(_numbered(sql), list(parameters)).rowcount
         return self._cursor.execute(sql.encode()).rowcount  # or many, as a migration has them
 
-    def lock(self, table: Table, keys: Sequence[object] | None = None) -> None:
+    def lock(
+        self, table: Table, keys: Sequence[object] | None = None, *, shared: bool = False
+    ) -> None:
         if keys is None:
             self.execute(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
             return
@@ -294,7 +296,8 @@ class _Cursor:
         if keys:
             (key,) = table.key
             chosen = f"{key} = ANY(?::{table.columns[key]}[]) ORDER BY {key}"
-            sql = f"SELECT 1 FROM {table.name} WHERE {chosen} FOR NO KEY UPDATE"  # noqa: S608
+            how = "SHARE" if shared else "NO KEY UPDATE"
+            sql = f"SELECT 1 FROM {table.name} WHERE {chosen} FOR {how}"  # noqa: S608
             self.execute(sql, (list(keys),))
 
     def put(self, table: Table, rows: Iterable[Row], on_conflict: str = "") -> Rows:

@@ -13,6 +13,8 @@ from edgemse.stores.tables import (
     MODEL_VERSIONS,
     PRESENCES,
     REPORTS,
+    RETAINED,
+    SERIES,
     Table,
 )
 
@@ -30,14 +32,18 @@ __all__ = [
     "COUNT_DROPPED",
     "COUNT_FORGOTTEN",
     "COUNT_MISSING",
+    "COUNT_RETAINED",
     "CREATE_VERSIONS",
     "DROP_ALIASES",
     "DROP_ATTRIBUTES",
     "DROP_CELL",
     "DROP_CELLS",
+    "DROP_DEPENDENCE",
+    "DROP_NAMED",
     "DROP_OTHER_PARTS",
     "DROP_QUARANTINED",
     "DROP_SPAN",
+    "DROP_WITHIN",
     "EMPTY_QUARANTINE",
     "FIRST_COPY",
     "FIRST_DEVICES",
@@ -62,10 +68,16 @@ __all__ = [
     "NOTE_VERSION",
     "ONLINE",
     "PARTITIONS",
+    "PLACES",
+    "PLACES_WITHIN",
     "PRESENT_ATTRIBUTES",
     "QUARANTINED",
+    "RANGES",
+    "RANGES_WITHIN",
     "REACTIVATE",
+    "RENAMED",
     "RENAME_CELLS",
+    "RENAME_DEPENDENCE",
     "RENAME_DEVICE",
     "RENAME_PRODUCERS",
     "RENAME_QUARANTINE",
@@ -78,8 +90,11 @@ __all__ = [
     "REPLACE_MODEL_VERSION",
     "REPLACE_PRESENCE",
     "REPLACE_REPORT",
+    "REPLACE_RETAINED",
     "REPLAYABLE",
     "REPORTED",
+    "RETAINED_DAYS",
+    "RETAINED_SO_FAR",
     "RETIRE",
     "RETIRED",
     "REVISIONS",
@@ -168,8 +183,11 @@ def _replaced(table: Table) -> str:
 
 # What becomes of a row whose key is there already.
 KEEP = "DO NOTHING"
+# A cell stays where its first revision was: its old place would not know that it has gone.
+PLACE = (*SERIES.key[1:], "window_start_seconds", "window_width_seconds")
 KEEP_HIGHEST = (
     f"DO UPDATE SET {_replaced(CELLS)} WHERE excluded.revision > cells.revision"
+    f" AND {' AND '.join(f'excluded.{name} = cells.{name}' for name in PLACE)}"
     " RETURNING producer, sequence, revision"
 )
 REPLACE_REPORT = f"DO UPDATE SET {_replaced(REPORTS)}"
@@ -185,6 +203,12 @@ REVISIONS = (
     " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
     " USING (producer, sequence)"
 )
+PLACES = (
+    f"SELECT window_start_seconds - window_start_seconds % 3600, {', '.join(SERIES.key)} FROM cells"
+    " JOIN (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS sequence) AS asked"
+    " USING (producer, sequence)"
+)
+RENAMED = "SELECT DISTINCT producer FROM renames WHERE producer = ANY(?::BYTEA[])"
 FIRST_DEVICES = "SELECT producer, device FROM producers WHERE producer = ANY(?::BYTEA[])"
 REPORTED = (
     "SELECT device, report_run, earlier_run, runs_returned, run_returned_ms, cells_refused"
@@ -269,6 +293,11 @@ CELLS_OF_PARTITION = (
     f"SELECT {', '.join(CELLS.columns)} FROM cells WHERE window_start_seconds >= ?"
     " AND window_start_seconds < ? AND model = ? ORDER BY producer, sequence"
 )
+DROP_DEPENDENCE = (
+    "DELETE FROM dependence WHERE EXISTS (SELECT 1 FROM (SELECT unnest(?::BYTEA[]) AS producer,"
+    " unnest(?::BIGINT[]) AS sequence) AS named WHERE named.producer = dependence.producer"
+    " AND named.sequence = dependence.sequence)"
+)
 JOIN_RANGES = (
     "DO UPDATE SET last_sequence = greatest(absorbed.last_sequence, excluded.last_sequence)"
 )
@@ -290,7 +319,8 @@ HOLDS = (
 )
 HAS_DEVICE = "SELECT 1 FROM devices WHERE device = ?"
 ABSORB = (
-    "INSERT INTO absorbed SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
+    "INSERT INTO absorbed (producer, first_sequence, last_sequence)"
+    " SELECT producer, min(sequence), max(sequence) FROM (SELECT producer,"
     " sequence, sequence - row_number() OVER (PARTITION BY producer ORDER BY sequence) AS island"
     " FROM cells WHERE device = ? AND (final OR ?)) AS going GROUP BY producer, island"
 )
@@ -306,6 +336,7 @@ FORGET = (
     "DELETE FROM quarantine WHERE device = ?",
     "DELETE FROM series WHERE device = ?",
     "DELETE FROM renames WHERE device = ?",
+    "DELETE FROM dependence WHERE device = ?",
 )
 LEAVE_NO_MORE = (
     "DELETE FROM leaving WHERE EXISTS (SELECT 1 FROM cells AS c WHERE c.device = ?"
@@ -317,6 +348,7 @@ REACTIVATE = "DELETE FROM retired WHERE device = ?"
 RETIRED = "SELECT device, since_ms FROM retired"
 RENAME_CELLS = "UPDATE cells SET device = ? WHERE device = ?"
 RENAME_QUARANTINE = "UPDATE quarantine SET device = ? WHERE device = ?"
+RENAME_DEPENDENCE = "UPDATE dependence SET device = ? WHERE device = ?"
 RENAME_PRODUCERS = "UPDATE producers SET device = ? WHERE device = ?"
 RENAME_SERIES = (
     "INSERT INTO series SELECT ?, model, version, output, segment, measure FROM series"
@@ -357,6 +389,45 @@ GONE_OR_LEAVING = (
 DROP_CELL = (
     "DELETE FROM cells WHERE producer = ? AND sequence = ?",
     "DELETE FROM leaving WHERE producer = ? AND sequence = ?",
+)
+# Retention; edgemse.stores.retaining.
+DROP_NAMED = (
+    "DELETE FROM cells WHERE window_start_seconds >= ? AND window_start_seconds <= ? AND final"
+    " AND EXISTS (SELECT 1 FROM (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS"
+    " sequence, unnest(?::BIGINT[]) AS revision, unnest(?::TEXT[]) AS device) AS named"
+    " WHERE named.producer = cells.producer AND named.sequence = cells.sequence"
+    " AND named.revision = cells.revision AND named.device = cells.device)"
+)
+RANGES = (
+    "SELECT producer, first_sequence, last_sequence FROM absorbed"
+    " WHERE producer = ANY(?::BYTEA[]) AND absorber = ?"
+)
+REPLACE_RETAINED = f"DO UPDATE SET {_replaced(RETAINED)}"
+COUNT_RETAINED = (
+    "UPDATE counters SET value = value + ? WHERE name = 'cells_dropped'",
+    "UPDATE counters SET value = value + ? WHERE name = 'cells_absorbed'",
+)
+RETAINED_DAYS = "SELECT day_seconds FROM retained WHERE changed_ms >= ?"
+_WITHIN = (
+    " (SELECT unnest(?::BYTEA[]) AS producer, unnest(?::BIGINT[]) AS first_sequence,"
+    " unnest(?::BIGINT[]) AS last_sequence) AS named WHERE named.producer = {0}.producer"
+    " AND named.first_sequence <= {0}.{2} AND named.last_sequence >= {0}.{1}"
+)
+RANGES_WITHIN = (
+    "SELECT absorbed.producer, absorbed.first_sequence, absorbed.last_sequence, absorbed.absorber"
+    f" FROM absorbed,{_WITHIN.format('absorbed', 'first_sequence', 'last_sequence')}"
+)
+PLACES_WITHIN = (
+    f"SELECT DISTINCT window_start_seconds - window_start_seconds % 3600, {', '.join(SERIES.key)}"
+    f" FROM cells,{_WITHIN.format('cells', 'sequence', 'sequence')}"
+)
+DROP_WITHIN = tuple(
+    f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM"
+    f"{_WITHIN.format(table, 'sequence', 'sequence')})"
+    for table in ("cells", "dependence")
+)
+RETAINED_SO_FAR = (
+    "SELECT name, value FROM counters WHERE name IN ('cells_absorbed', 'cells_dropped')"
 )
 COUNT_FORGOTTEN = "UPDATE counters SET value = value + ? WHERE name = 'cells_forgotten'"
 

@@ -14,7 +14,10 @@ __all__ = [
     "BASELINES",
     "CELLS",
     "COVERAGE_COLUMNS",
+    "DAYS",
+    "DEPENDENCE",
     "DEVICES",
+    "HOURS",
     "LEAVING",
     "MODEL_VERSIONS",
     "PRESENCES",
@@ -22,8 +25,11 @@ __all__ = [
     "QUARANTINE",
     "RENAMES",
     "REPORTS",
+    "RETAINED",
     "RETIRED",
+    "ROLLUPS",
     "SERIES",
+    "TOUCHED",
     "Row",
     "Table",
 ]
@@ -89,6 +95,31 @@ SERIES = Table(
     dict.fromkeys(("device", "model", "version", "output", "segment", "measure"), "TEXT"),
     ("device", "model", "version", "output", "segment", "measure"),
 )
+HOURS = Table("hours", {"start_seconds": "BIGINT", "stage": "TEXT"}, ("start_seconds",))
+DAYS = Table("days", HOURS.columns, HOURS.key)
+TOUCHED = Table(
+    "touched",
+    {"width_seconds": "BIGINT", "start_seconds": "BIGINT"} | SERIES.columns,
+)
+ROLLUPS = Table(
+    "rollups",
+    SERIES.columns
+    | dict.fromkeys(
+        (
+            "window_start_seconds",
+            "window_width_seconds",
+            "cell_count",
+            "first_start_seconds",
+            "last_start_seconds",
+            "cell_width_seconds",
+        ),
+        "BIGINT",
+    )
+    | MOMENT_COLUMNS
+    | {"histogram": "BYTEA"}
+    | COVERAGE_COLUMNS,
+)
+"""What a question reads: `cells` without names, and how many they are."""
 REPORTS = Table(
     "devices",
     {
@@ -142,9 +173,25 @@ QUARANTINE = Table(
 )
 ABSORBED = Table(
     "absorbed",
-    {"producer": "BYTEA", "first_sequence": "BIGINT", "last_sequence": "BIGINT"},
+    {
+        "producer": "BYTEA",
+        "first_sequence": "BIGINT",
+        "last_sequence": "BIGINT",
+        "absorber": "TEXT",
+    },
     ("producer", "first_sequence"),
 )
+DEPENDENCE = Table(
+    "dependence",
+    {"producer": "BYTEA", "sequence": "BIGINT"}
+    | SERIES.columns
+    | {"window_start_seconds": "BIGINT", "windows": "BIGINT"}
+    | dict.fromkeys(
+        ("window_variance", "sample_variance", "products", "squares"), "DOUBLE PRECISION"
+    ),
+    ("producer", "sequence"),
+)
+RETAINED = Table("retained", {"day_seconds": "BIGINT", "changed_ms": "BIGINT"}, ("day_seconds",))
 LEAVING = Table("leaving", {"producer": "BYTEA", "sequence": "BIGINT"}, ("producer", "sequence"))
 RETIRED = Table("retired", {"device": "TEXT", "since_ms": "BIGINT"}, ("device",))
 ALIASES = Table("aliases", {"device": "TEXT", "shown": "TEXT", "since_ms": "BIGINT"}, ("device",))

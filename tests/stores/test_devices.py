@@ -69,7 +69,7 @@ def test_final_cells_go_and_their_names_stay(store: Store) -> None:
         assert rows(store, f"SELECT * FROM {table}") == [], table
     ranges = rows(store, "SELECT * FROM absorbed ORDER BY producer, first_sequence")
     p, q = gone[0].identity.producer, gone[-1].identity.producer
-    assert ranges == [(p, 0, 2), (p, 5, 5), (p, 7, 7), (q, 0, 0)]
+    assert ranges == [(p, 0, 2, ""), (p, 5, 5, ""), (p, 7, 7, ""), (q, 0, 0, "")]
     # What comes late is acknowledged, and does not count again.
     assert store.commit(batch(*gone, device="old")) == {each.identity: 1 for each in gone}
     assert devices(store) == ["other"]

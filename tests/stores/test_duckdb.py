@@ -88,10 +88,16 @@ def test_a_store_of_before_devices_were_forgotten_is_brought_up(path: Path) -> N
     with duckdb.connect(str(path)) as connection:
         for table in ("absorbed", "leaving", "retired", "aliases", "audit"):
             connection.execute(f"DROP TABLE {table}")
+        for table in ("rollups", "touched", "days", "hours", "retained", "dependence"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DROP SEQUENCE touched_ids")
         connection.execute("DROP SEQUENCE audit_ids; DELETE FROM schema_versions WHERE version > 2")
         connection.execute("DROP TABLE copies; ALTER TABLE quarantine DROP COLUMN kind")
-        connection.execute("DELETE FROM counters WHERE name = 'cells_forgotten'")
-    with pytest.raises(StoreError, match="reading it needs 5; run this version's"):
+        connection.execute(
+            "DELETE FROM counters"
+            " WHERE name IN ('cells_forgotten', 'cells_absorbed', 'cells_dropped')"
+        )
+    with pytest.raises(StoreError, match="reading it needs 6; run this version's"):
         open_store(path, read_only=True)
     store = open_store(path)
     store.commit(batch(cell(2)))
@@ -105,7 +111,7 @@ def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, 0)")
     for read_only in (False, True):
-        with pytest.raises(StoreVersionError, match=r"version 99.*up to 5"):
+        with pytest.raises(StoreVersionError, match=r"version 99.*up to 6"):
             open_store(path, read_only=read_only)
 
 
@@ -133,11 +139,17 @@ def test_a_store_of_an_older_version_is_brought_up_with_what_it_holds(path: Path
     with duckdb.connect(str(path)) as connection:
         for table in ("baselines", "model_versions", "absorbed", "leaving", "retired", "aliases"):
             connection.execute(f"DROP TABLE {table}")
+        for table in ("rollups", "touched", "days", "hours", "retained", "dependence"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DROP SEQUENCE touched_ids")
         connection.execute("DROP TABLE audit; DROP SEQUENCE audit_ids")
         connection.execute("DROP TABLE copies; ALTER TABLE quarantine DROP COLUMN kind")
-        connection.execute("DELETE FROM counters WHERE name = 'cells_forgotten'")
+        connection.execute(
+            "DELETE FROM counters"
+            " WHERE name IN ('cells_forgotten', 'cells_absorbed', 'cells_dropped')"
+        )
         connection.execute("DELETE FROM schema_versions WHERE version > 1")
-    with pytest.raises(StoreError, match="version 1, reading it needs 5; run this version's"):
+    with pytest.raises(StoreError, match="version 1, reading it needs 6; run this version's"):
         open_store(path, read_only=True)
     store = open_store(path)
     counts = [f"(SELECT count(*) FROM {table})" for table in ("cells", "baselines", "audit")]

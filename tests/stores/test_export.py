@@ -23,7 +23,7 @@ from edgemse.stores.devices import Actor, forget, rename, retire
 from edgemse.stores.duckdb import DuckDBStore
 from edgemse.stores.importing import import_store
 from edgemse.stores.parquet import NAMES, cells_files, export_store
-from edgemse.stores.tables import CELLS
+from edgemse.stores.tables import CELLS, DEPENDENCE
 
 DAY = 86_400
 BY = Actor("anna", "desk")
@@ -83,6 +83,8 @@ def fill(store: Store) -> None:
         forget(writing, "gone", BY, START * 1_000)
         rename(writing, "pump/7", "pump 8", BY, START * 1_000)
         retire(writing, "pi-1", BY, START * 1_000)
+        kept = (cell(1).identity.producer, 1, "pi-1", *SERIES, START, 60, 2.0, 1.0, 0.5, 0.7)
+        writing.put(DEPENDENCE, [kept])
 
 
 def test_a_store_comes_back_bit_for_bit(engine: Factory, tmp_path: Path) -> None:
