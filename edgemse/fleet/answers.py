@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.coding import decode, encode
+from edgemse.names import shown
 
 if TYPE_CHECKING:
     import pandas
@@ -97,6 +100,15 @@ class Answer:
         records = self.records()
         columns = {name: [record[name] for record in records] for name in self.columns()}
         return pyarrow.table(columns)
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV with their names; what is not known is an empty cell."""
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(self.columns())
+        for record in self.records():
+            writer.writerow([_plain(record[name]) for name in self.columns()])
+        return lines.getvalue()
 
     def table(self, now: float | None = None) -> Table:
         """Return the rows as people see them; `now` (UTC seconds) lets times be "3 min ago"."""
@@ -188,6 +200,14 @@ def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in percent: 0.256 is "25.6 %"."""
     known = share is not None and not math.isnan(share)
     return f"{100 * share:.{digits}f} %" if share is not None and known else "-"
+
+
+def _plain(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return shown(value)
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _cells(row: Sequence[str]) -> str:
