@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from edgemse.fleet.questions import Question, answer, questions
 from edgemse.stores import Store
 from edgemse.web.forms import FORMS, Answered, form_of, reply
 from edgemse.web.sharing import Sharing, age_allowed
+from edgemse.web.stopping import Stop, Stoppable
 
 __all__ = ["router"]
 
@@ -60,9 +62,9 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
 def _route(
     question: Question, store: Store, sharing: Sharing[Answered], now: Callable[[], float]
 ) -> Callable[[Request], Awaitable[Response]]:
-    def work(asked: Asked) -> Answered:
-        with store.reading() as reading:
-            return Answered(answer(question, reading, asked))
+    def work(asked: Asked, stop: Stop) -> Answered:
+        with store.reading() as reading, Stoppable(reading, stop) as stoppable:
+            return Answered(answer(question, stoppable, asked))
 
     async def route(request: Request) -> Response:
         _check(request.url.query)
@@ -74,10 +76,18 @@ def _route(
         # By what was said, not by what `7d` is this second: the same page says the same.
         key = (question.name, *((name, *values) for name, values in sorted(given.items())))
         age = age_allowed(request.headers.get("cache-control", ""))
-        answered = await sharing.get(key, lambda: work(asked), age)
+        answered = await sharing.get(
+            key, partial(work, asked), age_seconds=age, gone=lambda: _gone(request)
+        )
         return await run_in_threadpool(reply, request, answered, order, form, question.name)
 
     return route
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _parameters(question: Question) -> list[dict[str, Any]]:

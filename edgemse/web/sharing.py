@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edgemse.errors import StoreError
+from edgemse.web.stopping import Stop
 
 __all__ = ["Sharing", "age_allowed"]
 
-AGE_SECONDS_MAX = 60.0
+AGE_SECONDS_MAX = 300.0
 """Nothing older is given to anybody, whatever he allows, and nothing is kept for longer."""
 KEPT_MAX = 16
 """Answers that are kept: of 10,000 devices one takes some 10 MB."""
@@ -36,10 +37,20 @@ BUSY = (
 LATE = "no answer within {:.0f} s; ask about less: a later since, a model, fewer groups"
 
 
-class _Flight(NamedTuple, Generic[T]):
-    began: float
-    """By the clock that was given."""
-    result: Future[T]
+class _Flight(Generic[T]):
+    """One run of what somebody has asked."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        """By the clock that was given."""
+        self.stop = Stop()
+        self.waiting = 0
+        """How many wait for it just now."""
+        self.result: Future[T]
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 class Sharing(Generic[T]):
@@ -55,35 +66,60 @@ class Sharing(Generic[T]):
         self._flights: dict[Hashable, _Flight[T]] = {}
         self._running: set[Future[T]] = set()
 
-    async def get(self, key: Hashable, work: Callable[[], T], age_seconds: float = 0.0) -> T:
+    async def get(
+        self,
+        key: Hashable,
+        work: Callable[[Stop], T],
+        *,
+        age_seconds: float = 0.0,
+        gone: Callable[[], Coroutine[Any, Any, None]] = _never,
+    ) -> T:
         """Return what `work` returns, or what it did for the same key at most so long ago.
 
-        Raises whatever it raises, and StoreError if too many wait or it takes too long; then its
-        result is still kept for those who ask again.
+        `gone` returns once whoever asks has left. A run that nobody waits for any more is stopped.
+        Raises whatever it raises, and StoreError if too many wait or it takes too long.
         """
-        result = self._flight(key, work, min(age_seconds, AGE_SECONDS_MAX))
+        flight = self._board(key, work, min(age_seconds, AGE_SECONDS_MAX))
+        answered = asyncio.wrap_future(flight.result)
+        left = asyncio.ensure_future(gone())
         try:
-            return await asyncio.wait_for(
-                asyncio.shield(asyncio.wrap_future(result)), timeout=WAIT_SECONDS
+            await asyncio.wait(
+                (answered, left), timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-        except TimeoutError:
-            result.cancel()  # if it only waits, nobody works on it any more
-            raise StoreError(LATE.format(WAIT_SECONDS)) from None
+        finally:
+            left.cancel()
+            self._leave(key, flight)
+        if not answered.done():
+            raise StoreError(LATE.format(WAIT_SECONDS))
+        return answered.result()
 
-    def _flight(self, key: Hashable, work: Callable[[], T], age_seconds: float) -> Future[T]:
+    def _board(self, key: Hashable, work: Callable[[Stop], T], age_seconds: float) -> _Flight[T]:
         with self._lock:
             now = self._clock()
             self._forget(now)
-            found = self._flights.get(key)
-            if found is not None and now - found.began < age_seconds and _good(found.result):
-                return found.result
-            if len(self._running) >= AT_ONCE + WAITING_MAX:
-                raise StoreError(BUSY.format(len(self._running)))
-            result = self._threads.submit(work)
-            self._running.add(result)
-            self._flights[key] = _Flight(now, result)
-        result.add_done_callback(self._done)  # at once where it is done already
-        return result
+            flight = self._flights.get(key)
+            if flight is None or now - flight.began >= age_seconds or not _good(flight.result):
+                if len(self._running) >= AT_ONCE + WAITING_MAX:
+                    raise StoreError(BUSY.format(len(self._running)))
+                flight = _Flight(now)
+                flight.result = self._threads.submit(work, flight.stop)
+                self._running.add(flight.result)
+                self._flights[key] = flight
+            flight.waiting += 1
+        flight.result.add_done_callback(self._done)  # at once where it is done already
+        return flight
+
+    def _leave(self, key: Hashable, flight: _Flight[T]) -> None:
+        """One waits no more; after the last of them the run is stopped if it still goes."""
+        with self._lock:
+            flight.waiting -= 1
+            if flight.waiting or flight.result.done():
+                return
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        flight.result.cancel()  # if it has not begun
+        # In a thread: telling a server to stop takes a connection of its own.
+        asyncio.get_running_loop().run_in_executor(None, flight.stop.stop)
 
     def _done(self, result: Future[T]) -> None:
         with self._lock:

@@ -1,7 +1,6 @@
 // Asking the collector. What has not changed is not sent again: an answer has an entity tag.
 
 const KEPT_MAX = 60;
-const AGE_SECONDS = 10;
 const ANSWER_MS_MAX = 130_000;
 const TOKEN = "edgemse-token";
 const held = new Map();
@@ -39,8 +38,9 @@ export function address(question, parameters) {
  * `at` is the collector's time of the last answer.
  */
 export class Look {
-  constructor(signal) {
+  constructor(signal, every) {
     this.signal = signal;
+    this.age = Math.floor(every / 1000);
     this.changed = false;
     this.at = null;
   }
@@ -48,8 +48,8 @@ export class Look {
   async ask(question, parameters) {
     const url = address(question, { format: "page", ...parameters });
     const before = held.get(url);
-    // An answer that others have asked for in the last seconds will do.
-    const headers = { "Cache-Control": `max-age=${AGE_SECONDS}` };
+    // An answer that others have asked for since we last did will do.
+    const headers = { "Cache-Control": `max-age=${this.age}` };
     if (before) headers["If-None-Match"] = before.tag;
     if (token()) headers.Authorization = `Bearer ${token()}`;
     const signal = AbortSignal.any([this.signal, AbortSignal.timeout(ANSWER_MS_MAX)]);

@@ -14,13 +14,16 @@ import * as variance from "./views/variance.js";
 
 const VIEWS = { overview, oncall, device, compare, variance, drift };
 const EVERY_MS = 10_000;
-const EVERY_MS_MAX = 60_000;
+const EVERY_MS_MAX = 300_000;
+const AWAY_MS_MAX = 60_000;
+const COST = 20; // a view that takes a second is asked for every 20 seconds
 const OLD_SECONDS = 3600; // a minute's windows come within minutes, an hour's within the hour
 
 const main = document.getElementById("main");
 const warning = document.getElementById("warning");
 const said = document.getElementById("state");
 let timer = 0;
+let every = EVERY_MS;
 let running = new AbortController();
 let away = 0; // how often in a row the collector has not answered
 let since = ""; // since when
@@ -51,38 +54,67 @@ async function refresh({ moved = false } = {}) {
   navigation(state);
   if (moved) main.setAttribute("aria-busy", "true");
   try {
-    await draw(state, view, new Look(mine.signal), moved);
+    const began = performance.now();
+    await draw(state, view, new Look(mine.signal, every), moved);
     if (mine.signal.aborted) return;
     away = 0;
+    // What costs the collector long is asked for seldom.
+    every = Math.min(Math.max(EVERY_MS, COST * (performance.now() - began)), EVERY_MS_MAX);
   } catch (error) {
     if (mine.signal.aborted) return;
     failed(error);
   }
   main.setAttribute("aria-busy", "false");
-  if (!document.hidden) timer = setTimeout(refresh, Math.min(EVERY_MS * 2 ** away, EVERY_MS_MAX));
+  if (!document.hidden) {
+    timer = setTimeout(refresh, away ? Math.min(EVERY_MS * 2 ** away, AWAY_MS_MAX) : every);
+  }
 }
 
 async function draw(given, view, look, moved) {
   const versions = await look.ask("versions", {});
   const state = completed(given, view, versions);
-  const children = await view.show(state, look, { versions }, go);
+  const title = el("h1", {}, view.title);
+  const parts = view.show(state, look, { versions }, go);
+  if (moved) await appearing(title, parts, look);
+  const children = await whole(parts);
   if (look.signal.aborted) return;
   fresh(versions, look.at);
   // What was filled in stands in the address as well: it shows everybody the same.
   if (link(state) !== link(given)) history.replaceState(null, "", link(state));
   const address = location.search;
   if (!look.changed && shown === address && !moved) return;
-  if (shown !== address || look.changed) {
+  if (shown !== address || look.changed || moved) {
     keepingFocus(() => filters(state, view, versions, (changes) =>
       go(link({ ...state, ...changes }))));
   }
-  const title = el("h1", {}, view.title);
-  keepingFocus(() => main.replaceChildren(title, ...children.flat(Infinity).filter(Boolean)));
+  if (!moved) keepingFocus(() => main.replaceChildren(title, ...children));
   if (moved && shown !== address) {
     main.focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }
   shown = address;
+}
+
+/** What a view gives is elements, lists of them, and promises of either. */
+async function whole(parts) {
+  const found = await parts;
+  if (!Array.isArray(found)) return found ? [found] : [];
+  return (await Promise.all(found.map(whole))).flat(Infinity);
+}
+
+/** Show each part of a view as soon as it is there: a long question holds up no short one. */
+async function appearing(title, parts, look) {
+  const waiting = () => el("p", { class: "quiet" }, "Loading ...");
+  const slot = el("div", {}, waiting());
+  main.replaceChildren(title, slot);
+  const found = await parts;
+  if (look.signal.aborted) return;
+  const slots = found.map(() => el("div", { class: "part" }, waiting()));
+  slot.replaceWith(...slots);
+  await Promise.all(found.map(async (part, place) => {
+    const children = await whole([part]);
+    if (!look.signal.aborted) slots[place].replaceChildren(...children);
+  }));
 }
 
 /** Replace elements, and give the focus back to the one of the same name. */
@@ -106,7 +138,8 @@ function clock() {
 
 function fresh(versions, at) {
   const last = versions.versions.map((row) => row.last).filter(Boolean).sort().at(-1);
-  said.textContent = `as of ${clock()}`;
+  said.textContent = every > EVERY_MS
+    ? `as of ${clock()}, again every ${span(every / 1000)}` : `as of ${clock()}`;
   const age = last ? (at - Date.parse(last)) / 1000 : 0;
   warn(age > OLD_SECONDS
     ? `These data are old: the newest window ended ${span(age)} ago, at ${time(last)}.` : "");
@@ -174,4 +207,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   shown = "";
   refresh({ moved: true });
 });
-refresh();
+refresh({ moved: true });

@@ -10,16 +10,20 @@ export const fields = [{ name: "model" }, { name: "a", versions: true }, { name:
   { name: "max_ratio", text: "gate: at most", otherwise: "1.05" },
   { name: "since", otherwise: "all" }];
 
-export async function show(state, look) {
+export function show(state, look) {
   if (!state.a || !state.b) {
     return [el("p", { class: "empty" }, "Two versions of this model are needed; there is one.")];
   }
   const asked = { where: `model=${state.model}`, a: state.a, b: state.b, ...bounds(state, "all") };
-  const [found, gate] = await Promise.all([
-    look.ask("compare", { ...asked, by: "segment" }),
-    look.ask("gate", { ...asked, max_ratio: state.max_ratio || "1.05" }),
-  ]);
-  const { mix, needed } = found;
+  return [
+    look.ask("compare", { ...asked, by: "segment" }).then((found) => compared(state, found)),
+    look.ask("gate", { ...asked, max_ratio: state.max_ratio || "1.05" }).then((gate) =>
+      section("Gate", sentences(gate), ofAnswer("Checks", gate), notes(gate))),
+  ];
+}
+
+function compared(state, found) {
+  const { mix, needed, pooled } = found;
   return [
     el("p", { class: "big" }, `RMSE ${state.b} to ${state.a}: ${figure(found.ratio)}`),
     el("p", { class: "quiet" }, `95 %: ${interval(found.low, found.high)}; below 1 b is better`),
@@ -31,11 +35,10 @@ export async function show(state, look) {
       ["RMSE a", figure(found.a.rmse)],
       ["RMSE b", figure(found.b.rmse)],
       ["difference", figure(found.delta_rmse)],
-      ["over all samples", `${figure(found.pooled.ratio)} (${interval(found.pooled.low, found.pooled.high)})`],
+      ["over all samples", `${figure(pooled.ratio)} (${interval(pooled.low, pooled.high)})`],
       [`devices to see ${needed ? figure(needed.ratio) : "it"}`, needed ? count(needed.devices) : "-"],
     ]),
     notes(found),
-    section("Gate", sentences(gate), ofAnswer("Checks", gate), notes(gate)),
     section("Segments", ofAnswer("b to a in each segment", found)),
     section("Tails", framed("Quantiles of the absolute error, b to a", TAILS, found.tails.map((each) =>
       [figure(each.q), figure(each.ratio), interval(each.low, each.high), figure(each.worse),

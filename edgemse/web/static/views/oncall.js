@@ -14,32 +14,38 @@ const COVERED = [
   { field: "lag_p95_seconds", text: "lag p95 s", title: "Seconds until 95 % of labels came", stroke: "--second" },
 ];
 
-export async function show(state, look) {
+export function show(state, look) {
   const span = { where: `model=${state.model}`, ...bounds(state, "24h") };
-  const [found, trend, segments, devices, silent, came] = await Promise.all([
-    look.ask("diagnose", { where: `model=${state.model}` }),
-    look.ask("trend", span),
-    look.ask("segments", { ...span, ...WORST }),
-    look.ask("segments", { ...span, ...WORST, by: "device" }),
-    look.ask("devices", { ...span, sort: "silent", limit: 20 }),
-    look.ask("versions", span),
-  ]);
   const device = (text) => link({ view: "device", device: text, model: state.model });
-  const covered = COVERED.filter(({ field }) => trend.points.some((each) => each[field] !== null));
+  const trend = look.ask("trend", span);
   return [
-    section("Diagnosis", sentences(found),
-      ofAnswer("What was looked at", found), notes(found)),
-    section("Error", chart("RMSE, with its 95 % interval", trend,
-      [{ field: "rmse", text: "RMSE", low: "low", high: "high" }]), sentences(trend), notes(trend)),
-    section("Labels", covered.length
-      ? covered.map((line) => [el("h3", {}, line.title), chart(line.title, trend, [line])])
-      : el("p", { class: "empty" }, "No prediction waits for a label: samples come whole.")),
-    el("div", { class: "halves" },
-      section("Worst segments", ofAnswer("By steadied RMSE", segments), notes(segments)),
-      section("Worst devices", ofAnswer("By steadied RMSE", devices, { device }), notes(devices))),
-    section("Devices, silent ones first", ofAnswer("Devices", silent, { device }), notes(silent)),
-    section("Versions in this time", ofAnswer("Versions", came), sentences(came)),
+    look.ask("diagnose", { where: span.where }).then((found) => section("Diagnosis",
+      sentences(found), ofAnswer("What was looked at", found), notes(found))),
+    trend.then((found) => section("Error", chart("RMSE, with its 95 % interval", found,
+      [{ field: "rmse", text: "RMSE", low: "low", high: "high" }]), sentences(found), notes(found))),
+    trend.then(labels),
+    halves(
+      look.ask("segments", { ...span, ...WORST }).then((found) => section("Worst segments",
+        ofAnswer("Segments by steadied RMSE", found), notes(found))),
+      look.ask("segments", { ...span, ...WORST, by: "device" }).then((found) =>
+        section("Worst devices", ofAnswer("Devices by steadied RMSE", found, { device }),
+          notes(found)))),
+    look.ask("devices", { ...span, sort: "silent", limit: 20 }).then((found) =>
+      section("Devices, silent ones first", ofAnswer("Devices", found, { device }), notes(found))),
+    look.ask("versions", span).then((found) =>
+      section("Versions in this time", ofAnswer("Versions", found), sentences(found))),
   ];
+}
+
+async function halves(...parts) {
+  return el("div", { class: "halves" }, await Promise.all(parts));
+}
+
+function labels(trend) {
+  const covered = COVERED.filter(({ field }) => trend.points.some((each) => each[field] !== null));
+  return section("Labels", covered.length
+    ? covered.map((line) => [el("h3", {}, line.title), chart(line.title, trend, [line])])
+    : el("p", { class: "empty" }, "No prediction waits for a label: samples come whole."));
 }
 
 function chart(label, trend, lines) {
