@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -12,7 +12,7 @@ from edgemse import times
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, listed, percent
 from edgemse.fleet.asked import Asked, iso_time
-from edgemse.fleet.heard import Heard, heard_of
+from edgemse.fleet.heard import Attribute, Heard, heard_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.selection import select
@@ -109,6 +109,10 @@ class Device:
     """Mean time from a prediction to its label; NaN where none was matched."""
     lag_p95_seconds: float
     """95 % of labels came within so long."""
+    attributes: tuple[Attribute, ...] = ()
+    """What it said of itself, by name, each from the first value to the present one."""
+    health: Mapping[str, int] = field(default_factory=dict)
+    """What its last report counted; empty: no report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,6 +332,8 @@ def _device(
         twins=heard.twins,
         names=heard.names,
         shared=heard.shared,
+        attributes=heard.attributes,
+        health=heard.counters,
         cells_refused=heard.refused,
         version=next(iter(versions), None),
         versions={version: each.samples for version, each in versions.items()},

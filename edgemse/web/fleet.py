@@ -27,7 +27,7 @@ SEVERAL = ("by", "where")
 OF_ROWS = {
     "sort": "The rows' order: a column, or -COLUMN.",
     "limit": "The first so many rows.",
-    "format": "json; page: with the table and the sentences of the command; csv: a download.",
+    "format": "json; page: with the command's table and sentences; the others: a file of rows.",
 }
 HELP = {
     "by": "A column or an attribute of devices to group by.",
@@ -35,8 +35,14 @@ HELP = {
     "since": "Windows that start then or later: ISO 8601, seconds since 1970, or 7d ago.",
     "until": "Windows that start before then.",
 }
+KINDS = (
+    "application/json",
+    "text/csv",
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.file",
+)
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The answer.", "content": {"application/json": {}, "text/csv": {}}},
+    200: {"description": "The answer.", "content": {kind: {} for kind in KINDS}},
     304: {"description": "What If-None-Match names is what there is."},
     400: {"description": "It cannot be asked so; `error` says why."},
     503: {"description": "The store cannot be read, or too many questions wait."},

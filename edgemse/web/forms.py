@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import Request, Response
 
 from edgemse.errors import SettingsError
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.ordering import Order
+
+if TYPE_CHECKING:
+    import pyarrow
 
 __all__ = ["FORMS", "Answered", "Body", "form_of", "reply"]
 
@@ -64,10 +68,43 @@ def _csv(answer: Answer, _whole: Answer) -> Body:
     return Body(data, "text/csv; charset=utf-8", _tag(data), "csv")
 
 
+def _parquet(answer: Answer, _whole: Answer) -> Body:
+    table = _columns(answer, "parquet")
+    from pyarrow import parquet
+
+    written = io.BytesIO()
+    parquet.write_table(table, written)
+    data = written.getvalue()
+    return Body(data, "application/vnd.apache.parquet", _tag(data), "parquet")
+
+
+def _arrow(answer: Answer, _whole: Answer) -> Body:
+    table = _columns(answer, "arrow")
+    from pyarrow import ipc
+
+    written = io.BytesIO()
+    with ipc.new_file(written, table.schema) as file:
+        file.write_table(table)
+    data = written.getvalue()
+    return Body(data, "application/vnd.apache.arrow.file", _tag(data), "arrow")
+
+
+def _columns(answer: Answer, form: str) -> pyarrow.Table:
+    try:
+        return answer.to_arrow()
+    except ModuleNotFoundError:
+        raise SettingsError(
+            f"format {form}: this collector has no pyarrow, which writes it; install it there, or"
+            " take csv"
+        ) from None
+
+
 FORMS: Mapping[str, Callable[[Answer, Answer], Body]] = {
     "json": _json,
     "page": _page,
     "csv": _csv,
+    "parquet": _parquet,
+    "arrow": _arrow,
 }
 """What `format` may be; each is given the answer as it is ordered and cut, and the whole one."""
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pyarrow
 import pytest
+from pyarrow import parquet
 from support.fleet import NEEDED, Planted, plant_hours
 
 from edgemse.errors import StoreError
@@ -48,6 +51,25 @@ def test_a_download_has_the_rows_of_the_command(client: httpx.Client, planted: P
     assert [row["device"] for row in rows] == ["pi-7", "pi-6", "pi-5"]
     one: Any = planted.ask("variance", device="pi-7")
     assert float(rows[0]["rmse"]) == one.total.rmse
+
+
+def test_columns_come_as_files(client: httpx.Client, planted: Planted) -> None:
+    wanted = planted.ask("variance", sort="rmse", limit=3).to_arrow()
+    path = "/api/v1/variance?sort=rmse&limit=3&format="
+    read = {
+        "parquet": lambda data: parquet.read_table(io.BytesIO(data)),
+        "arrow": lambda data: pyarrow.ipc.open_file(io.BytesIO(data)).read_all(),
+    }
+    for form, table in read.items():
+        answered = client.get(path + form)
+        assert answered.headers["content-disposition"].endswith(f'"variance.{form}"')
+        found = table(answered.content)
+        assert found.drop_columns("r2").equals(wanted.drop_columns("r2"))  # NaN equals nothing
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        refused = client.get("/api/v1/segments?format=arrow")
+    assert (refused.status_code, refused.json()["kind"]) == (400, "SettingsError")
+    assert "has no pyarrow" in refused.json()["error"]
 
 
 def test_the_page_is_told_what_the_command_prints(client: httpx.Client, planted: Planted) -> None:

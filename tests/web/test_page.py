@@ -30,7 +30,7 @@ SINCE = str(int(time.time()) // HOUR * HOUR - 72 * HOUR)
 VIEWS = {
     "overview": ["Model pump"],
     "oncall": ["Diagnosis", "Labels", "Worst segments", "Worst devices"],
-    "device": ["Windows", "Figures by version", "Segments"],
+    "device": ["What it says of itself", "Windows", "Figures by version", "Segments"],
     "compare": ["Gate", "Segments", "Tails", "Mix"],
     "variance": ["Caterpillar", "Funnel", "The worst"],
     "drift": ["Then and now"],

@@ -122,8 +122,12 @@ function keepingFocus(replace) {
   const before = document.activeElement;
   const key = before?.name || before?.getAttribute?.("aria-label") || before?.getAttribute?.("href");
   const scrolled = window.scrollY;
+  const open = [...main.querySelectorAll("details[open] > summary")].map((each) => each.textContent);
   const typed = before?.tagName === "INPUT" ? before.value : null;
   replace();
+  for (const each of main.querySelectorAll("details > summary")) {
+    if (open.includes(each.textContent)) each.parentElement.open = true;
+  }
   if (!key || document.contains(before)) return;
   const after = [...document.querySelectorAll("input, select, a, [aria-label]")].find((each) =>
     [each.name, each.getAttribute("aria-label"), each.getAttribute("href")].includes(key));

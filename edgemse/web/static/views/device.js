@@ -2,9 +2,9 @@
 
 import { timeSeries } from "../charts.js";
 import { el, name, notes, section, sentences } from "../dom.js";
-import { count } from "../format.js";
+import { count, time } from "../format.js";
 import { bounds, link } from "../state.js";
-import { facts, ofAnswer } from "../table.js";
+import { facts, framed, ofAnswer } from "../table.js";
 
 export const title = "Device";
 export const fields = [{ name: "device", text: "device" }, { name: "model", optional: true },
@@ -29,6 +29,7 @@ export async function show(state, look) {
     el("h2", {}, name(state.device)),
     row ? told(one.table, row) : el("p", { class: "empty" }, "No device of this name is known."),
     notes(one),
+    row?.attributes.length ? section("What it says of itself", attributes(row)) : null,
     row ? measured(trend) : null,
     row ? section("Figures by version", ofAnswer("Residuals", figures), notes(figures)) : null,
     row ? section("Segments", ofAnswer("Its segments, by what they add", segments)) : null,
@@ -57,7 +58,17 @@ function told({ headings, rows }, row) {
   const unique = new Map([...shown, ...more, ...said]);
   return el("div", {},
     flags.map(([, text]) => el("p", { class: "bad" }, text)),
-    facts("Device", [...unique]));
+    facts("Device", [...unique]),
+    Object.keys(row.health).length ? el("details", {}, el("summary", {}, "Counters of its last report"),
+      facts("Counters", Object.entries(row.health).map(([key, value]) =>
+        [key.replaceAll("_", " "), count(value)]))) : null);
+}
+
+function attributes(row) {
+  const columns = ["attribute", "value", "since", "until"].map((text) => ({ text, word: true }));
+  return framed("Attributes and the windows for which they hold", columns, row.attributes.map((each) =>
+    [name(each.name), name(each.value || "(taken back)"), each.since ? time(each.since) : "always",
+      each.until ? time(each.until) : "now"]));
 }
 
 function measured(trend) {
