@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -30,6 +30,7 @@ WINDOWS = (
     " max(window_start_seconds + window_width_seconds), max(window_width_seconds)"
     " FROM ({}) AS chosen GROUP BY g1"
 )
+ENDS = "SELECT g1, max(window_start_seconds + window_width_seconds) FROM ({}) AS chosen GROUP BY g1"
 VERSIONS = (
     "SELECT g1, g2, CAST(sum(count) AS DECIMAL(38, 0)), max(window_start_seconds)"
     " FROM ({}) AS chosen GROUP BY g1, g2"
@@ -237,7 +238,8 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     windows = {device: _Windows(*rest) for device, *rest in rows}
     heard = heard_of(reading, asked)
     versions = _versions(reading, asked)
-    last = _last(windows, heard)
+    ends = {name: each.end for name, each in windows.items()}
+    last = _fleets_last(reading, asked) if "device" in asked.where else _last(ends, heard)
     nothing = Group({}, None, ErrorStats(), Coverage())
     devices = tuple(
         _device(
@@ -278,13 +280,24 @@ def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, _Version]]:
     return found
 
 
-def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Heard]) -> int | None:
+def _last(ends: Mapping[str, int | None], heard: Mapping[str, Heard]) -> int | None:
     """Return when the fleet's last window ended, by clocks that are not known to be wrong."""
-    ends = {name: each.end for name, each in windows.items() if each.end is not None}
+    known = {name: end for name, end in ends.items() if end is not None}
     right = [
-        end for name, end in ends.items() if heard.get(name, NOT_HEARD).synchronised is not False
+        end for name, end in known.items() if heard.get(name, NOT_HEARD).synchronised is not False
     ]
-    return max(right or ends.values(), default=None)
+    return max(right or known.values(), default=None)
+
+
+def _fleets_last(reading: Reading, asked: Asked) -> int | None:
+    """Return the same where one device is asked for: beside itself alone none would be silent."""
+    where = {name: value for name, value in asked.where.items() if name != "device"}
+    everybody = replace(asked, where=where)
+    selection = select(reading, everybody, by=["device"])
+    ends: dict[str, int | None] = dict(
+        reading.rows(ENDS.format(selection.sql), selection.parameters)
+    )
+    return _last(ends, heard_of(reading, everybody))
 
 
 def _mix(versions: Mapping[str, Mapping[str, _Version]]) -> tuple[Mix, ...]:

@@ -72,6 +72,16 @@ def test_what_a_device_says_of_itself_and_counts(planted: Planted) -> None:
     assert alone.attributes == devices["moved"].attributes
 
 
+def test_a_silent_device_is_silent_when_it_is_asked_for_alone(planted: Planted) -> None:
+    for device, hours in (("silent", 1), ("steady", 9)):
+        for hour in range(hours):
+            planted.put(device, stats_of([1.0]), start=START + 3_600 * hour, width=3_600)
+    planted.commit()
+    assert asked(planted)[0]["silent"].silent
+    assert asked(planted, device="silent")[0]["silent"].silent
+    assert not asked(planted, device="steady")[0]["steady"].silent
+
+
 def test_labels_that_met_no_prediction_or_met_it_twice(planted: Planted) -> None:
     coverage = Coverage()
     coverage.predictions, coverage.expired = 8, 4

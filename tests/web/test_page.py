@@ -174,6 +174,48 @@ def test_the_code_has_no_way_to_make_markup() -> None:
     assert not re.search(r"https?://|<style|style=|onclick|<script>", html)
 
 
+MANY = """
+import('/static/plots.js').then(({ caterpillar, funnel }) => {
+  const groups = Array.from({ length: 10000 }, (_, n) => {
+    const rmse = 1 + 0.2 * Math.sin(n) + (n % 500 ? 0 : 1);
+    return { by: { device: `pi-${n}` }, count: 20 + n, rmse, low: rmse * 0.9, high: rmse * 1.1,
+      unusual: n % 500 === 0, materially_worse: false };
+  });
+  window.opened = [];
+  const open = (row) => window.opened.push(row.by.device);
+  document.querySelector('main').replaceChildren(
+    caterpillar(groups, { rmse: 1.1 }, open), funnel(groups, { rmse: 1.1 }, open));
+})
+"""
+
+
+def test_ten_thousand_devices_are_one_canvas(tab: Page, url: str) -> None:
+    tab.go(url)
+    tab.run(MANY)
+    tab.wait("document.querySelectorAll('main canvas').length === 2")
+    assert tab.run("document.querySelectorAll('main *').length") == 4
+    sheet = "document.querySelector('main canvas')"
+    inked = f"{sheet}.getContext('2d').getImageData(0, 0, {sheet}.width, {sheet}.height).data"
+    assert tab.run(f"{inked}.filter((each, place) => place % 4 === 3 && each).length") > 10_000
+    # The largest RMSE stands at the right, and a click opens its device.
+    x, y = tab.run(
+        f"(() => {{ const box = {sheet}.getBoundingClientRect();"
+        " return [box.right - 10 - (box.width - 66) * 0.02, box.top] })()"
+    )
+    for down in range(0, 200, 4):
+        for kind in ("mousePressed", "mouseReleased"):
+            tab.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y + down,
+                button="left",
+                clickCount=1,
+            )
+    assert any(int(each.removeprefix("pi-")) % 500 == 0 for each in tab.run("window.opened"))
+    assert tab.trouble == []
+
+
 def test_back_works_and_the_address_is_the_view(tab: Page, url: str) -> None:
     tab.go(at(url, "compare"))
     first = tab.text("main")
@@ -187,6 +229,28 @@ def test_back_works_and_the_address_is_the_view(tab: Page, url: str) -> None:
     address = tab.run("location.href")
     assert "a=v1" in address
     assert "b=v2" in address
+
+
+def test_the_keyboard_is_enough(tab: Page, url: str) -> None:
+    tab.go(url)
+    reached = []
+    for _ in range(4):
+        key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+        for kind in ("keyDown", "keyUp"):
+            tab.call("Input.dispatchKeyEvent", type=kind, **key)
+        reached.append(tab.run("document.activeElement.textContent"))
+    assert reached == ["To the figures", "Overview", "On call", "Device"]
+    enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+    tab.run("[...document.querySelectorAll('nav a')].at(-1).focus()")
+    for kind in ("keyDown", "keyUp"):
+        tab.call("Input.dispatchKeyEvent", type=kind, **enter)
+    tab.wait("document.querySelector('h1')?.textContent === 'Drift'")
+    tab.settle()
+    assert tab.run("document.activeElement.id") == "main", "what is new is read out next"
+    tab.run("document.querySelector('#filters select').focus()")
+    tab.run("window.dispatchEvent(new Event('online'))")
+    tab.settle()
+    assert tab.run("document.activeElement.name") == "model"
 
 
 def test_an_empty_store_and_a_single_device(tab: Page) -> None:

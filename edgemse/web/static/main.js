@@ -27,7 +27,7 @@ let every = EVERY_MS;
 let running = new AbortController();
 let away = 0; // how often in a row the collector has not answered
 let since = ""; // since when
-let shown = ""; // the address that stands on the page
+let shown = null; // the query whose view stands on the page
 
 function go(address, { replace = false } = {}) {
   if (replace) history.replaceState(null, "", address);
@@ -88,7 +88,7 @@ async function draw(given, view, look, moved) {
       go(link({ ...state, ...changes }))));
   }
   if (!moved) keepingFocus(() => main.replaceChildren(title, ...children));
-  if (moved && shown !== address) {
+  if (moved && shown !== null && shown !== address) {
     main.focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }
@@ -158,7 +158,7 @@ function failed(error) {
   if (error instanceof Refused && (error.status === 401 || error.status === 403)) {
     askForToken(error);
   } else if (error instanceof Refused && error.status < 500) {
-    shown = "";
+    shown = null;
     warn(`That cannot be shown: ${error.message}`);
     main.replaceChildren(el("p", { class: "empty" }, "Change what is asked for, or go to ",
       el("a", { href: "/" }, "the overview"), "."));
@@ -173,7 +173,7 @@ function failed(error) {
 }
 
 function askForToken(error) {
-  shown = "";
+  shown = null;
   const text = error.status === 403
     ? `This token may not read: ${error.message}.`
     : token() ? "The token is not known here, or no longer valid. Another one is wanted."
@@ -208,7 +208,7 @@ window.addEventListener("popstate", () => refresh({ moved: true }));
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
 window.addEventListener("online", () => refresh());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  shown = "";
+  shown = null;
   refresh({ moved: true });
 });
 refresh({ moved: true });

@@ -68,19 +68,26 @@ function draw(context, width, height, rows, how) {
   const toY = (value) =>
     height - MARGIN.bottom - ((value - bottom) / (top - bottom)) * (height - MARGIN.top - MARGIN.bottom);
   axes(context, width, height, { left, right, bottom, top, toX, toY }, how);
-  const inks = { plain: colour("--line"), bad: colour("--bad") };
-  const size = rows.length > 400 ? 1.5 : 3;
-  rows.forEach((row, place) => {
-    context.fillStyle = context.strokeStyle = row.unusual || row.materially_worse ? inks.bad : inks.plain;
-    const x = toX(xs[place]);
-    context.globalAlpha = rows.length > 400 ? 0.35 : 0.6;
-    context.beginPath();
-    context.moveTo(x, toY(how.low(row)));
-    context.lineTo(x, toY(how.high(row)));
-    context.stroke();
+  const bad = (row) => row.unusual || row.materially_worse;
+  const size = rows.length > 400 ? 1 : 3;
+  // Where several intervals share a pixel each is fainter, so that marks are seen on top of them.
+  const faint = Math.min(0.6, (0.4 * width) / rows.length);
+  for (const [of, ink] of [[(row) => !bad(row), colour("--line")], [bad, colour("--bad")]]) {
+    context.fillStyle = context.strokeStyle = ink;
+    context.globalAlpha = ink === colour("--bad") ? 0.6 : faint;
+    rows.forEach((row, place) => {
+      if (!of(row)) return;
+      context.beginPath();
+      context.moveTo(toX(xs[place]), toY(how.low(row)));
+      context.lineTo(toX(xs[place]), toY(how.high(row)));
+      context.stroke();
+    });
     context.globalAlpha = 1;
-    context.fillRect(x - size, toY(how.y(row)) - size, 2 * size, 2 * size);
-  });
+    rows.forEach((row, place) => {
+      if (of(row)) context.fillRect(toX(xs[place]) - size, toY(how.y(row)) - size, 2 * size, 2 * size);
+    });
+  }
+  level(context, width, { bottom, top, toY }, how);
   return rows.map((row, place) => [toX(xs[place]), toY(how.y(row))]);
 }
 
@@ -103,15 +110,18 @@ function axes(context, width, height, { left, right, bottom, top, toX, toY }, ho
       context.fillText(`10^${power}`, toX(power), height - MARGIN.bottom + 12);
     }
   }
-  if (how.level !== null && how.level >= bottom && how.level <= top) {
-    context.strokeStyle = colour("--ink");
-    context.setLineDash([5, 4]);
-    context.beginPath();
-    context.moveTo(MARGIN.left, toY(how.level));
-    context.lineTo(width - MARGIN.right, toY(how.level));
-    context.stroke();
-    context.setLineDash([]);
-  }
+}
+
+/** The fleet's own RMSE, across everything. */
+function level(context, width, { bottom, top, toY }, how) {
+  if (how.level === null || how.level < bottom || how.level > top) return;
+  context.strokeStyle = colour("--ink");
+  context.setLineDash([5, 4]);
+  context.beginPath();
+  context.moveTo(MARGIN.left, toY(how.level));
+  context.lineTo(width - MARGIN.right, toY(how.level));
+  context.stroke();
+  context.setLineDash([]);
 }
 
 /** Round values within [low, high], about so many. */
