@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from support.broker import free_port
 from support.browser import Browser, Page
-from support.fleet import Planted
+from support.fleet import Planted, plant_hours, stats_of
 from support.page_fleet import HOSTILE, HOUR, one_device, page_fleet
 
 from edgemse.fleet import ask
@@ -263,6 +263,25 @@ def test_an_empty_store_and_a_single_device(tab: Page) -> None:
             tab.go(url)
             assert words in tab.text("main")
         made.store.close()
+    assert tab.trouble == []
+
+
+def test_old_data_are_called_old_and_new_ones_come_by_themselves(tab: Page) -> None:
+    made = Planted()
+    plant_hours(made, {"pi-1": 1.0, "pi-2": 2.0}, hours=3)
+    made.commit()
+    with served(made) as url:
+        tab.go(f"{url}/?view=overview&since=all")
+        assert re.search(
+            r"old: the newest window ended \d+ days ago, at 2026-01-01 03:00 UTC", tab.text()
+        )
+        assert "360" in tab.text("main")
+        made.put("pi-1", stats_of([1.0]), start=int(time.time()) // HOUR * HOUR, width=HOUR)
+        made.commit()
+        # No older than since it last asked, which is what it allows.
+        tab.wait("document.querySelector('main').innerText.includes('361')")
+        assert tab.run("document.getElementById('warning').hidden")
+    made.store.close()
     assert tab.trouble == []
 
 

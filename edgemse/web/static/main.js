@@ -17,7 +17,7 @@ const EVERY_MS = 10_000;
 const EVERY_MS_MAX = 300_000;
 const AWAY_MS_MAX = 60_000;
 const COST = 20; // a view that takes a second is asked for every 20 seconds
-const OLD_SECONDS = 3600; // a minute's windows come within minutes, an hour's within the hour
+const OLD_SECONDS = 3 * 3600; // three windows of an hour, as a device is silent after three
 
 const main = document.getElementById("main");
 const warning = document.getElementById("warning");
