@@ -45,7 +45,7 @@ function drawn(box, width, height, rows, lines, { small, marks, range }) {
       bands.push({ series: [series.length - 2, series.length - 1], fill: colour("--band") });
     }
   }
-  series[0].value = (_plot, each) => (each === null ? "-" : stamp(each));
+  series[0].value = (_plot, each) => (each === null ? "-" : stamp(each, 19));
   const axis = { stroke: ink, grid: { stroke: colour("--rule"), width: 1 }, ticks: { show: false } };
   const options = {
     width, height, series, bands,
@@ -60,13 +60,14 @@ function drawn(box, width, height, rows, lines, { small, marks, range }) {
   return new uPlot(options, data, box);
 }
 
-const stamp = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
+const stamp = (seconds, length = 16) =>
+  new Date(seconds * 1000).toISOString().slice(0, length).replace("T", " ");
 
 /** The time of day, and the date below where it is another than before: all UTC. */
 function moments(_plot, splits, _axis, _space, step) {
   let day = "";
   return splits.map((each) => {
-    const [date, hour] = stamp(each).split(" ");
+    const [date, hour] = stamp(each, step < 60 ? 19 : 16).split(" ");
     const below = date === day ? "" : date;
     day = date;
     if (step >= DAY_SECONDS) return date;

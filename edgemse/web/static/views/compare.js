@@ -15,15 +15,17 @@ export function show(state, look) {
     return [el("p", { class: "empty" }, "Two versions of this model are needed; there is one.")];
   }
   const asked = { where: `model=${state.model}`, a: state.a, b: state.b, ...bounds(state, "all") };
+  const found = look.ask("compare", { ...asked, by: "segment" });
   return [
-    look.ask("compare", { ...asked, by: "segment" }).then((found) => compared(state, found)),
+    found.then((answer) => whole(state, answer)),
     look.ask("gate", { ...asked, max_ratio: state.max_ratio || "1.05" }).then((gate) =>
       section("Gate", sentences(gate), ofAnswer("Checks", gate), notes(gate))),
+    found.then(parts),
   ];
 }
 
-function compared(state, found) {
-  const { mix, needed, pooled } = found;
+function whole(state, found) {
+  const { needed, pooled } = found;
   return [
     el("p", { class: "big" }, `RMSE ${state.b} to ${state.a}: ${figure(found.ratio)}`),
     el("p", { class: "quiet" }, `95 %: ${interval(found.low, found.high)}; below 1 b is better`),
@@ -39,11 +41,16 @@ function compared(state, found) {
       [`devices to see ${needed ? figure(needed.ratio) : "it"}`, needed ? count(needed.devices) : "-"],
     ]),
     notes(found),
+  ];
+}
+
+function parts(found) {
+  return [
     section("Segments", ofAnswer("b to a in each segment", found)),
     section("Tails", framed("Quantiles of the absolute error, b to a", TAILS, found.tails.map((each) =>
       [figure(each.q), figure(each.ratio), interval(each.low, each.high), figure(each.worse),
         figure(each.relative), figure(each.heavier)]))),
-    mix ? mixed(mix) : null,
+    found.mix ? mixed(found.mix) : null,
   ];
 }
 
