@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import math
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from rich import box
 from rich.cells import cell_len
@@ -62,7 +60,7 @@ def show(answer: Answer, form: Format, order: Order = AS_IT_IS, now: float | Non
     texts: dict[Format, Callable[[], str]] = {
         Format.TABLE: lambda: _page(answer, sentences, now),
         Format.JSON: lambda: _json(answer),
-        Format.CSV: lambda: _csv(answer),
+        Format.CSV: lambda: answer.to_csv().rstrip("\n"),
         Format.MARKDOWN: lambda: _markdown(answer, sentences),
     }
     say(texts[form]())
@@ -73,19 +71,6 @@ def show(answer: Answer, form: Format, order: Order = AS_IT_IS, now: float | Non
 
 def _json(answer: Answer) -> str:
     return as_json(answer.to_json())
-
-
-def _csv(answer: Answer) -> str:
-    """Return the rows with their names; what is not known is an empty cell.
-
-    A text that a spreadsheet would run as a formula has a ' before it; figures are as they are.
-    """
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(map(_harmless, answer.columns()))
-    for record in answer.records():
-        writer.writerow([_plain(record[name]) for name in answer.columns()])
-    return lines.getvalue().rstrip("\n")
 
 
 def _markdown(answer: Answer, sentences: Sequence[str]) -> str:
@@ -109,22 +94,6 @@ def _marked(texts: Sequence[str]) -> list[str]:
     """Return texts that stand in Markdown as they are: a device may be called @all or <img>."""
     plain = (MARKUP.sub(lambda found: f"\\{found[0]}", shown(each)) for each in texts)
     return [each.replace("&", "&amp;").replace("@", "&#64;").strip() for each in plain]
-
-
-def _plain(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, str):
-        return _harmless(shown(value))
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-FORMULA = re.compile(r"[=@]|[+-](?![0-9.]+(?:[eE][+-]?[0-9]+)?\Z)")
-"""How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"); -5 is none."""
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if FORMULA.match(text) else text
 
 
 def _page(answer: Answer, sentences: Sequence[str], now: float | None) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from edgemse.fleet.asked import Asked
 from edgemse.fleet.coding import decode, encode
+from edgemse.names import shown
 
 if TYPE_CHECKING:
     import pandas
@@ -97,6 +101,18 @@ class Answer:
         records = self.records()
         columns = {name: [record[name] for record in records] for name in self.columns()}
         return pyarrow.table(columns)
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV with their names; what is not known is an empty cell.
+
+        A text that a spreadsheet would run as a formula has a ' before it; figures are as they are.
+        """
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(map(_harmless, self.columns()))
+        for record in self.records():
+            writer.writerow([_plain(record[name]) for name in self.columns()])
+        return lines.getvalue()
 
     def table(self, now: float | None = None) -> Table:
         """Return the rows as people see them; `now` (UTC seconds) lets times be "3 min ago"."""
@@ -191,6 +207,22 @@ def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in percent: 0.256 is "25.6 %"."""
     known = share is not None and not math.isnan(share)
     return f"{100 * share:.{digits}f} %" if share is not None and known else "-"
+
+
+def _plain(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return _harmless(shown(value))
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+FORMULA = re.compile(r"[=@]|[+-](?![0-9.]+(?:[eE][+-]?[0-9]+)?\Z)")
+"""How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"); -5 is none."""
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def _cells(row: Sequence[str]) -> str:

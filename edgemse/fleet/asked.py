@@ -12,7 +12,7 @@ from edgemse import times
 from edgemse.errors import SettingsError
 from edgemse.stats.measures import LOSS_PREFIX, follow_loss
 
-__all__ = ["BY_MAX", "SHORTHANDS", "Asked", "Option", "iso_time"]
+__all__ = ["BY_MAX", "COMMON", "SHORTHANDS", "Asked", "Option", "iso_time"]
 
 BY_MAX = 6
 SHORTHANDS = ("device", "model", "version", "output", "segment", "measure")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -12,7 +12,7 @@ from edgemse import times
 from edgemse.fleet import charts
 from edgemse.fleet.answers import Answer, listed, percent
 from edgemse.fleet.asked import Asked, iso_time
-from edgemse.fleet.heard import Heard, heard_of
+from edgemse.fleet.heard import Attribute, Heard, heard_of
 from edgemse.fleet.merging import Group, merged
 from edgemse.fleet.questions import Question
 from edgemse.fleet.selection import select
@@ -30,6 +30,7 @@ WINDOWS = (
     " max(window_start_seconds + window_width_seconds), max(window_width_seconds)"
     " FROM ({}) AS chosen GROUP BY g1"
 )
+ENDS = "SELECT g1, max(window_start_seconds + window_width_seconds) FROM ({}) AS chosen GROUP BY g1"
 VERSIONS = (
     "SELECT g1, g2, CAST(sum(count) AS DECIMAL(38, 0)), max(last_start_seconds)"
     " FROM ({}) AS chosen GROUP BY g1, g2"
@@ -109,6 +110,10 @@ class Device:
     """Mean time from a prediction to its label; NaN where none was matched."""
     lag_p95_seconds: float
     """95 % of labels came within so long."""
+    attributes: tuple[Attribute, ...] = ()
+    """What it said of itself, by name, each from the first value to the present one."""
+    health: Mapping[str, int] = field(default_factory=dict)
+    """What its last report counted; empty: no report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +238,8 @@ def ask(reading: Reading, asked: Asked) -> DevicesAnswer:
     windows = {device: _Windows(*rest) for device, *rest in rows}
     heard = heard_of(reading, asked)
     versions = _versions(reading, asked)
-    last = _last(windows, heard)
+    ends = {name: each.end for name, each in windows.items()}
+    last = _fleets_last(reading, asked) if "device" in asked.where else _last(ends, heard)
     nothing = Group({}, None, ErrorStats(), Coverage())
     devices = tuple(
         _device(
@@ -274,13 +280,24 @@ def _versions(reading: Reading, asked: Asked) -> dict[str, dict[str, _Version]]:
     return found
 
 
-def _last(windows: Mapping[str, _Windows], heard: Mapping[str, Heard]) -> int | None:
+def _last(ends: Mapping[str, int | None], heard: Mapping[str, Heard]) -> int | None:
     """Return when the fleet's last window ended, by clocks that are not known to be wrong."""
-    ends = {name: each.end for name, each in windows.items() if each.end is not None}
+    known = {name: end for name, end in ends.items() if end is not None}
     right = [
-        end for name, end in ends.items() if heard.get(name, NOT_HEARD).synchronised is not False
+        end for name, end in known.items() if heard.get(name, NOT_HEARD).synchronised is not False
     ]
-    return max(right or ends.values(), default=None)
+    return max(right or known.values(), default=None)
+
+
+def _fleets_last(reading: Reading, asked: Asked) -> int | None:
+    """Return the same where one device is asked for: beside itself alone none would be silent."""
+    where = {name: value for name, value in asked.where.items() if name != "device"}
+    everybody = replace(asked, where=where)
+    selection = select(reading, everybody, by=["device"])
+    ends: dict[str, int | None] = dict(
+        reading.rows(ENDS.format(selection.sql), selection.parameters)
+    )
+    return _last(ends, heard_of(reading, everybody))
 
 
 def _mix(versions: Mapping[str, Mapping[str, _Version]]) -> tuple[Mix, ...]:
@@ -328,6 +345,8 @@ def _device(
         twins=heard.twins,
         names=heard.names,
         shared=heard.shared,
+        attributes=heard.attributes,
+        health=heard.counters,
         cells_refused=heard.refused,
         version=next(iter(versions), None),
         versions={version: each.samples for version, each in versions.items()},

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgemse.fleet.asked import Asked
+from edgemse.fleet.asked import Asked, iso_time
 from edgemse.fleet.selection import COLUMNS
 from edgemse.stores import statements
 from edgemse.stores.attributes import FOR_EVER_SECONDS
 from edgemse.stores.base import Reading
 
-__all__ = ["Heard", "heard_of"]
+__all__ = ["Attribute", "Heard", "heard_of"]
 
 HEARD = (
     "SELECT d.device, report_received_ms, report_sent_ms, clock_synchronised,"  # noqa: S608
@@ -25,7 +26,21 @@ HEARD = (
 HAS = "EXISTS (SELECT 1 FROM attributes AS a WHERE a.device = d.device AND a.name = ?{})"
 ALIASES = "SELECT shown, device FROM aliases"
 SECOND_NAMES = "SELECT r.device, p.device FROM renames AS r JOIN producers AS p USING (producer)"
+SAID = "SELECT device, name, value, since_seconds, until_seconds FROM attributes"
 DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attribute:
+    """What a device said of itself, and the windows for which it holds."""
+
+    name: str
+    value: str
+    """Empty: it has been taken back."""
+    since: str | None
+    """In ISO 8601; None: from the beginning."""
+    until: str | None
+    """None: it still holds."""
 
 
 class Heard(NamedTuple):
@@ -45,6 +60,8 @@ class Heard(NamedTuple):
     """What its last report counted, as JSON."""
     settings: str | None = None
     """What it has taken of the settings from the centre, or why not."""
+    attributes: tuple[Attribute, ...] = ()
+    """By name, each from the first value to the present one."""
     retired_ms: int | None = None
     names: tuple[str, ...] = ()
     """Further names under which its figures came: by `rename`."""
@@ -57,9 +74,14 @@ class Heard(NamedTuple):
         return bool(self.returned_ms) and (self.received_ms or 0) - (self.returned_ms or 0) < DAY_MS
 
     @property
+    def counters(self) -> dict[str, int]:
+        """What its last report counted, by name; empty: no report."""
+        return {} if self.health is None else json.loads(self.health)
+
+    @property
     def stores_changed(self) -> int | None:
         """How often another store than before has acknowledged, as its last report says."""
-        return None if self.health is None else json.loads(self.health).get("stores_changed", 0)
+        return None if self.health is None else self.counters.get("stores_changed", 0)
 
     @property
     def back(self) -> bool:
@@ -80,6 +102,9 @@ def heard_of(reading: Reading, asked: Asked) -> dict[str, Heard]:
             values += [name, value] if value else [name]
     sql = HEARD + (" WHERE " + " AND ".join(conditions) if conditions else "")
     found = {device: Heard(True, *rest) for device, *rest in reading.rows(sql, values)}
+    for device, attributes in _attributes(reading, asked).items():
+        if device in found:
+            found[device] = found[device]._replace(attributes=attributes)
     for device, retired_ms in reading.rows(statements.RETIRED):
         found[device] = found.get(device, Heard())._replace(retired_ms=retired_ms)
     for device, names in _gathered(reading.rows(ALIASES)).items():
@@ -88,6 +113,24 @@ def heard_of(reading: Reading, asked: Asked) -> dict[str, Heard]:
     for device, names in _gathered(pairs).items():
         found[device] = found.get(device, Heard())._replace(shared=names)
     return found
+
+
+def _attributes(reading: Reading, asked: Asked) -> dict[str, tuple[Attribute, ...]]:
+    of_one = "device" in asked.where
+    rows = reading.rows(
+        SAID + (" WHERE device = ?" if of_one else ""), [asked.where["device"]] if of_one else []
+    )
+    found: dict[str, list[Attribute]] = {}
+    for device, name, value, since, until in sorted(rows, key=lambda row: (row[0], row[1], row[3])):
+        found.setdefault(device, []).append(
+            Attribute(
+                name=name,
+                value=value,
+                since=iso_time(since) if since else None,
+                until=iso_time(until) if until < FOR_EVER_SECONDS else None,
+            )
+        )
+    return {device: tuple(each) for device, each in found.items()}
 
 
 def _gathered(pairs: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -100,6 +100,10 @@ class Noting:
         """Merge a histogram column by group; see Reading.histograms."""
         return self.reading.histograms(selection, column)
 
+    def interrupt(self) -> None:
+        """End what another thread runs; see Reading.interrupt."""
+        self.reading.interrupt()
+
     def notes(self) -> Iterator[str]:
         """Yield what was left out, in words; nothing where all is in the answer."""
         names = sorted(self.left_out)

@@ -88,6 +88,10 @@ class Reading(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """End the SELECT that another thread runs in this view with StoreError; none: nothing."""
+        ...
+
 
 class Writing(Protocol):
     """One transaction: durable when its `with` ends, undone by an exception inside."""

@@ -318,6 +318,9 @@ class _Cursor:
             raise StoreError(f"the histograms of a store cannot be read: {error}") from error
         return {keys[number]: each for number, each in merged.items()}
 
+    def interrupt(self) -> None:
+        self._cursor.interrupt()
+
 
 def _fetched(result: duckdb.DuckDBPyConnection) -> Rows:
     return Rows(tuple(column[0] for column in result.description), result.fetchall())

@@ -66,6 +66,8 @@ IDLE_MAX = 8
 """Connections that are kept for the next reader or writer."""
 FETCHED_ROWS = 10_000
 """Of an export, at once: about 4 MB."""
+CANCEL_SECONDS = 5.0
+"""So long a server may take to hear that a statement is to end."""
 WRITE = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     # A collector that is stopped, not ended, in the middle holds up the others no longer than that.
@@ -360,6 +362,11 @@ class _Reader(_Cursor):
     ) -> dict[Key, ResidualHistogram | None]:
         sql = statements.keyed_histograms(selection, column)
         return histograms_of(self._cursor, sql, selection.parameters)
+
+    def interrupt(self) -> None:
+        # What cannot be cancelled goes on to its end, and nobody sees its answer.
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask again, slowly, where a product was too small for PostgreSQL, which calls it wrong.

@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request
 from edgemse.errors import SettingsError
 from edgemse.web.guard import TOKEN_STATE
 
-__all__ = ["body_of", "json_of", "token_name"]
+__all__ = ["body_of", "check_parameters", "json_of", "token_name"]
 
 NO_TOKENS = (
     "this collector has no tokens, so it does not know who asks; start it with --tokens FILE and"
@@ -27,6 +27,17 @@ def token_name(request: Request) -> str:
     if name is None:
         raise HTTPException(403, NO_TOKENS)
     return name
+
+
+def check_parameters(request: Request, *names: str) -> None:
+    """Raise SettingsError for a parameter that the route does not know, or that comes twice."""
+    for name in request.query_params:
+        times = len(request.query_params.getlist(name))
+        if name not in names:
+            wanted = f"wanted one of {', '.join(names)}" if names else "there are none"
+            raise SettingsError(f"no parameter {name!r:.80}; {wanted}")
+        if times > 1:
+            raise SettingsError(f"{name}: given {times} times, wanted once")
 
 
 async def body_of(request: Request, what: str, bytes_max: int) -> bytes:

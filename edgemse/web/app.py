@@ -1,4 +1,4 @@
-"""The HTTP API: what the fleet commands answer, as JSON, with health and metrics beside it."""
+"""The page and the HTTP API: what the fleet commands answer, with health and metrics beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from edgemse.errors import EdgemseError, StoreError
 from edgemse.fleet.quarantine import Replay
 from edgemse.stores import Store
-from edgemse.web import backup, fleet, quarantine, settings, upkeep
+from edgemse.web import backup, fleet, page, quarantine, settings, upkeep
 
 __all__ = ["create_app"]
 
@@ -47,6 +47,7 @@ def create_app(
     def metrics_text() -> Response:
         return Response(metrics(), media_type=PROMETHEUS_TEXT)
 
+    app.include_router(page.router())
     app.include_router(fleet.router(store))
     app.include_router(upkeep.router(store))
     app.include_router(settings.router(store))

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from edgemse.errors import StoreError
 from edgemse.fleet.backup import BACKUP_PATH
 from edgemse.stores import Store
-from edgemse.web.admin import token_name
+from edgemse.web.admin import check_parameters, token_name
 
 __all__ = ["ADMIN_PATHS", "router"]
 
@@ -33,6 +33,7 @@ def router(store: Store, scratch: Path) -> APIRouter:
     @routes.get(BACKUP_PATH, summary="A copy of the store, with an id of its own.")
     def backup(request: Request) -> StreamingResponse:
         token_name(request)
+        check_parameters(request)
         if not making.acquire(blocking=False):
             raise StoreError("another backup is being made; try again when it is done")
         path = scratch / f".edgemse-{store.id}.copy"

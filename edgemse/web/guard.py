@@ -14,15 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgemse.errors import SettingsError
 from edgemse.web.tokens import ROLES, Tokens
 
-__all__ = ["TOKEN_STATE", "Guard", "Guards", "guards_for"]
+__all__ = ["HEADERS", "TOKEN_STATE", "Guard", "Guards", "guards_for"]
 
 TOKEN_STATE = "token"  # noqa: S105 - a key
 """Where the application finds the name of the token that was shown, in the scope's state."""
+HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+        b" img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+"""Of every answer: a browser runs and loads only what we serve, and shows it to no other page."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -54,7 +66,8 @@ class Guard:
     """Answers 421 to a request for another host, 401 without a token and 403 beyond its role.
 
     GET, HEAD and OPTIONS want the role read, but admin on `admin_paths`; everything else wants
-    ingest on `ingest_paths` and admin elsewhere.
+    ingest on `ingest_paths` and admin elsewhere. Who only gets what stands on `open_paths`, the
+    files of the page that asks for a token, needs none.
     """
 
     def __init__(
@@ -64,13 +77,16 @@ class Guard:
         *,
         ingest_paths: frozenset[str] = frozenset(),
         admin_paths: frozenset[str] = frozenset(),
+        open_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app, self._guards = app, guards
         self._ingest_paths, self._admin_paths = ingest_paths, admin_paths
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
         if scope["type"] == "http":
+            send = _with_headers(send)
             status, why = self._refusal(scope)
             if status:
                 await _answer(send, status, why)
@@ -83,7 +99,8 @@ class Guard:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return 421, "this host is not known here; add its name to http_hosts"
-        if self._guards.tokens is None:
+        is_open = scope["method"] in ("GET", "HEAD") and scope["path"] in self._open_paths
+        if self._guards.tokens is None or is_open:
             return 0, ""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         token = self._guards.tokens.find(given.strip()) if scheme.lower() == "bearer" else None
@@ -107,6 +124,15 @@ class Guard:
         if method in SAFE and path not in self._admin_paths:
             return "read"
         return "ingest" if path in self._ingest_paths else "admin"
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
+        await send(message)
+
+    return sending
 
 
 async def _answer(send: Send, status: int, why: str) -> None:

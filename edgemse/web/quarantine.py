@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from edgemse.fleet.quarantine import QUARANTINE_PATH, Clearing, Replay, quarantine
 from edgemse.stores import Store
-from edgemse.web.admin import json_of, token_name
+from edgemse.web.admin import check_parameters, json_of, token_name
 
 __all__ = ["ADMIN_PATHS", "router"]
 
@@ -27,6 +27,7 @@ def router(store: Store, replay: Replay | None, now: Callable[[], float] = time.
     @routes.get(QUARANTINE_PATH, summary="Say what was refused, and why.")
     def refused(request: Request, device: str = "") -> JSONResponse:
         token_name(request)
+        check_parameters(request, "device")
         with store.reading() as reading:
             return JSONResponse(quarantine(reading, device).to_json())
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from edgemse.counters import Counters
 from edgemse.errors import PortInUseError, SettingsError
 from edgemse.logs import Ration
-from edgemse.web import backup, quarantine, upkeep
+from edgemse.web import backup, page, quarantine, upkeep
 from edgemse.web.bounded import BACKLOG, MEANINGS, bounded, connections_max
 from edgemse.web.guard import Guard, guards_for
 
@@ -53,7 +53,7 @@ class Server:
         for name in ("asyncio", "uvicorn.error"):
             logging.getLogger(name).addFilter(RATION)
         config = uvicorn.Config(
-            Guard(app, self._guards, admin_paths=ADMIN_PATHS),
+            Guard(app, self._guards, admin_paths=ADMIN_PATHS, open_paths=page.PATHS),
             http=bounded(connections_max(), self.counters),
             log_config=None,
             access_log=False,

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from edgemse.fleet.upkeep import AUDIT_PATH, PATH, Upkeep, audit
 from edgemse.stores import Store
-from edgemse.web.admin import json_of, token_name
+from edgemse.web.admin import check_parameters, json_of, token_name
 
 __all__ = ["ADMIN_PATHS", "router"]
 
@@ -34,6 +34,7 @@ def router(store: Store, now: Callable[[], float] = time.time) -> APIRouter:
     @routes.get(AUDIT_PATH, summary="Say who did what to devices and versions, and when.")
     def audited(request: Request, device: str = "") -> JSONResponse:
         token_name(request)
+        check_parameters(request, "device")
         with store.reading() as reading:
             return JSONResponse(audit(reading, device).to_json())
 

@@ -53,6 +53,35 @@ def test_a_device_whose_store_has_changed(planted: Planted) -> None:
     assert "Another store than before acknowledged cells of moved: the former one has a" in said
 
 
+def test_what_a_device_says_of_itself_and_counts(planted: Planted) -> None:
+    planted.say("moved", START, site="north", hardware="pi 4")
+    planted.say("moved", START + 7_200, site="south", hardware="pi 4")
+    health = DeviceReport("moved", START * 1000, START * 1000, True, {"lines": 7}, "run")
+    planted.store.commit(Batch(reports=[health], cells=offered(("silent", cell(1)))))
+    devices, _ = asked(planted)
+    assert [
+        (each.name, each.value, each.since, each.until) for each in devices["moved"].attributes
+    ] == [
+        ("hardware", "pi 4", None, None),
+        ("site", "north", None, "2026-01-01T02:00:00Z"),
+        ("site", "south", "2026-01-01T02:00:00Z", None),
+    ]
+    assert devices["moved"].health == {"lines": 7}
+    assert (devices["silent"].attributes, devices["silent"].health) == ((), {})
+    alone = asked(planted, device="moved")[0]["moved"]
+    assert alone.attributes == devices["moved"].attributes
+
+
+def test_a_silent_device_is_silent_when_it_is_asked_for_alone(planted: Planted) -> None:
+    for device, hours in (("silent", 1), ("steady", 9)):
+        for hour in range(hours):
+            planted.put(device, stats_of([1.0]), start=START + 3_600 * hour, width=3_600)
+    planted.commit()
+    assert asked(planted)[0]["silent"].silent
+    assert asked(planted, device="silent")[0]["silent"].silent
+    assert not asked(planted, device="steady")[0]["steady"].silent
+
+
 def test_labels_that_met_no_prediction_or_met_it_twice(planted: Planted) -> None:
     coverage = Coverage()
     coverage.predictions, coverage.expired = 8, 4

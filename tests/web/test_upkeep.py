@@ -66,6 +66,14 @@ def put(served: Served, body: object, token: str = ADMIN, **more: str) -> httpx.
     return httpx.put(f"{served.url}/api/v1/upkeep", content=content, headers=headers)
 
 
+@pytest.mark.parametrize("path", ["audit", "quarantine", "backup"])
+def test_parameters_that_a_route_does_not_know_are_refused(served: Served, path: str) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    for query in ("colour=red", "device=a&device=b"):
+        answered = httpx.get(f"{served.url}/api/v1/{path}?{query}", headers=headers)
+        assert (answered.status_code, answered.json()["kind"]) == (400, "SettingsError")
+
+
 def test_an_admin_may_and_the_audit_has_the_tokens_name(served: Served) -> None:
     answered = put(served, RETIRE)
     assert (answered.status_code, answered.json()) == (200, {})
