@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
     "files": {"errors", "times"},
-    "fleet": CELLS | {"stores"},
+    "fleet": CELLS | {"settings", "stores"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "export": LINE | {"stores", "fleet"},
     "labels": LINE | {"files", "edgemse_agent"},
