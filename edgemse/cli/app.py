@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import exchange, fleet, upkeep
+from edgemse.cli import exchange, fleet, objectives, upkeep
 from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
@@ -56,6 +56,7 @@ app.command("diagnose")(fleet.command_of(find("diagnose"), argument="model"))
 app.command("export")(exchange.export_command)
 app.command("import")(exchange.import_command)
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(objectives.app, name="objectives")
 
 
 def _say_version(wanted: bool) -> None:

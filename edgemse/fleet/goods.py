@@ -14,12 +14,15 @@ from edgemse.names import counted as number_of
 from edgemse.stores.base import Reading
 
 if TYPE_CHECKING:
-    from edgemse.fleet.windows import Windows
+    from edgemse.fleet.windows import Numbers, Windows
 
-__all__ = ["PERIOD", "Goods", "counted_group", "goods_of", "selected_windows"]
+__all__ = ["PERIOD", "Goods", "Series", "goods_of", "series_of"]
 
 PERIOD = "period"
 DAY_SECONDS = 86_400
+HOUR_SECONDS = 3_600
+STEPS_MIN, STEPS_MAX, ROWS_MAX = 24, 10_000, 200_000
+"""Of one group; a month of five minutes is 8,640. And of all: each has a histogram to merge."""
 Key: TypeAlias = tuple[str, ...]
 
 
@@ -37,6 +40,41 @@ class Goods:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Series:
+    """What was bad of how many, step by step without a gap, by group; all groups of one length."""
+
+    step_seconds: int = 0
+    groups: dict[Key, tuple[Numbers, Numbers]] = field(default_factory=dict)
+    days: float = 0.0
+    """From the first step with something to count to the last; 0: there is none."""
+    _sums: dict[Key, dict[int, list[float]]] = field(default_factory=dict)
+
+    def add(self, key: Key, start: int, bad: float, total: float) -> None:
+        """Count in a step."""
+        sums = self._sums.setdefault(key, {}).setdefault(start, [0.0, 0.0])
+        sums[0] += bad
+        sums[1] += total
+
+    def closed(self) -> Series:
+        """Return itself, with the steps as arrays."""
+        import numpy as np
+
+        starts = [start for steps in self._sums.values() for start in steps]
+        if not starts:
+            return self
+        first, count = min(starts), (max(starts) - min(starts)) // self.step_seconds + 1
+        self.days = count * self.step_seconds / DAY_SECONDS
+        for key, steps in self._sums.items():
+            bad, total = np.zeros(count), np.zeros(count)
+            for start, sums in steps.items():
+                place = (start - first) // self.step_seconds
+                bad[place], total[place] = sums
+            self.groups[key] = bad, total
+        self._sums.clear()
+        return self
+
+
 def goods_of(reading: Reading, asked: Asked, objective: Objective) -> Goods:
     """Count what was good, in the spans that end at `asked.until`.
 
@@ -47,8 +85,7 @@ def goods_of(reading: Reading, asked: Asked, objective: Objective) -> Goods:
     """
     from edgemse.fleet.windows import usual_step  # numpy takes 0.1 s
 
-    assert asked.until is not None
-    asked = replace(asked, until=asked.until - (objective.labels_within_seconds or 0))
+    asked = _due(asked, objective)
     found = Goods()
     near = _since(asked, SPANS["3d"])
     found.width_seconds = usual_step(reading, near, most=2**40)
@@ -59,7 +96,7 @@ def goods_of(reading: Reading, asked: Asked, objective: Objective) -> Goods:
     return found
 
 
-def counted_group(objective: Objective, group: Group) -> Counted:
+def _counted(objective: Objective, group: Group) -> Counted:
     """Return what was good in one merged group, of kind share or coverage."""
     if objective.kind == "coverage":
         matched = float(group.coverage.matched)
@@ -75,7 +112,7 @@ def counted_group(objective: Objective, group: Group) -> Counted:
     return Counted(good, *certain, total)
 
 
-def selected_windows(reading: Reading, asked: Asked, objective: Objective) -> Mapping[Key, Windows]:
+def _windows(reading: Reading, asked: Asked, objective: Objective) -> Mapping[Key, Windows]:
     """Return squares, or costs, of each window of kind rmse or cost, by group and device."""
     from edgemse.fleet.costs import cost_of
     from edgemse.fleet.windows import SQUARES, windows_of
@@ -88,6 +125,48 @@ def selected_windows(reading: Reading, asked: Asked, objective: Objective) -> Ma
     return windows_of(
         reading, replace(asked, by=by), 1, step_seconds=objective.window_seconds, summed=summed
     )[1]
+
+
+def series_of(reading: Reading, asked: Asked, objective: Objective) -> Series:
+    """Count what was bad step by step over the period that ends at `asked.until`.
+
+    Steps are as wide as most windows are, or wider, so that there are at most 200,000 in all.
+
+    Raises ColumnError if the fleet has no such column.
+    """
+    period = _since(_due(asked, objective), objective.period_days * DAY_SECONDS)
+    found = Series()
+    if objective.kind in ("rmse", "cost"):
+        found.step_seconds = objective.window_seconds
+        windowed = _windows(reading, period, objective)
+        for key, windows in windowed.items():
+            level = windows.mse**0.5 if objective.kind == "rmse" else windows.mse
+            assert objective.limit is not None
+            for start, count, each in zip(windows.start, windows.count, level, strict=True):
+                if count >= objective.samples_min:
+                    found.add(key[: len(asked.by)], int(start), float(each > objective.limit), 1.0)
+        return found.closed()
+    from edgemse.fleet.windows import usual_step
+
+    groups = len(merged(reading, period, by=asked.by, histograms=False))
+    most = max(STEPS_MIN, min(STEPS_MAX, ROWS_MAX // max(1, groups)))
+    found.step_seconds = usual_step(reading, period, most) or HOUR_SECONDS
+    histograms = objective.kind == "share"
+    for group in merged(
+        reading, period, by=asked.by, step_seconds=found.step_seconds, histograms=histograms
+    ):
+        counted = _counted(objective, group)
+        if counted.total:
+            assert group.start is not None
+            bad = counted.total - counted.good
+            found.add(tuple(group.by.values()), group.start, bad, float(counted.total))
+    return found.closed()
+
+
+def _due(asked: Asked, objective: Objective) -> Asked:
+    """Return the same without the windows whose labels still have time."""
+    assert asked.until is not None
+    return replace(asked, until=max(1, asked.until - (objective.labels_within_seconds or 0)))
 
 
 def _since(asked: Asked, seconds: int) -> Asked:
@@ -118,7 +197,7 @@ def _count_cells(reading: Reading, asked: Asked, objective: Objective, found: Go
         for group in merged(reading, _since(asked, seconds), by=asked.by, histograms=histograms):
             key = tuple(group.by.values())
             spans = found.groups.setdefault(key, dict.fromkeys(_spans(objective), Counted()))
-            spans[name] = counted_group(objective, group)
+            spans[name] = _counted(objective, group)
             if name == PERIOD:
                 bare += group.stats.count if histograms and group.stats.histogram is None else 0
                 refused += group.stats.nonfinite + group.stats.out_of_range
@@ -147,7 +226,7 @@ def _count_windows(reading: Reading, asked: Asked, objective: Objective, found: 
     period = _since(asked, objective.period_days * DAY_SECONDS)
     width, few = objective.window_seconds, 0
     sums: dict[Key, dict[str, list[int]]] = {}
-    for key, windows in selected_windows(reading, period, objective).items():
+    for key, windows in _windows(reading, period, objective).items():
         group = key[: len(asked.by)]
         spans = sums.setdefault(group, {name: [0, 0] for name in _spans(objective)})
         ended = windows.start + width <= asked.until

@@ -28,6 +28,7 @@ NAMES = (
     "compare",
     "drift",
     "objectives",
+    "targets",
     "diagnose",
     "gate",
     "baseline",

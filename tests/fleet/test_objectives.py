@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
-from support.fleet import NOW, START, Planted, Run, stats_of
+from support.fleet import NOW, SHARE, START, Planted, Run, stats_of, tables_of
 
 from edgemse.cells import Series
 from edgemse.errors import AlarmError, SettingsError, UsageError
@@ -19,15 +19,10 @@ from edgemse.stats.error_stats import ErrorStats
 
 END = START + 3 * 86_400
 WIDTH = 300
-SHARE = {"name": "close", "kind": "share", "tolerance": 2, "target": 0.99, "owner": "anna"}
-
-
-def text_of(*tables: Mapping[str, object]) -> str:
-    return json.dumps({"objective": tables})
 
 
 def objectives(planted: Planted, table: Mapping[str, object], **asked: object) -> ObjectivesAnswer:
-    found = planted.ask("objectives", objectives=text_of(table), **{"until": END, **asked})
+    found = planted.ask("objectives", objectives=tables_of(table), **{"until": END, **asked})
     assert isinstance(found, ObjectivesAnswer)
     return found
 
@@ -261,7 +256,7 @@ def test_the_command_reads_a_file_and_stops_a_script(run: Run, tmp_path: Path) -
 def test_a_file_is_a_path_in_python_too(planted: Planted, tmp_path: Path) -> None:
     plant(planted, {})
     file = tmp_path / "objectives.json"
-    file.write_text(text_of(SHARE))
+    file.write_text(tables_of(SHARE))
     assert planted.ask("objectives", objectives=file).objectives  # type: ignore[attr-defined]
     file.write_bytes(b"\xff")
     with pytest.raises(SettingsError, match="not UTF-8"):
@@ -274,6 +269,6 @@ def test_a_file_is_a_path_in_python_too(planted: Planted, tmp_path: Path) -> Non
 def test_more_than_a_url_holds_is_refused_before_it_is_asked() -> None:
     from edgemse.fleet import ask
 
-    many = text_of(*(SHARE | {"name": f"close-{n}", "runbook": "x" * 200} for n in range(60)))
+    many = tables_of(*(SHARE | {"name": f"close-{n}", "runbook": "x" * 200} for n in range(60)))
     with pytest.raises(UsageError, match="ask with fewer objectives or names at once"):
         ask("http://127.0.0.1:9", "objectives", objectives=many, now=NOW)
