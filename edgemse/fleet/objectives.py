@@ -101,6 +101,8 @@ class ObjectiveRow:
     """Of the period's budget: 1 untouched, 0 used up, below 0 overdrawn; NaN of nothing."""
     burn: Mapping[str, float]
     """By window: how many times faster than evenly the budget goes; NaN: nothing to count."""
+    counted: Mapping[str, int]
+    """By window: of how many."""
     pairs: tuple[PairBurn, ...]
     burning: str
     """The pairs that burn, the fastest first; empty: none."""
@@ -237,6 +239,7 @@ def row_of(
         share=whole.share,
         budget_left=left,
         burn=burns,
+        counted={name: (spans[name] or Counted()).total for name in SPANS},
         pairs=pairs,
         burning=", ".join(pair.windows for pair in raised) if state == BURNING else "",
         raises=next((each for each in (PAGE, TICKET) if each in severities), ""),

@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fleet import Planted, Run, needed, plant_hours
 
+from edgemse.cli import entry
 from edgemse.fleet.questions import NAMES
 
 
@@ -95,3 +97,19 @@ def test_options_choose(run: Run, store: Path) -> None:
 
 def test_names_are_printed_as_they_are(run: Run, store: Path) -> None:
     assert "[red]pi-1" in run("devices", "--from", store).out
+
+
+def test_what_is_made_of_a_file_of_objectives(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["edgemse", "objectives", *map(str, arguments)])
+        return entry.main(), capsys.readouterr().out
+
+    _, file = needed("objectives", store.parent)
+    assert run("prometheus", "--objectives", file)[1].startswith("groups:\n")
+    code, text = run("metrics", "--from", store, "--objectives", file)
+    assert code == 0
+    assert 'edgemse_objective_absent{objective="close"} ' in text
+    assert run("suggest", "--from", store, "--objectives", file)[0] == 0
+    assert run("prometheus", "--objectives", store.parent / "none.toml") == (78, "")
