@@ -67,12 +67,13 @@ def rules(objectives: Sequence[Objective]) -> str:
     stand on it: one an objective, group and severity, however many pairs burn.
     """
     text = ["groups:"]
+    columns = {each.name: each.by for each in objectives}
     for objective in objectives:
         text += [f"  - name: {_quoted(f'edgemse objective {objective.name}')}", "    rules:"]
         for name in PAIRS:
             if name in objective.burn:
                 text += _recording(objective, name)
-        text += _alerts(objective)
+        text += _alerts(objective, columns.get(objective.held_by, []))
     text += ["  - name: edgemse objectives", "    rules:"]
     text += _alert(
         "EdgemseObjectivesStale",
@@ -104,7 +105,8 @@ def _recording(objective: Objective, name: str) -> Iterator[str]:
     yield f"        labels: {json.dumps(own)}"
 
 
-def _alerts(objective: Objective) -> Iterator[str]:
+def _alerts(objective: Objective, guard_by: Sequence[str]) -> Iterator[str]:
+    unless = _unless(objective, guard_by)
     severities = {PAIRS[name].severity for name in objective.burn}
     notes = {"runbook_url": objective.runbook} if objective.runbook else {}
     for severity in (PAGE, TICKET):
@@ -112,17 +114,27 @@ def _alerts(objective: Objective) -> Iterator[str]:
             chosen = f'{BURNING}{{objective="{objective.name}",severity="{severity}"}}'
             yield from _alert(
                 "EdgemseObjectiveBurns",
-                f"max without (pair) ({chosen})",
+                f"max without (pair) ({chosen}){unless}",
                 {"severity": severity, "owner": objective.owner},
                 {"summary": f"{objective.name}: the error budget burns too fast", **notes},
             )
     chosen = f'edgemse_objective_absent{{objective="{objective.name}"}}'
     yield from _alert(
         "EdgemseObjectiveAbsent",
-        f"{chosen} == 1 or absent({chosen})",
+        f"({chosen} == 1{unless}) or absent({chosen})",
         {"severity": TICKET, "owner": objective.owner},
         {"summary": f"{objective.name}: nothing was counted lately", **notes},
     )
+
+
+def _unless(objective: Objective, guard_by: Sequence[str]) -> str:
+    """Return the condition under which late labels hold an objective; empty where none do."""
+    if not objective.held_by:
+        return ""
+    on = ", ".join(_label(column) for column in objective.by if column in guard_by)
+    chosen = f'{{objective="{objective.held_by}"}}'
+    late = f"max by ({on}) ({BURNING}{chosen})"
+    return f" unless on ({on}) ({late} or max by ({on}) (edgemse_objective_absent{chosen} == 1))"
 
 
 def _alert(
@@ -148,7 +160,7 @@ def _plain(text: str) -> str:
 def _labels(by: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for column, value in by.items():
-        label = f"by_{re.sub('[^a-zA-Z0-9_]', '_', column)}"
+        label = _label(column)
         if label in found:
             raise SettingsError(
                 f"the columns {', '.join(by)} make two labels {label!r}; group by one of them, or"
@@ -156,6 +168,10 @@ def _labels(by: Mapping[str, str]) -> dict[str, str]:
             )
         found[label] = value
     return found
+
+
+def _label(column: str) -> str:
+    return f"by_{re.sub('[^a-zA-Z0-9_]', '_', column)}"
 
 
 def _braced(labels: Mapping[str, str]) -> str:

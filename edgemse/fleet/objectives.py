@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from edgemse.fleet import charts
@@ -34,6 +34,7 @@ __all__ = [
     "ABSENT",
     "BURNING",
     "EXHAUSTED",
+    "HELD",
     "NOT_ENOUGH",
     "OK",
     "QUESTION",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 OK, BURNING, EXHAUSTED = "ok", "burning", "exhausted"
-NOT_ENOUGH, ABSENT = "not enough data", "absent"
+NOT_ENOUGH, ABSENT, HELD = "not enough data", "absent", "held"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,9 @@ class ObjectiveRow:
     raises: str
     """ "page", "ticket" or empty: whom the pairs that burn should tell."""
     state: str
-    """ "ok", "burning", "exhausted", "not enough data" or "absent"."""
+    """ "ok", "burning", "exhausted", "not enough data", "absent" or "held"."""
+    held_by: str
+    """The objective whose labels are late, so that this one's figures are provisional; or empty."""
     severity: str
     """The highest that the objective may raise."""
     owner: str
@@ -141,6 +144,8 @@ class ObjectivesAnswer(Answer):
                 yield f"{_called(row)}: the budget of {row.period_days} days is used up"
             elif row.state == ABSENT:
                 yield f"{_called(row)}: absent: nothing was counted lately, which is not good news"
+            elif row.state == HELD:
+                yield f"{_called(row)}: held: labels are late, says {row.held_by}; raises nothing"
 
     def alarm(self) -> str:
         """Return which budgets burn; empty: none."""
@@ -178,7 +183,8 @@ def ask(reading: Reading, asked: Asked) -> ObjectivesAnswer:
     """
     rows: list[ObjectiveRow] = []
     notes: list[str] = []
-    for objective in read_objectives(asked):
+    objectives = read_objectives(asked)
+    for objective in objectives:
         selected = objective.selected(asked)
         if selected is None:
             notes.append(
@@ -192,7 +198,20 @@ def ask(reading: Reading, asked: Asked) -> ObjectivesAnswer:
         for key, spans in sorted(goods.groups.items()):
             by = dict(zip(selected.by, key, strict=True))
             rows.append(row_of(objective, by, spans, recent=goods.newest[key]))
+    held = {each.name: each.held_by for each in objectives if each.held_by}
+    rows = [_held(row, rows, held.get(row.name)) for row in rows]
     return ObjectivesAnswer(asked=asked, objectives=tuple(rows), notes=tuple(notes))
+
+
+def _held(row: ObjectiveRow, rows: Sequence[ObjectiveRow], guard: str | None) -> ObjectiveRow:
+    """Return the row, raising nothing where labels are late: where the columns of both agree."""
+    late = any(
+        each.name == guard
+        and each.state in (BURNING, ABSENT)
+        and all(row.by.get(column, value) == value for column, value in each.by.items())
+        for each in rows
+    )
+    return replace(row, state=HELD, raises="", held_by=guard) if guard and late else row
 
 
 def row_of(
@@ -244,6 +263,7 @@ def row_of(
         burning=", ".join(pair.windows for pair in raised) if state == BURNING else "",
         raises=next((each for each in (PAGE, TICKET) if each in severities), ""),
         state=state,
+        held_by="",
         severity=objective.severity,
         owner=objective.owner,
         runbook=objective.runbook,

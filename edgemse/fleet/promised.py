@@ -60,6 +60,8 @@ class Objective:
     burn: list[str] = field(default_factory=lambda: [*PAIRS])
     absent_after_seconds: int = field(default=DAY_SECONDS, metadata=between(300, 366 * DAY_SECONDS))
     """A group without a sample for so long is absent."""
+    held_by: str = ""
+    """An objective of kind coverage: while it burns or is absent, this one raises nothing."""
     device: str | None = None
     model: str | None = None
     version: str | None = None
@@ -171,6 +173,14 @@ class Objectives:
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise SettingsError(f"two objectives are called {min(twice)!r}; wanted a name each")
+        labels = [each.name for each in self.objective if each.kind == "coverage"]
+        for each in self.objective:
+            if each.held_by and (each.kind == "coverage" or each.held_by not in labels):
+                known = f"; there are {', '.join(labels)}" if labels else ""
+                raise SettingsError(
+                    f"{each.name}: held_by: got {each.held_by!r:.80}, wanted another objective, of"
+                    f" kind coverage{known}"
+                )
 
 
 def objectives_of(text: str, where: str = "objectives") -> tuple[Objective, ...]:

@@ -179,6 +179,56 @@ def test_an_alert_is_raised_when_the_question_says_so(
 
 
 @needs_promtool
+@pytest.mark.parametrize("guard_by", [["site"], []])
+def test_late_labels_hold_what_they_make_provisional(tmp_path: Path, guard_by: list[str]) -> None:
+    guard = {"name": "labels", "kind": "coverage", "labels_within_seconds": 60, "target": 0.99}
+    guard |= {"owner": "ben", "severity": "ticket", "by": guard_by}
+    both = objectives_of(tables_of(SHARE | {"held_by": "labels", "by": ["site"]}, guard))
+    (tmp_path / "rules.yml").write_text(rules(both))
+    site = ',by_site="north"' if guard_by else ""
+    south = [
+        {key: value.replace("north", "south") for key, value in each.items()}
+        for each in (series("burn", "1h", [20.0] * 3), series("burn", "5m", [20.0] * 3))
+    ]
+    late = {"series": f'edgemse_objective_absent{{objective="labels"{site}}}', "values": "0 1 0"}
+
+    def raised(minute: int) -> list[dict[str, object]]:
+        sites = ("north", "south") if minute != 1 else ("south",) if guard_by else ()
+        own = {"objective": "close", "severity": "page", "owner": "anna"}
+        said = {"summary": "close: the error budget burns too fast"}
+        return [{"exp_labels": own | {"by_site": s}, "exp_annotations": said} for s in sites]
+
+    counted = [series("counted", "1h", [1_000.0] * 3)]
+    counted += [{k: v.replace("north", "south") for k, v in counted[0].items()}]
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    series("burn", "1h", [20.0] * 3),
+                    series("burn", "5m", [20.0] * 3),
+                    *south,
+                    *counted,
+                    late,
+                ],
+                "alert_rule_test": [
+                    {
+                        "eval_time": f"{minute}m",
+                        "alertname": "EdgemseObjectiveBurns",
+                        "exp_alerts": raised(minute),
+                    }
+                    for minute in range(3)
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps(test))
+    assert "SUCCESS" in promtool("test", "rules", tmp_path / "test.yml")
+
+
+@needs_promtool
 def test_silence_raises_tickets(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(rules([objective()]))
     own = {"severity": "ticket", "owner": "anna", "objective": "close"}

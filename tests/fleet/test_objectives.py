@@ -182,6 +182,47 @@ def test_labels_are_asked_for_once_they_have_had_time(planted: Planted) -> None:
     assert (hasty.state, hasty.raises) == ("burning", "page")
 
 
+def test_late_labels_are_one_ticket_and_no_page(planted: Planted) -> None:
+    """For six hours no label comes at one site but those of the largest errors."""
+    for device in "ab":
+        for start in range(START, END, WIDTH):
+            late = device == "a" and END - start <= 6 * 3_600
+            coverage = Coverage()
+            coverage.predictions = 20
+            for _ in range(5 if late else 20):
+                coverage.match(1_000)
+            stats = stats_of([5.0] * 5 if late else [0.5] * 20)
+            planted.put(device, stats, start=start, width=WIDTH, coverage=coverage)
+    planted.commit()
+    for device, site in {"a": "north", "b": "south"}.items():
+        planted.say(device, site=site)
+    labels = {"name": "labels", "kind": "coverage", "labels_within_seconds": 600, "target": 0.98}
+    labels |= {"owner": "ben", "severity": "ticket", "by": ["site"]}
+    alone = SHARE | {"by": ["site"]}
+
+    def raised(*tables: Mapping[str, object]) -> dict[tuple[str, str], str]:
+        found = planted.ask("objectives", objectives=tables_of(*tables), until=END)
+        assert isinstance(found, ObjectivesAnswer)
+        return {(row.name, row.by["site"]): row.raises for row in found.objectives if row.raises}
+
+    both = {("close", "north"): "page", ("labels", "north"): "ticket"}
+    assert raised(alone, labels) == both
+    assert raised(alone | {"held_by": "labels"}, labels) == {("labels", "north"): "ticket"}
+    everywhere = labels | {"by": []}
+    assert raised(labels, alone | {"by": ["site"], "held_by": "labels"}).keys() == {
+        ("labels", "north")
+    }
+    found = planted.ask(
+        "objectives",
+        objectives=tables_of(alone | {"held_by": "labels"}, everywhere),
+        until=END,
+    )
+    assert isinstance(found, ObjectivesAnswer)
+    assert [(row.state, row.held_by) for row in found.objectives[:2]] == [("held", "labels")] * 2
+    assert found.objectives[0].burning
+    assert "close (site north): held: labels are late, says labels" in " ".join(found.sentences())
+
+
 def test_silence_is_not_a_kept_promise(planted: Planted) -> None:
     plant(planted, {})
     answer = objectives(planted, SHARE, until=END + 2 * 86_400)

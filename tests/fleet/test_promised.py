@@ -15,6 +15,8 @@ from edgemse.fleet.questions import find
 
 ROOT = Path(__file__).parent.parent.parent
 SHARE = {"name": "a", "kind": "share", "tolerance": 2, "target": 0.999, "owner": "anna"}
+LABELS = {"name": "b", "kind": "coverage", "labels_within_seconds": 60, "target": 0.99}
+LABELS |= {"owner": "anna"}
 RMSE = {"name": "a", "kind": "rmse", "limit": 1.5, "target": 0.99, "owner": "anna"}
 
 
@@ -42,6 +44,7 @@ def test_what_is_not_said_has_a_default() -> None:
         (SHARE | {"target": 1}, "target: got 1, wanted 0.01 to 0.999999"),
         (SHARE | {"target": "99 %"}, "target: got '99 %', wanted a number"),
         (SHARE | {"period_days": 3}, "period_days: got 3, wanted 7 to 366"),
+        (SHARE | {"held_by": "b"}, "a: held_by: got 'b', wanted another objective, of kind cov"),
         (SHARE | {"severity": "fax"}, "severity: got 'fax', wanted one of page, ticket"),
         (SHARE | {"tolerance": 0}, "tolerance: got 0, wanted 1e-60 to 1e+60"),
         (SHARE | {"owner": " "}, "owner: got ' ', wanted a text of at least one character"),
@@ -88,6 +91,10 @@ def test_a_burn_that_a_target_can_never_reach_is_refused() -> None:
         ("[[objective", "not TOML"),
         ("{", "not TOML"),
         ("{" + '"a":[' * 100_000, "not TOML"),
+        (
+            json.dumps({"objective": [SHARE | {"held_by": "b"}, LABELS | {"held_by": "b"}]}),
+            "b: held_by: got 'b', wanted another objective, of kind coverage; there are b",
+        ),
         (json.dumps({"objective": [SHARE, SHARE]}), "two objectives are called 'a'"),
     ],
 )
