@@ -148,8 +148,8 @@ def _alert(
 
 
 def _quoted(text: str) -> str:
-    """Return a text as YAML has it in double quotes: JSON's strings are those of YAML 1.2."""
-    return json.dumps(text)
+    """Return a text as YAML has it in double quotes: as JSON, but no halves of characters."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _plain(text: str) -> str:

@@ -106,7 +106,7 @@ def test_prometheus_takes_the_metrics_and_the_rules(tmp_path: Path) -> None:
     text = metrics(answered(objective(), {"site": NAMED}, {"1h": 3}, 100), START)
     promtool("check", "metrics", text=text + "\n")
     file = tmp_path / "rules.yml"
-    odd = "see {{ $value }} and 'so' \"on\": # no"
+    odd = "see {{ $value }} \U0001f600 \u00fc and 'so' \"on\": # no"
     both = [objective(runbook=odd, owner=odd), objective(name="b", severity="ticket")]
     file.write_text(rules(both))
     # A month of 28 days: four pairs each, two alerts and one, absence each, and staleness.
