@@ -248,7 +248,7 @@ class DemoError(EdgemseError):
 
 
 class AlarmError(EdgemseError):
-    """With --exit-code: devices are silent, or groups drift."""
+    """With --exit-code: devices are silent, groups drift, or error budgets burn."""
 
     exit_code = 86
 

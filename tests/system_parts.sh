@@ -8,6 +8,7 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 missing=""
 command -v mosquitto > /dev/null || missing="$missing mosquitto"
 command -v chromium > /dev/null || missing="$missing chromium"
+command -v promtool > /dev/null || missing="$missing prometheus"
 # Debian has the server's programs on nobody's PATH.
 command -v postgres > /dev/null || ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 ||
     missing="$missing postgresql"

@@ -27,6 +27,7 @@ from edgemse import errors, wire
 from edgemse.cli.app import app
 from edgemse.collector import CollectorSettings
 from edgemse.collector import counters as collector_counters
+from edgemse.fleet.promised import Objective, objectives_of
 from edgemse.monitor import monitor
 from edgemse.presence import Attribute, Presence
 from edgemse.rollups import job as rollup_job
@@ -109,9 +110,16 @@ def test_every_option_of_the_agent_is_documented() -> None:
     assert COMMANDS.keys() <= WORDS
 
 
-@pytest.mark.parametrize("kind", [AgentSettings, MqttRule, CollectorSettings])
+@pytest.mark.parametrize("kind", [AgentSettings, MqttRule, CollectorSettings, Objective])
 def test_every_setting_is_documented(kind: type) -> None:
     assert {key for key in keys(kind) if key not in WORDS} == set()
+
+
+def test_the_example_of_objectives_is_one() -> None:
+    page = (ROOT / "docs" / "objectives.md").read_text()
+    example = re.search(r"^    \[\[objective\]\].*?(?=^\S)", page, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    assert [each.kind for each in objectives_of(example[0])] == ["share", "coverage"]
 
 
 def test_every_counter_is_documented() -> None:

@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "jobs": {"errors", "counters", "stores"},
     "collector": LINE | {"stores", "jobs"},
     "files": {"errors", "times"},
-    "fleet": CELLS | {"stores"},
+    "fleet": CELLS | {"settings", "stores"},
     "rollups": CELLS | {"stores", "fleet"},
     "web": CELLS | {"logs", "settings", "stores", "fleet"},
     "export": LINE | {"stores", "fleet"},

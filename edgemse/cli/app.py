@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgemse.cli import exchange, fleet, rollups, upkeep
+from edgemse.cli import exchange, fleet, objectives, rollups, upkeep
 from edgemse.cli.extras import lacking
 from edgemse.fleet.questions import find
 
@@ -58,6 +58,7 @@ app.command("import")(exchange.import_command)
 app.command("rollup")(rollups.rollup_command)
 app.command("retention")(rollups.retention_command)
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(objectives.app, name="objectives")
 
 
 def _say_version(wanted: bool) -> None:

@@ -17,7 +17,7 @@ from edgemse.cli.registry import set_baseline, set_version
 from edgemse.cli.source import Source, TokenFile, token_of
 from edgemse.errors import AlarmError
 from edgemse.fleet.answers import Answer
-from edgemse.fleet.asked import SHORTHANDS, Option
+from edgemse.fleet.asked import SHORTHANDS, Option, text_of
 from edgemse.fleet.asking import answer_from
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, questions
@@ -36,7 +36,8 @@ ExitCode = Annotated[
     bool,
     typer.Option(
         "--exit-code",
-        help=f"Exit with {AlarmError.exit_code} if a device is silent, or a group drifts.",
+        help=f"Exit with {AlarmError.exit_code} if a device is silent, a group drifts, a budget"
+        " burns.",
     ),
 ]
 TIME = "ISO 8601, epoch seconds, or 7d ago"
@@ -69,6 +70,9 @@ def command_of(
         if source is None:
             raise typer.BadParameter("--from is missing")
         order = Order.parse({n: lists.pop(n) for n in ("sort", "limit") if n in lists})
+        for each in question.options:
+            if each.file and each.name in lists:
+                lists[each.name] = [text_of(Path(lists[each.name][0]))]
         now = time.time()
         answer = answer_from(source, question, question.parse(lists, now=now), token_of(token_file))
         show(answer, form, order, now)

@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from edgemse import times
 from edgemse.errors import SettingsError
 from edgemse.stats.measures import LOSS_PREFIX, follow_loss
 
-__all__ = ["BY_MAX", "COMMON", "SHORTHANDS", "Asked", "Option", "iso_time"]
+__all__ = ["BY_MAX", "COMMON", "SHORTHANDS", "Asked", "Option", "iso_time", "text_of"]
 
 BY_MAX = 6
 SHORTHANDS = ("device", "model", "version", "output", "segment", "measure")
 """Each is `where NAME=VALUE`, and a column of every cell."""
+FILE_BYTES_MAX = 1_000_000
 COMMON = ("by", "where", "since", "until")
 
 
@@ -32,6 +34,8 @@ class Option:
     metavar: str = "TEXT"
     many: bool = False
     """It may be repeated: what is asked has a tuple of values."""
+    file: bool = False
+    """The command line, and a Path, name a file whose text is the value; a URL has the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,20 @@ class Asked:
         if self.until is not None:
             parts.append(f"before {iso_time(self.until)}")
         return ", ".join(parts)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file that an option names, or raise SettingsError."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(FILE_BYTES_MAX + 1)
+        if len(found) > FILE_BYTES_MAX:
+            raise SettingsError(f"{path}: larger than {FILE_BYTES_MAX:,} bytes")
+        return found.decode()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8: {error}") from None
 
 
 def iso_time(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgemse.errors import UsageError
 from edgemse.fleet.answers import Answer
-from edgemse.fleet.asked import Asked, iso_time
+from edgemse.fleet.asked import Asked, iso_time, text_of
 from edgemse.fleet.http import call, is_url
 from edgemse.fleet.ordering import Order
 from edgemse.fleet.questions import Question, answer, find
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from edgemse.fleet.registry import BaselineSetting, Done, VersionSetting
 
 __all__ = ["answer_from", "apply", "ask"]
+
+PATH_MAX = 14_000
+"""Of a URL: the head of a request has 16 KiB (h11), a token and the host included."""
 
 
 def ask(
@@ -49,7 +52,8 @@ def ask(
         now: the UTC seconds that `7d` counts back from; None: this machine's clock.
         token: what a collector that wants one is shown (docs/security.md).
         named: model, version, output, segment, measure, device, or an option of the question (a
-            list, if it may be repeated); sort and limit as of the command.
+            list, if it may be repeated); sort and limit as of the command. A Path stands for the
+            text of its file.
 
     Raises:
         SettingsError: what is asked cannot be read. ColumnError: the fleet has no such column.
@@ -78,6 +82,11 @@ def answer_from(
         return answer(question, source, asked)
     if is_url(source):
         path = f"/api/v1/{question.name}?{urllib.parse.urlencode(asked.parameters())}"
+        if len(path) > PATH_MAX:
+            raise UsageError(
+                f"{question.name}: a question of {len(path):,} characters, and a collector takes"
+                f" {PATH_MAX:,}; ask with fewer objectives or names at once"
+            )
         return question.answer.from_json(call(str(source), path, token))
     store = open_store(source, read_only=True)
     try:
@@ -130,6 +139,8 @@ def apply(
 def _texts(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return [str(each) for each in value]
+    if isinstance(value, Path):
+        return [text_of(value)]
     return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 

@@ -6,6 +6,7 @@ and `edgemse.fleet.ask(source, "name")` are made from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -26,6 +27,8 @@ NAMES = (
     "trend",
     "compare",
     "drift",
+    "objectives",
+    "targets",
     "diagnose",
     "gate",
     "baseline",
@@ -47,10 +50,15 @@ class Question:
     answer: type[Answer]
     by: tuple[str, ...] | None = ("device",)
     options: tuple[Option, ...] = ()
+    until_now: bool = False
+    """Whether it is about the time up to now, unless it is told another end."""
 
     def parse(self, parameters: Mapping[str, Sequence[str]], *, now: float) -> Asked:
         """Read what a command line or a URL gives; see Asked.parse."""
-        return Asked.parse(parameters, now=now, by=self.by, options=self.options)
+        asked = Asked.parse(parameters, now=now, by=self.by, options=self.options)
+        if self.until_now and asked.until is None:
+            return replace(asked, until=math.ceil(now))
+        return asked
 
 
 def find(name: str) -> Question:

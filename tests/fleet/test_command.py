@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import NEEDED, Planted, Run, plant_hours
+from support.fleet import Planted, Run, needed, plant_hours
 
+from edgemse.cli import entry
 from edgemse.fleet.questions import NAMES
 
 
@@ -23,19 +25,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def needed(name: str) -> list[str]:
-    given = NEEDED.get(name, {})
-    return [text for key, value in given.items() for text in (f"--{key}".replace("_", "-"), value)]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_question_is_a_command(run: Run, store: Path, name: str) -> None:
-    table = run(name, "--from", store, *needed(name))
+    table = run(name, "--from", store, *needed(name, store.parent))
     # A gate's exit code is its verdict: twelve windows of one version are not enough data.
     said = table.err.startswith("edgemse: gate: not enough data; ")
     assert (table.code, bool(table.err), said) == ((2, True, True) if name == "gate" else (0, 0, 0))
-    found = json.loads(run(name, "--from", store, *needed(name), "--format", "json").out)
-    printed = run(name, "--from", store, *needed(name), "--format", "csv").out
+    found = json.loads(
+        run(name, "--from", store, *needed(name, store.parent), "--format", "json").out
+    )
+    printed = run(name, "--from", store, *needed(name, store.parent), "--format", "csv").out
     rows = csv.DictReader(io.StringIO(printed))
     assert rows.fieldnames
     of_cells = "count" in rows.fieldnames and name != "baseline"
@@ -51,7 +50,16 @@ def test_every_question_is_a_command(run: Run, store: Path, name: str) -> None:
 def test_no_cell_is_said_in_one_line_and_an_error_of_a_gate_only(
     run: Run, store: Path, name: str, form: str
 ) -> None:
-    done = run(name, "--from", store, "--model", "fan", *needed(name), "--format", form)
+    done = run(
+        name,
+        "--from",
+        store,
+        "--model",
+        "fan",
+        *needed(name, store.parent),
+        "--format",
+        form,
+    )
     lines = [line for line in done.err.splitlines() if "no cell: nothing is model fan" in line]
     assert (done.code, len(lines)) == (2 if name == "gate" else 0, 1)
     if form == "json":
@@ -89,3 +97,19 @@ def test_options_choose(run: Run, store: Path) -> None:
 
 def test_names_are_printed_as_they_are(run: Run, store: Path) -> None:
     assert "[red]pi-1" in run("devices", "--from", store).out
+
+
+def test_what_is_made_of_a_file_of_objectives(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["edgemse", "objectives", *map(str, arguments)])
+        return entry.main(), capsys.readouterr().out
+
+    _, file = needed("objectives", store.parent)
+    assert run("prometheus", "--objectives", file)[1].startswith("groups:\n")
+    code, text = run("metrics", "--from", store, "--objectives", file)
+    assert code == 0
+    assert 'edgemse_objective_absent{objective="close"} ' in text
+    assert run("suggest", "--from", store, "--objectives", file)[0] == 0
+    assert run("prometheus", "--objectives", store.parent / "none.toml") == (78, "")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fleet import NEEDED, NOW, START, Planted, Run, plant_hours, stats_of
+from support.fleet import NOW, START, Planted, Run, needed, plant_hours, stats_of
 
 from edgemse.cells import Window
 from edgemse.errors import ColumnError, SettingsError
@@ -39,18 +39,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def needed(name: str) -> list[str]:
-    given = NEEDED.get(name, {})
-    return [text for key, value in given.items() for text in (f"--{key}".replace("_", "-"), value)]
-
-
 @pytest.mark.parametrize("columns", [60, 80, 100, 120])
 @pytest.mark.parametrize("name", NAMES)
 def test_columns_are_whole_or_left_out_and_said(
     run: Run, store: Path, name: str, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    asked = (name, "--from", store, *needed(name))
+    asked = (name, "--from", store, *needed(name, store.parent))
     by = () if find(name).by is None or name == "gate" else ("--by", "segment")
     whole = run(*asked, *by).out
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -22,12 +23,34 @@ START = 1_767_225_600
 """2026-01-01 00:00 UTC, a Thursday."""
 NOW = START + 30 * 86_400.0
 PUMP = Series("pump", "v1")
+OBJECTIVES = (
+    'objective=[{name="close",kind="share",tolerance=2.0,target=0.99,period_days=60,owner="anna"}]'
+)
+SHARE = {"name": "close", "kind": "share", "tolerance": 2, "target": 0.99, "owner": "anna"}
+"""One objective, of which tests change what they are about."""
 NEEDED = {
     "compare": {"a": "v1", "b": "v2"},
     "drift": {"reference": "2025-12-01/2026-01-01"},
     "gate": {"a": "v1", "b": "v2", "max_ratio": "1.05"},
+    "objectives": {"objectives": OBJECTIVES},
+    "targets": {"objectives": OBJECTIVES},
 }
 """What some questions cannot do without."""
+
+
+def tables_of(*tables: Mapping[str, object]) -> str:
+    """Return the text of a file of objectives."""
+    return json.dumps({"objective": tables})
+
+
+def needed(name: str, folder: Path) -> list[str]:
+    """Return the same as options of the command, which takes a file of objectives."""
+    given = dict(NEEDED.get(name, {}))
+    if "objectives" in given:
+        file = folder / "objectives.toml"
+        file.write_text(given["objectives"])
+        given["objectives"] = str(file)
+    return [text for key, value in given.items() for text in (f"--{key}".replace("_", "-"), value)]
 
 
 class By(TypedDict):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -70,8 +71,7 @@ def test_every_question_has_a_route(client: httpx.Client, name: str) -> None:
 def test_what_cannot_be_asked_is_refused(
     client: httpx.Client, name: str, query: str, kind: str, message: str
 ) -> None:
-    needed = "".join(f"&{key}={value}" for key, value in NEEDED.get(name, {}).items())
-    answered = client.get(f"/api/v1/{name}?{query}{needed}")
+    answered = client.get(f"/api/v1/{name}?{query}&{urlencode(NEEDED.get(name, {}))}")
     assert answered.status_code == 400
     assert answered.json()["kind"] == kind
     assert message in answered.json()["error"]
