@@ -143,6 +143,7 @@ def test_a_payload_may_be_a_plain_number(payload: bytes) -> None:
         b'{"t": "Unavailable"}',
         b'{"u": 1}',
         b"nan",
+        b"NaN",
     ],
 )
 def test_no_value_is_no_fault(payload: bytes) -> None:

@@ -164,6 +164,8 @@ def _document(payload: bytes) -> object:
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise LineError(f"byte {error.start} is not UTF-8; wanted JSON or a number") from None
+    if text.strip() == "NaN":  # as JavaScript writes it; Python's JSON takes it for a number
+        return text.strip()
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
