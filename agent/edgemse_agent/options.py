@@ -36,7 +36,7 @@ class _Format(argparse.RawDescriptionHelpFormatter):
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return what the command line says; wrong use is one line and exit 64."""
     understood = parser()
-    options = understood.parse_args(arguments)
+    options = understood.parse_intermixed_args(arguments)
     if options.command == "send" and not options.lines:
         understood.error("send: wanted a line, or - for standard input")
     if options.command == "map" and len(options.lines) != 2:

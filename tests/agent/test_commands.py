@@ -163,6 +163,14 @@ def test_a_line_is_sent_until_it_is_durable(run: Run, agent_in_haste: Path) -> N
     assert status["health"]["samples"] == 1
 
 
+def test_options_may_stand_before_and_behind_a_command(run: Run, agent_in_haste: Path) -> None:
+    at = ["--socket", str(agent_in_haste)]
+    for arguments in ([*at, "send", PAIR], ["send", *at, PAIR], ["send", PAIR, *at]):
+        assert run(*arguments).code == 0
+    assert run("send", *at, PAIR, PAIR, "--verbose").code == 0
+    assert "wanted nothing behind it, got 'x'" in run("status", *at, "x").line()
+
+
 def test_what_the_agent_refuses_is_told_by_its_line(
     run: Run, agent_in_haste: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

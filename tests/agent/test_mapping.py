@@ -133,6 +133,13 @@ def test_a_payload_may_be_a_plain_number(payload: bytes) -> None:
     assert found.line == {"value": 21.5, "measure": "x"}
 
 
+def test_a_key_that_stands_twice_costs_only_what_leads_through_it() -> None:
+    payload = b'{"u": {"t": 1}, "t": 2, "u": {"t": 3}}'
+    assert mapped({"topic": "z", "value": ".t", "measure": "x"}, payload).line is not None
+    found = mapped({"topic": "z", "value": ".u.t", "measure": "x"}, payload)
+    assert found.wrong == "value: a key of .u.t stands twice; wanted each once"
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -143,6 +150,7 @@ def test_a_payload_may_be_a_plain_number(payload: bytes) -> None:
         b'{"t": "Unavailable"}',
         b'{"u": 1}',
         b"nan",
+        b"NaN",
     ],
 )
 def test_no_value_is_no_fault(payload: bytes) -> None:
@@ -166,6 +174,8 @@ def test_no_value_is_no_fault(payload: bytes) -> None:
         (b'{"t": 1' + b"0" * 400 + b"}", "too many digits"),
         (b'"' + b"x" * 70_000 + b'"', "wanted at most 65536"),
         (b"[" * 30_000, "not JSON"),
+        (b'{"t": 1, "t": 1}', "a key of .t stands twice"),
+        (b'{"t": 1, "\\u0074": 2, "t": 3}', "a key of .t stands twice"),
     ],
 )
 def test_what_cannot_be_read_is_told(payload: bytes, told: str) -> None:

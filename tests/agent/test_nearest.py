@@ -92,6 +92,24 @@ def test_what_came_is_taken_when_the_tolerance_is_over(bench: Bench) -> None:
     assert len(bench.join) == 0
 
 
+def test_labels_of_a_join_that_fell_silent_are_let_go_and_counted(bench: Bench) -> None:
+    bench.label(1.0, join="misspelt")
+    bench.label(1.0, join="met")
+    bench.predict(2.0, join="met")
+    bench.predict(2.0, 40.0, join="ahead")
+    bench.label(1.0, join="ahead")
+    bench.after(19.9)
+    assert bench.unpaired == 0
+    bench.label(1.0, join="talks")
+    bench.after(0.2)
+    assert bench.unpaired == 1  # of "misspelt"; "met" has served, "ahead" is still waited for
+    bench.after(30.0)
+    assert bench.unpaired == 3
+    bench.predict(2.0, 0.0, join="misspelt")
+    bench.after(10.1)
+    assert bench.coverage().matched == 1
+
+
 def test_a_prediction_without_a_label_near_enough_has_expired(bench: Bench) -> None:
     bench.label(1.0, -10.1)
     bench.predict(5.0, 0.0)

@@ -10,7 +10,7 @@ from edgemse.errors import LineError, SettingsError
 from edgemse.names import wrong_with
 from edgemse.times import seconds_of
 from edgemse_agent.intake.filters import TopicFilter
-from edgemse_agent.intake.paths import ABSENT, JsonPath
+from edgemse_agent.intake.paths import ABSENT, TWICE, JsonPath, object_of
 from edgemse_agent.intake.rules import NAMES, NUMBERS, SCALED, MqttRule, parts_of
 from edgemse_agent.lines import (
     LINE_BYTES_MAX,
@@ -164,8 +164,10 @@ def _document(payload: bytes) -> object:
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise LineError(f"byte {error.start} is not UTF-8; wanted JSON or a number") from None
+    if text.strip() == "NaN":  # as JavaScript writes it; Python's JSON takes it for a number
+        return text.strip()
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=object_of)
     except (ValueError, RecursionError) as error:
         if text.lstrip()[:1] in ("{", "["):
             raise LineError(f"not JSON: {error}") from None
@@ -174,6 +176,8 @@ def _document(payload: bytes) -> object:
 
 def _found(key: str, path: JsonPath, document: object) -> object:
     found = path.find(document)
+    if found is TWICE:
+        raise LineError(f"{key}: a key of {path.text} stands twice; wanted each once")
     if found is ABSENT and isinstance(document, str) and document.lower() in NO_VALUE:
         raise _NoValueError(f"{key}: {document!r}")  # instead of an object
     if found is ABSENT:

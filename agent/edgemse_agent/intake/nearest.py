@@ -56,6 +56,8 @@ class _Meeting:
         self.labels: list[_Held] = []
         self.used: set[int] = set()
         self.waiting: dict[str, _Due] = {}
+        self.heard_at = 0.0
+        """Monotonic seconds of the last label or prediction."""
 
 
 class NearestJoin:
@@ -139,10 +141,18 @@ class NearestJoin:
             self._let_go_label(idle, idle.labels.pop(0))
 
     def tick(self) -> None:
-        """Decide what has waited long enough."""
+        """Decide what has waited long enough, and let go what nothing will meet any more."""
         now = self._clock.monotonic()
         while self._due and self._due[0].at <= now:
             self._decide(heapq.heappop(self._due), at_last=True)
+        silent = []
+        for join, meeting in self._meetings.items():
+            if now - meeting.heard_at < self._keep_seconds:
+                break  # those behind were used later
+            if not meeting.waiting:
+                silent.append(join)
+        for join in silent:
+            self._forget(self._meetings.pop(join))
 
     def place(self, place: Callable[[float], float]) -> None:
         """Put the times that are not on the calendar yet there, by what leads to it."""
@@ -157,14 +167,18 @@ class NearestJoin:
     def _meeting(self, join: str) -> _Meeting:
         meeting = self._meetings.pop(join, None) or _Meeting()
         self._meetings[join] = meeting  # now the one used last
+        meeting.heard_at = self._clock.monotonic()
         if len(self._meetings) > JOINS_MAX:
             oldest = self._meetings.pop(next(iter(self._meetings)))
             for key in oldest.waiting:
                 del self._waiting[key]
                 self._agent.pairing.give_up(key)
-            for label in oldest.labels:
-                self._let_go_label(oldest, label)
+            self._forget(oldest)
         return meeting
+
+    def _forget(self, meeting: _Meeting) -> None:
+        for label in meeting.labels:
+            self._let_go_label(meeting, label)
 
     def _wait(self, due: _Due) -> None:
         self._meeting(due.join).waiting[due.key] = self._waiting[due.key] = due

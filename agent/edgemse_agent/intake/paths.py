@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from edgemse.errors import SettingsError
 
-__all__ = ["ABSENT", "JsonPath"]
+__all__ = ["ABSENT", "TWICE", "JsonPath", "object_of"]
 
 _STEP = r"\.[^.\[\]{}]+|\.?\[[0-9]{1,6}\]"
 _PATH = re.compile(rf"\.|(?:{_STEP})+")
@@ -21,7 +21,27 @@ class _Absent:
         return "nothing"
 
 
+class _Twice:
+    """What a key leads to that stands twice in its object."""
+
+    def __repr__(self) -> str:
+        return "a key that stands twice"
+
+
 ABSENT = _Absent()
+TWICE = _Twice()
+
+
+def object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the JSON object of these keys and values; a key that stands twice leads to TWICE.
+
+    >>> object_of([("a", 1), ("b", 2), ("a", 1)])
+    {'a': a key that stands twice, 'b': 2}
+    """
+    made: dict[str, object] = {}
+    for key, value in pairs:
+        made[key] = TWICE if key in made else value
+    return made
 
 
 class JsonPath(NamedTuple):
@@ -50,7 +70,7 @@ class JsonPath(NamedTuple):
         return cls(text, tuple(int(s[1:-1]) if s.startswith("[") else s for s in steps))
 
     def find(self, document: object) -> object:
-        """Return what stands there, or ABSENT."""
+        """Return what stands there, ABSENT, or TWICE if a key on the way leads to that."""
         for step in self.steps:
             if isinstance(step, int):
                 inside = isinstance(document, list) and step < len(document)
@@ -59,4 +79,6 @@ class JsonPath(NamedTuple):
             if not inside:
                 return ABSENT
             document = document[step]  # type: ignore[index]  # it is one of the two
+            if document is TWICE:
+                break
         return document
