@@ -1,0 +1,53 @@
+"""A bound within an hour or a day of which there is one cell: the answer says what it is of."""
+
+from __future__ import annotations
+
+from support.fleet import START, Planted, stats_of
+from support.rollups import retained, rolled
+
+from edgemse.stores import Store
+
+HOUR, DAY = 3_600, 86_400
+
+
+def notes(planted: Planted, question: str = "variance", **asked: object) -> list[str]:
+    return [note for note in planted.ask(question, **asked).notes if "cannot be cut" in note]
+
+
+def minutes(store: Store) -> Planted:
+    """Plant two days of a cell each ten minutes, of two devices."""
+    planted = Planted(store=store)
+    for number in range(2 * 144):
+        for device in ("pi-1", "pi-2"):
+            planted.put(device, stats_of([1.0, -1.0]), start=START + 600 * number)
+    planted.commit()
+    return planted
+
+
+def test_a_bound_within_an_absorbed_hour_is_told(store: Store) -> None:
+    planted = minutes(store)
+    inside = {"since": START + 5 * HOUR + 1_800, "until": START + 9 * HOUR + 60}
+    assert notes(planted, **inside) == []
+    retained(store, raw_days=1)
+    for _ in range(2):
+        assert notes(planted, **inside) == [
+            "since 2026-01-01T05:30:00Z lies within 2 cells of an hour or a day, left out whole:"
+            " these cannot be cut; ask from hour to hour, or day to day",
+            "until 2026-01-01T09:01:00Z lies within 2 cells of an hour or a day, taken whole:"
+            " these cannot be cut; ask from hour to hour, or day to day",
+        ]
+        (note,) = notes(planted, device="pi-1", since=inside["since"])
+        assert "within 1 cell of" in note
+        assert notes(planted, model="other", **inside) == []
+        assert notes(planted, since=START + 5 * HOUR, until=START + 9 * HOUR) == []
+        rolled(store)
+
+
+def test_a_bound_within_an_absorbed_day_is_told_of_a_reference_too(store: Store) -> None:
+    planted = minutes(store)
+    retained(store, raw_days=1, hourly_days=2)
+    (note,) = notes(planted, since=START + 5 * HOUR)
+    assert note.startswith("since 2026-01-01T05:00:00Z lies within 2 cells")
+    assert notes(planted, since=START + DAY) == []
+    (note,) = notes(planted, "drift", reference="2026-01-01T00:00:00Z/2026-01-01T12:00:00Z")
+    assert note.startswith("reference to 2026-01-01T12:00:00Z lies within 2 cells of an hour or")
