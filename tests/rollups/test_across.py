@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 from support.fleet import START, Planted, stats_of
 from support.rollups import retained, rolled
 
+from edgemse.fleet.trend import TrendAnswer
 from edgemse.stores import Store
 
 HOUR, DAY = 3_600, 86_400
@@ -51,3 +55,47 @@ def test_a_bound_within_an_absorbed_day_is_told_of_a_reference_too(store: Store)
     assert notes(planted, since=START + DAY) == []
     (note,) = notes(planted, "drift", reference="2026-01-01T00:00:00Z/2026-01-01T12:00:00Z")
     assert note.startswith("reference to 2026-01-01T12:00:00Z lies within 2 cells of an hour or")
+
+
+def trend(planted: Planted, **asked: object) -> TrendAnswer:
+    answer = planted.ask("trend", **asked)
+    assert isinstance(answer, TrendAnswer)
+    return answer
+
+
+def test_no_slope_is_told_from_days_that_stand_as_one_hour(store: Store) -> None:
+    planted, rng = Planted(store=store), random.Random(3)
+    for hour in range(4 * 24):
+        errors = [1.1 ** (hour // 24) * rng.gauss(0, 1) for _ in range(60)]
+        planted.put("pi-1", stats_of(errors), start=START + HOUR * hour, width=HOUR)
+    planted.commit()
+    young = trend(planted, step="1h", since=START + 2 * DAY)
+    now = START + 4.0 * DAY
+    for days, left_out in ((2, 2), (1, 3)):
+        retained(store, now=now, raw_days=0, hourly_days=days)
+        found = trend(planted, step="1h")
+        (note,) = (note for note in found.notes if "left out of slope" in note)
+        assert note.startswith(f"{left_out} steps")
+        assert [note for note in found.notes if "beyond the step of 3600 s" in note]
+        if days == 2:
+            assert (found.slope, found.changes) == (young.slope, young.changes)
+            assert found.design_effect == young.design_effect
+        else:
+            assert found.slope is None
+            assert [note for note in found.notes if "not enough data: 24 steps" in note]
+        assert math.fsum(point.count for point in found.points) == 4 * 24 * 60
+
+
+def test_steps_that_cut_what_retention_has_made_are_told(store: Store) -> None:
+    planted = minutes(store)
+
+    def told(step: str) -> list[str]:
+        return [note for note in trend(planted, step=step).notes if "beyond the step" in note]
+
+    assert told("90m") == told("36h") == []
+    retained(store, raw_days=1)
+    assert told("90m")[0].startswith("32 cells reach beyond the step of 5400 s")
+    assert told("36h") == told("1h") == []
+    retained(store, raw_days=1, hourly_days=2)
+    assert told("36h")[0].startswith("2 cells reach beyond the step of 129600 s")
+    assert told("1d") == told("2d") == []
