@@ -1,7 +1,8 @@
-"""Wide cells that lie across a bound of a question: where an answer is of more or less than asked.
+"""What wide cells cannot show: where an answer is of more, less or coarser than was asked for.
 
 A cell belongs to where its window starts. Below an hour nobody minds; but hours and days that
-retention, or a device short of room, has made of narrower cells cannot be cut at a bound any more.
+retention, or a device short of room, has made of narrower cells cannot be cut at a bound any more,
+have no hour of the day, and are few windows to tell noise from.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from edgemse.names import counted
 from edgemse.stores.base import Reading
 from edgemse.times import DAY_SECONDS, HOUR_SECONDS
 
-__all__ = ["across"]
+__all__ = ["across", "coarsened"]
 
 # Windows are aligned on their widths, of which these two are the wide ones (edgemse/cells.py).
 ACROSS = (
     "SELECT count(*) FROM ({sql}) AS chosen"
     " WHERE window_start_seconds = ? - ? % window_width_seconds AND window_width_seconds >= ?"
+)
+ABSORBED = "SELECT 1 FROM absorbed WHERE absorber <> '' LIMIT 1"
+WIDE = (
+    "SELECT CAST(coalesce(sum(cell_count), 0) AS BIGINT) FROM ({sql}) AS chosen"
+    " WHERE cell_width_seconds >= ?"
 )
 
 
@@ -45,3 +51,29 @@ def across(reading: Reading, asked: Asked) -> Iterator[str]:
                 f"{name} {iso_time(bound)} lies within {counted(cells, 'cell')} of an hour or a"
                 f" day, {done} whole: these cannot be cut; ask from hour to hour, or day to day"
             )
+
+
+def coarsened(reading: Reading, asked: Asked) -> Iterator[str]:
+    """Yield, in words, how many cells have no hour of the day, and how many retention has made."""
+    if "hour_of_day" in (*asked.by, *asked.where):
+        where = {name: value for name, value in asked.where.items() if name != "hour_of_day"}
+        wide = _wide(reading, replace(asked, where=where), HOUR_SECONDS + 1)
+        if wide:
+            cells = counted(wide, "cell")
+            yield f"{cells} wider than an hour: of no hour_of_day, which is '' there"
+    if not len(reading.rows(ABSORBED)):
+        return
+    wide = _wide(reading, asked, HOUR_SECONDS)
+    if wide:
+        yield (
+            f"{counted(wide, 'cell')} of an hour or a day, into which retention puts narrower ones:"
+            " counts and figures stay, but intervals, tests and numbers of windows know no"
+            " narrower window there"
+        )
+
+
+def _wide(reading: Reading, asked: Asked, width_seconds: int) -> int:
+    selection = select(reading, asked, by=())
+    rows = reading.rows(WIDE.format(sql=selection.sql), (*selection.parameters, width_seconds))
+    ((cells,),) = rows
+    return int(cells)

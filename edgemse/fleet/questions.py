@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from edgemse.errors import SettingsError
-from edgemse.fleet.across import across
+from edgemse.fleet.across import across, coarsened
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, Option, iso_time
 from edgemse.fleet.merging import Noting
@@ -74,7 +74,8 @@ def answer(question: Question, reading: Reading, asked: Asked) -> Answer:
     """
     noting = Noting(reading)
     found = question.ask(noting, asked)
-    found = replace(found, notes=(*found.notes, *noting.notes(), *across(reading, asked)))
+    notes = (*noting.notes(), *across(reading, asked), *coarsened(reading, asked))
+    found = replace(found, notes=(*found.notes, *notes))
     selection = select(reading, asked, by=())
     if len(reading.rows(ANY.format(selection.sql), selection.parameters)):
         return found

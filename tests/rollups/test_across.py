@@ -99,3 +99,35 @@ def test_steps_that_cut_what_retention_has_made_are_told(store: Store) -> None:
     retained(store, raw_days=1, hourly_days=2)
     assert told("36h")[0].startswith("2 cells reach beyond the step of 129600 s")
     assert told("1d") == told("2d") == []
+
+
+def test_answers_say_that_retention_has_taken_their_windows(store: Store) -> None:
+    planted = minutes(store)
+
+    def told(question: str, **asked: object) -> list[str]:
+        return [each for each in planted.ask(question, **asked).notes if "retention puts" in each]
+
+    assert told("variance") == told("devices") == []
+    now = START + 2 * DAY + 60.0
+    retained(store, now=now, raw_days=1)
+    for question in ("devices", "variance", "segments", "drift"):
+        needed = {"reference": "2026-01-01/2026-01-02"} if question == "drift" else {}
+        (note,) = told(question, **needed)
+        assert note.startswith("48 cells of an hour or a day, into which retention puts")
+    assert told("variance", since=START + DAY) == []
+    (note,) = told("variance", device="pi-1")
+    assert note.startswith("24 cells")
+
+
+def test_what_has_no_hour_of_the_day_any_more_is_told(store: Store) -> None:
+    planted = minutes(store)
+
+    def told(**asked: object) -> list[str]:
+        return [each for each in planted.ask("variance", **asked).notes if "no hour_of_day" in each]
+
+    retained(store, raw_days=1)
+    assert told(where={"hour_of_day": "3"}) == told(by=["hour_of_day"]) == []
+    retained(store, raw_days=1, hourly_days=2)
+    for asked in ({"where": {"hour_of_day": "3"}}, {"by": ["hour_of_day"]}):
+        assert told(**asked) == ["4 cells wider than an hour: of no hour_of_day, which is '' there"]
+    assert told() == []
