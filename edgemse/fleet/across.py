@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from edgemse import times
 from edgemse.fleet.asked import Asked, iso_time
-from edgemse.fleet.selection import select
+from edgemse.fleet.selection import COLUMNS, select
 from edgemse.names import counted
 from edgemse.stores.base import Reading
 from edgemse.times import DAY_SECONDS, HOUR_SECONDS
@@ -29,6 +29,12 @@ ABSORBED = "SELECT 1 FROM absorbed WHERE absorber <> '' LIMIT 1"
 WIDE = (
     "SELECT CAST(coalesce(sum(cell_count), 0) AS BIGINT) FROM ({sql}) AS chosen"
     " WHERE cell_width_seconds >= ?"
+)
+MOVED = (
+    "SELECT count(*) FROM ({sql}) AS chosen WHERE window_width_seconds > ? AND EXISTS (SELECT 1"
+    " FROM attributes AS a WHERE a.device = chosen.device AND a.name = ANY(?::TEXT[])"
+    " AND a.since_seconds > window_start_seconds"
+    " AND a.since_seconds < window_start_seconds + window_width_seconds)"
 )
 
 
@@ -54,13 +60,22 @@ def across(reading: Reading, asked: Asked) -> Iterator[str]:
 
 
 def coarsened(reading: Reading, asked: Asked) -> Iterator[str]:
-    """Yield, in words, how many cells have no hour of the day, and how many retention has made."""
+    """Yield, in words, how many cells are too wide for what is asked.
+
+    They have no hour of the day, hold two values of an attribute, or are what retention has made.
+    """
     if "hour_of_day" in (*asked.by, *asked.where):
         where = {name: value for name, value in asked.where.items() if name != "hour_of_day"}
         wide = _wide(reading, replace(asked, where=where), HOUR_SECONDS + 1)
         if wide:
             cells = counted(wide, "cell")
             yield f"{cells} wider than an hour: of no hour_of_day, which is '' there"
+    moved = _moved(reading, asked)
+    if moved:
+        yield (
+            f"{counted(moved, 'cell')} of a day within which an attribute that was asked for"
+            " changed: each counts whole for the value that held when the day began"
+        )
     if not len(reading.rows(ABSORBED)):
         return
     wide = _wide(reading, asked, HOUR_SECONDS)
@@ -70,6 +85,18 @@ def coarsened(reading: Reading, asked: Asked) -> Iterator[str]:
             " counts and figures stay, but intervals, tests and numbers of windows know no"
             " narrower window there"
         )
+
+
+def _moved(reading: Reading, asked: Asked) -> int:
+    names = [name for name in (*asked.by, *asked.where) if name not in COLUMNS]
+    if not names:
+        return 0
+    # Which value a cell has is what is in doubt: all values are looked at.
+    columns = {name: value for name, value in asked.where.items() if name in COLUMNS}
+    selection = select(reading, replace(asked, where=columns), by=(), single=True)
+    parameters = (*selection.parameters, HOUR_SECONDS, names)
+    ((cells,),) = reading.rows(MOVED.format(sql=selection.sql), parameters)
+    return int(cells)
 
 
 def _wide(reading: Reading, asked: Asked, width_seconds: int) -> int:

@@ -131,3 +131,23 @@ def test_what_has_no_hour_of_the_day_any_more_is_told(store: Store) -> None:
     for asked in ({"where": {"hour_of_day": "3"}}, {"by": ["hour_of_day"]}):
         assert told(**asked) == ["4 cells wider than an hour: of no hour_of_day, which is '' there"]
     assert told() == []
+
+
+def test_an_attribute_that_changed_within_a_day_made_before_that_was_heard_is_told(
+    store: Store,
+) -> None:
+    planted = minutes(store)
+    for device in ("pi-1", "pi-2"):
+        planted.say(device, START - 100, site="north")
+
+    def told(**asked: object) -> list[str]:
+        return [each for each in planted.ask("variance", **asked).notes if "attribute" in each]
+
+    retained(store, raw_days=1, hourly_days=2)
+    assert told(by=["site"]) == []
+    planted.say("pi-2", START + 30 * HOUR, site="west")
+    for asked in ({"by": ["site"]}, {"where": {"site": "west"}}, {"where": {"site": "north"}}):
+        (note,) = told(**asked)
+        assert note.startswith("1 cell of a day within which an attribute that was asked for")
+    assert told() == told(by=["site"], device="pi-1") == []
+    assert told(by=["site"], until=START + DAY) == []
