@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from edgemse.errors import SettingsError
+from edgemse.fleet.across import across, coarsened
 from edgemse.fleet.answers import Answer
 from edgemse.fleet.asked import Asked, Option, iso_time
 from edgemse.fleet.merging import Noting
@@ -75,13 +76,14 @@ def questions() -> list[Question]:
 
 
 def answer(question: Question, reading: Reading, asked: Asked) -> Answer:
-    """Answer the question, and note it if there is no cell to answer it from.
+    """Answer the question; note where a bound cuts a cell, and if there is no cell to answer from.
 
     Raises ColumnError if the fleet has no such column or attribute.
     """
     noting = Noting(reading)
     found = question.ask(noting, asked)
-    found = replace(found, notes=(*found.notes, *noting.notes()))
+    notes = (*noting.notes(), *across(reading, asked), *coarsened(reading, asked))
+    found = replace(found, notes=(*found.notes, *notes))
     selection = select(reading, asked, by=())
     if len(reading.rows(ANY.format(selection.sql), selection.parameters)):
         return found

@@ -191,9 +191,11 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
         )
     rolling = _rolling(groups, over, step)
     price = cost_of(asked)
-    effect = _neighbours([_mse_level(group.stats) for group in groups])
+    crossing, wide_spans = _beyond(reading, asked, step)
+    whole = _whole(groups, wide_spans)
+    effect = _neighbours([_mse_level(group.stats) for group in whole])
     costs = _step_costs(price, [group.stats for group in groups])
-    slope, changes, cycles = _course(groups, step)
+    slope, changes, cycles = _course(whole, step)
     found, sets = gaps(reading, asked)
     part = part_of(asked)
     base = next(iter(sets.values())).find(part) if len(sets) == 1 else None
@@ -209,7 +211,7 @@ def ask(reading: Reading, asked: Asked) -> TrendAnswer:
         design_effect=effect,
         gaps=tuple(found),
         cost=_whole_cost(reading, asked, price, groups),
-        notes=(*_notes(reading, asked, groups, step), *gap_notes(found, sets, part)),
+        notes=(*_notes(groups, whole, crossing, step), *gap_notes(found, sets, part)),
     )
 
 
@@ -343,16 +345,43 @@ def _course(
     return slope, found, tuple(cycles)
 
 
-def _notes(reading: Reading, asked: Asked, groups: Sequence[Group], step: int) -> Iterator[str]:
-    from edgemse.fleet.windows import wider
+def _beyond(reading: Reading, asked: Asked, step: int) -> tuple[int, list[tuple[int, int]]]:
+    from edgemse.fleet.windows import beyond
 
+    return beyond(reading, asked, step)
+
+
+def _whole(groups: Sequence[Group], spans: Sequence[tuple[int, int]]) -> list[Group]:
+    """Return the steps that neither have nor lack samples of others, as those in the spans do."""
+    found, left, end = [], sorted(spans, reverse=True), 0
+    for group in groups:
+        start = group.start or 0
+        while left and left[-1][0] <= start:
+            end = max(end, left.pop()[1])
+        if start >= end:
+            found.append(group)
+    return found
+
+
+def _notes(
+    groups: Sequence[Group], whole: Sequence[Group], crossing: int, step: int
+) -> Iterator[str]:
     if not groups:
         return
-    cells = wider(reading, asked, step)
-    if cells:
-        yield f"{counted(cells, 'cell')} wider than a step of {step} s: each stands at its start"
-    if len(groups) < 30:
-        yield f"not enough data: {counted(len(groups), 'step')}, wanted 30 for a slope or a change"
+    if crossing:
+        reach = "reaches" if crossing == 1 else "reach"
+        yield (
+            f"{counted(crossing, 'cell')} {reach} beyond the step of {step} s that the window"
+            " starts in, and is of that step whole; a step of whole days never cuts one"
+        )
+    lost = len(groups) - len(whole)
+    if lost:
+        yield (
+            f"{counted(lost, 'step')} left out of slope and changes: cells there are wider than a"
+            " step, whose samples are of other steps as well"
+        )
+    if len(whole) < 30:
+        yield f"not enough data: {counted(len(whole), 'step')}, wanted 30 for a slope or a change"
     yield (
         "intervals of single steps take how much neighbouring steps differ as noise; labels that"
         " are still to come may change the last steps"

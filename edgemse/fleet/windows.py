@@ -23,10 +23,10 @@ __all__ = [
     "Ewc",
     "Numbers",
     "Windows",
+    "beyond",
     "ewc",
     "following",
     "usual_step",
-    "wider",
     "windows_of",
 ]
 
@@ -46,6 +46,11 @@ WIDTHS = (
     "SELECT cell_width_seconds, CAST(least(sum(count), 9007199254740992) AS BIGINT),"
     " min(first_start_seconds), max(last_start_seconds), CAST(sum(cell_count) AS BIGINT)"
     " FROM ({}) AS chosen GROUP BY cell_width_seconds ORDER BY cell_width_seconds"
+)
+BEYOND = (
+    "SELECT {step}, cell_width_seconds, max(last_start_seconds), CAST(sum(cell_count) AS BIGINT)"
+    " FROM ({sql}) AS chosen WHERE last_start_seconds + cell_width_seconds > {step} + {width}"
+    " GROUP BY {step}, cell_width_seconds"
 )
 SQUARES = "m2 + weight * (mean + mean_lo) * (mean + mean_lo)"
 SUMS = (
@@ -154,9 +159,21 @@ def usual_step(reading: Reading, asked: Asked, most: int = WINDOWS_MAX) -> int:
     return int(fitting[0] if fitting else STEPS_SECONDS[-1])
 
 
-def wider(reading: Reading, asked: Asked, step_seconds: int) -> int:
-    """Return how many of the cells that are asked for are wider than a step."""
-    return sum(row[4] for row in _widths(reading, asked) if row[0] > step_seconds)
+def beyond(reading: Reading, asked: Asked, step_seconds: int) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many cells reach beyond the step that they start in, and what wide ones cover.
+
+    These are the spans [first, end), whole steps in seconds since 1970-01-01 UTC, of cells wider
+    than a step: the first step has the samples of the others as well.
+    """
+    selection = select(reading, asked, by=(), step_seconds=step_seconds)
+    sql = BEYOND.format(step=f"g{selection.keys}", sql=selection.sql, width=int(step_seconds))
+    cells, spans = 0, []
+    for first, width, last, count in reading.rows(sql, selection.parameters):
+        cells += count
+        if width > step_seconds:
+            end = last + width
+            spans.append((first, end + -end % step_seconds))
+    return cells, spans
 
 
 def _widths(reading: Reading, asked: Asked) -> Rows:

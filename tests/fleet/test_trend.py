@@ -107,7 +107,9 @@ def test_labels_stand_beside_the_error(planted: Planted) -> None:
 def test_wide_cells_in_narrow_steps_are_said(planted: Planted) -> None:
     planted.put("pi-1", stats_of([1.0, 2.0]), width=86_400)
     plant(planted, [1.0] * 10)
-    assert trend(planted, step="1h").notes[0].startswith("1 cell wider than a step of 3600 s")
+    notes = trend(planted, step="1h").notes
+    assert notes[0].startswith("1 cell reaches beyond the step of 3600 s")
+    assert notes[1].startswith("10 steps left out of slope and changes")
 
 
 @pytest.mark.parametrize("step", ["0s", "5s", "1.5", "2y", "soon"])

@@ -246,7 +246,7 @@ def test_noise_is_told_from_what_is_kept_of_windows(store: Store) -> None:
     assert after.total.count == before.total.count
     # Six hours are too few windows, and what repeats in an hour is a part of it.
     assert 3 < after.between.design_effect <= before.between.design_effect * 1.5
-    (note,) = (note for note in after.notes if "retention" in note)
+    (note,) = (note for note in after.notes if "design effect" in note)
     assert "1,440 windows that retention has put into hours or days" in note
     assert not [note for note in before.notes if "retention" in note]
     assert rows(store, "SELECT count(*) FROM dependence") == [(24,)]
