@@ -219,7 +219,7 @@ def _left_out(objective: Objective, bare: int, refused: int) -> Iterator[str]:
 
 
 def _count_windows(reading: Reading, asked: Asked, objective: Objective, found: Goods) -> None:
-    from edgemse.fleet.windows import wider
+    from edgemse.fleet.windows import beyond
 
     assert asked.until is not None
     assert objective.limit is not None
@@ -250,9 +250,9 @@ def _count_windows(reading: Reading, asked: Asked, objective: Objective, found: 
             f"{objective.name}: {number_of(few, 'window')} with fewer than"
             f" {objective.samples_min:,} samples: not judged"
         )
-    coarse = wider(reading, period, width)
+    coarse, _ = beyond(reading, period, width)
     if coarse:
         found.notes.append(
-            f"{objective.name}: {number_of(coarse, 'cell')} wider than its windows of {width:,} s:"
-            " counted where they start"
+            f"{objective.name}: {number_of(coarse, 'cell')} beyond the end of its windows of"
+            f" {width:,} s: counted where they start"
         )
