@@ -109,20 +109,22 @@ def _alerts(objective: Objective, guard_by: Sequence[str]) -> Iterator[str]:
     unless = _unless(objective, guard_by)
     severities = {PAIRS[name].severity for name in objective.burn}
     notes = {"runbook_url": objective.runbook} if objective.runbook else {}
+    # The series have the label too; said here, no two rules of one owner look alike to promtool.
+    own = {"objective": objective.name, "owner": objective.owner}
     for severity in (PAGE, TICKET):
         if severity in (severities if objective.severity == PAGE else {TICKET}):
             chosen = f'{BURNING}{{objective="{objective.name}",severity="{severity}"}}'
             yield from _alert(
                 "EdgemseObjectiveBurns",
                 f"max without (pair) ({chosen}){unless}",
-                {"severity": severity, "owner": objective.owner},
+                own | {"severity": severity},
                 {"summary": f"{objective.name}: the error budget burns too fast", **notes},
             )
     chosen = f'edgemse_objective_absent{{objective="{objective.name}"}}'
     yield from _alert(
         "EdgemseObjectiveAbsent",
         f"({chosen} == 1{unless}) or absent({chosen})",
-        {"severity": TICKET, "owner": objective.owner},
+        own | {"severity": TICKET},
         {"summary": f"{objective.name}: nothing was counted lately", **notes},
     )
 

@@ -134,6 +134,8 @@ class ObjectivesAnswer(Answer):
 
     def sentences(self) -> Iterator[str]:
         """Yield which budgets burn, are used up, or have nothing to count."""
+        # A guard that counts nothing may be late, or about a model that nobody has.
+        late = {row.name for row in self.objectives if row.state == BURNING}
         for row in self.objectives:
             if row.state == BURNING:
                 yield (
@@ -145,7 +147,9 @@ class ObjectivesAnswer(Answer):
             elif row.state == ABSENT:
                 yield f"{_called(row)}: absent: nothing was counted lately, which is not good news"
             elif row.state == HELD:
-                yield f"{_called(row)}: held: labels are late, says {row.held_by}; raises nothing"
+                guard = row.held_by
+                why = f"labels are late, says {guard}" if guard in late else f"{guard} is absent"
+                yield f"{_called(row)}: held: {why}; raises nothing"
 
     def alarm(self) -> str:
         """Return which budgets burn; empty: none."""

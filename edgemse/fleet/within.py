@@ -11,6 +11,7 @@ from edgemse.errors import SettingsError
 from edgemse.fleet.answers import text
 from edgemse.fleet.asked import BY_MAX, Asked, Option
 from edgemse.fleet.components import Anova, anova
+from edgemse.fleet.welch import WINDOWS_MIN
 from edgemse.stats.error_stats import ErrorStats
 from edgemse.stores.base import Reading
 
@@ -155,6 +156,7 @@ def of_cells(
             for name in ("mse", "bias")
         }
         notes += tuple(_notes(used, figures, sets, factors, table, nested_in))
+        notes += () if nested else tuple(_unseen(used, windows or {}, factors))
     answer = Within(
         factors=factors,
         method=method,
@@ -167,6 +169,25 @@ def of_cells(
         **figures,
     )
     return answer, table, notes
+
+
+def _unseen(
+    cells: Mapping[Key, ErrorStats], windows: Mapping[Key, Windows], factors: tuple[str, ...]
+) -> Iterator[str]:
+    """Yield of how many cells no windows show the noise, though those of their groups may."""
+    few = sum(key not in windows or len(windows[key].mse) < WINDOWS_MIN for key in cells)
+    names = " and ".join(factors)
+    if few == len(cells):
+        yield (
+            f"beside {names}, p-values and intervals assume samples that do not depend on each"
+            f" other (none of {few:,} cells has ten windows that could show it); errors that follow"
+            " each other make them too small"
+        )
+    elif few:
+        yield (
+            f"beside {names}, {few:,} of {len(cells):,} cells have too few windows: their noise is"
+            " that of independent samples times the design effect of the others"
+        )
 
 
 def _merged(cells: Mapping[Key, ErrorStats], count: int) -> dict[Key, ErrorStats]:

@@ -110,7 +110,9 @@ def test_prometheus_takes_the_metrics_and_the_rules(tmp_path: Path) -> None:
     both = [objective(runbook=odd, owner=odd), objective(name="b", severity="ticket")]
     file.write_text(rules(both))
     # A month of 28 days: four pairs each, two alerts and one, absence each, and staleness.
-    assert "SUCCESS: 14 rules found" in promtool("check", "rules", file)
+    assert "SUCCESS: 14 rules found" in promtool("check", "rules", "--lint-fatal", file)
+    file.write_text(rules([objective(), objective(name="b")]))
+    assert "SUCCESS: 15 rules found" in promtool("check", "rules", "--lint-fatal", file)
 
 
 def series(metric: str, window: str, values: Sequence[float]) -> dict[str, str]:

@@ -221,6 +221,9 @@ def test_late_labels_are_one_ticket_and_no_page(planted: Planted) -> None:
     assert [(row.state, row.held_by) for row in found.objectives[:2]] == [("held", "labels")] * 2
     assert found.objectives[0].burning
     assert "close (site north): held: labels are late, says labels" in " ".join(found.sentences())
+    misspelt = tables_of(alone | {"held_by": "labels"}, everywhere | {"model": "pmup"})
+    found = planted.ask("objectives", objectives=misspelt, until=END)
+    assert "close (site north): held: labels is absent; raises" in " ".join(found.sentences())
 
 
 def test_silence_is_not_a_kept_promise(planted: Planted) -> None:

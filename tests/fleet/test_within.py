@@ -310,3 +310,17 @@ def test_size_power_and_coverage() -> None:
     assert hits["classical"] >= 20
     assert hits["power"] >= 50
     assert hits["covered"] >= 106
+
+
+def test_cells_of_few_windows_are_told_though_their_groups_have_many() -> None:
+    planted = Planted()
+    plant_hours(planted, {f"d{number}": 1.0 for number in range(4)}, hours=72, per_hour=20, phi=0.5)
+    planted.commit()
+    alone = planted.ask("variance")
+    assert not any("do not depend on each other" in note for note in alone.notes)
+    hourly = planted.ask("variance", within="hour_of_day")
+    assert any("none of 96 cells has ten windows" in note for note in hourly.notes)
+    daily = planted.ask("variance", within="weekday")
+    assert not any("windows" in note for note in daily.notes)
+    part = planted.ask("variance", within="weekday", until=str(START + 50 * 3_600))
+    assert any("4 of 12 cells have too few windows" in note for note in part.notes)
