@@ -174,9 +174,10 @@ def of_cells(
 def _unseen(
     cells: Mapping[Key, ErrorStats], windows: Mapping[Key, Windows], factors: tuple[str, ...]
 ) -> Iterator[str]:
-    """Yield of how many cells no windows show the noise, though those of their groups may."""
+    """Yield what is not beside the factors, and of how many cells no windows show the noise."""
     few = sum(key not in windows or len(windows[key].mse) < WINDOWS_MIN for key in cells)
     names = " and ".join(factors)
+    yield f"the groups' own figures, ratios and flags still have {names} in them"
     if few == len(cells):
         yield (
             f"beside {names}, p-values and intervals assume samples that do not depend on each"

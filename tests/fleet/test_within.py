@@ -324,3 +324,19 @@ def test_cells_of_few_windows_are_told_though_their_groups_have_many() -> None:
     assert not any("windows" in note for note in daily.notes)
     part = planted.ask("variance", within="weekday", until=str(START + 50 * 3_600))
     assert any("4 of 12 cells have too few windows" in note for note in part.notes)
+
+
+def test_flags_of_groups_are_said_to_have_the_factor_in_them() -> None:
+    planted = Planted()
+    for segment, scale in (("easy", 1.0), ("hard", 3.0)):
+        series = Series("pump", "v1", "", segment, "")
+        names = ("a", "b", "c", "d", "only") if segment == "hard" else ("a", "b", "c", "d")
+        plant_hours(planted, dict.fromkeys(names, scale), hours=24, series=series)
+    planted.commit()
+    found = planted.ask("variance", within="segment")
+    assert isinstance(found, VarianceAnswer)
+    assert [g.by["device"] for g in found.groups if g.materially_worse] == ["only"]
+    assert found.within is not None
+    assert found.within.mse.somewhere.p_value > 0.01
+    assert "the groups' own figures, ratios and flags still have segment in them" in found.notes
+    assert not any("flags still have" in note for note in planted.ask("variance").notes)
