@@ -123,19 +123,29 @@ def within(
 
     one = replace(asked, by=(*asked.by, *factors))
     cells = merged(reading, one).stats()
-    return of_cells(cells, factors, windows_of(reading, one, len(cells))[1])
+    windows = windows_of(reading, one, len(cells))[1]
+    blind = not _long(windows) and _long(windows_of(reading, asked, len(cells))[1])
+    return of_cells(cells, factors, windows, blind=blind)
+
+
+def _long(windows: Mapping[Key, Windows]) -> bool:
+    """Whether any has enough windows to show its noise."""
+    return any(len(each.mse) >= WINDOWS_MIN for each in windows.values())
 
 
 def of_cells(
     cells: Mapping[Key, ErrorStats],
     factors: tuple[str, ...],
     windows: Mapping[Key, Windows] | None = None,
+    *,
+    blind: bool = False,
 ) -> tuple[Within, Anova, tuple[str, ...]]:
     """Return how groups differ beside factors, the analysis of variance so, and notes.
 
     A cell's key is its group's, then the level of each factor. Two things are asked: of the MSE on
     the log scale, and of the mean error (edgemse.fleet.crossing); and the classical table of the
-    mean error (anova_beside).
+    mean error (anova_beside). `blind`: groups have the windows that would show how errors follow
+    each other, no cell has; then neither of the two can be told.
     """
     from edgemse.fleet.beside import anova_beside, beside
 
@@ -156,7 +166,9 @@ def of_cells(
             for name in ("mse", "bias")
         }
         notes += tuple(_notes(used, figures, sets, factors, table, nested_in))
-        notes += () if nested else tuple(_unseen(used, windows or {}, factors))
+        notes += () if nested else tuple(_unseen(used, windows or {}, factors, blind))
+        if blind:
+            figures = {name: _nothing() for name in figures}
     answer = Within(
         factors=factors,
         method=method,
@@ -172,13 +184,21 @@ def of_cells(
 
 
 def _unseen(
-    cells: Mapping[Key, ErrorStats], windows: Mapping[Key, Windows], factors: tuple[str, ...]
+    cells: Mapping[Key, ErrorStats],
+    windows: Mapping[Key, Windows],
+    factors: tuple[str, ...],
+    blind: bool,
 ) -> Iterator[str]:
     """Yield what is not beside the factors, and of how many cells no windows show the noise."""
     few = sum(key not in windows or len(windows[key].mse) < WINDOWS_MIN for key in cells)
     names = " and ".join(factors)
     yield f"the groups' own figures, ratios and flags still have {names} in them"
-    if few == len(cells):
+    if blind:
+        yield (
+            f"not enough data beside {names}: none of {few:,} cells has ten windows that could show"
+            " how errors follow each other; take a factor of fewer levels, or a longer time"
+        )
+    elif few == len(cells):
         yield (
             f"beside {names}, p-values and intervals assume samples that do not depend on each"
             f" other (none of {few:,} cells has ten windows that could show it); errors that follow"

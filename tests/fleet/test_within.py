@@ -320,6 +320,11 @@ def test_cells_of_few_windows_are_told_though_their_groups_have_many() -> None:
     assert not any("do not depend on each other" in note for note in alone.notes)
     hourly = planted.ask("variance", within="hour_of_day")
     assert any("none of 96 cells has ten windows" in note for note in hourly.notes)
+    assert isinstance(hourly, VarianceAnswer)
+    assert hourly.within is not None
+    for each in (hourly.within.mse, hourly.within.bias):
+        assert math.isnan(each.somewhere.p_value)
+        assert math.isnan(each.on_average.p_value)
     daily = planted.ask("variance", within="weekday")
     assert not any("windows" in note for note in daily.notes)
     part = planted.ask("variance", within="weekday", until=str(START + 50 * 3_600))
