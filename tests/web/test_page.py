@@ -112,7 +112,7 @@ def test_each_view_is_drawn(tab: Page, url: str, view: str) -> None:
         ("oncall", "What was looked at", "diagnose", {"since": None}),
         ("oncall", "Devices", "devices", {"sort": "silent", "limit": 20}),
         ("device", "Residuals", "variance", {"by": ["model", "version"], "device": HOSTILE}),
-        ("compare", "Checks", "gate", {"a": "v1", "b": "v2", "max_ratio": 1.05}),
+        ("compare", "Checks", "gate", {"a": "v1", "b": "v2", "by": ["segment"], "max_ratio": 1.05}),
         ("compare", "b to a in each segment", "compare", {"a": "v1", "b": "v2", "by": ["segment"]}),
         ("variance", "By their RMSE to the median", "variance", {"sort": "ratio", "limit": 50}),
     ],

@@ -18,7 +18,7 @@ export function show(state, look) {
   const found = look.ask("compare", { ...asked, by: "segment" });
   return [
     found.then((answer) => whole(state, answer)),
-    look.ask("gate", { ...asked, max_ratio: state.max_ratio || "1.05" }).then((gate) =>
+    look.ask("gate", { ...asked, by: "segment", max_ratio: state.max_ratio || "1.05" }).then((gate) =>
       section("Gate", sentences(gate), ofAnswer("Checks", gate), notes(gate))),
     found.then(parts),
   ];
