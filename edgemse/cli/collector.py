@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +28,8 @@ from edgemse.topics import Topics
 __all__ = ["command", "run"]
 
 log = logging.getLogger(__name__)
+
+STOPS = {signal.SIGTERM, signal.SIGINT}
 
 
 @connects(required=False, help="The MQTT broker [127.0.0.1:1883].")
@@ -94,8 +96,7 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
     from edgemse.web import Server, create_app
 
     over = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    _end_when_told(over)
     with ExitStack() as stack:
         # The address first: nothing has to be undone if somebody else has it.
         server = Server(settings.http, hosts=settings.http_hosts, tokens=settings.tokens)
@@ -141,6 +142,21 @@ def run(settings: CollectorSettings, *, take_over: bool = False) -> None:
         log.info("stopping")
         jobs.stop()
         collector.stop()
+
+
+def _end_when_told(over: Event) -> None:
+    """Set `over` at SIGTERM or SIGINT.
+
+    A thread waits for them. A handler would run in the main thread only, which sleeps on when the
+    kernel wakes another one, and would take the lock of an Event that it may hold just then.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+    def wait() -> None:
+        signal.sigwait(STOPS)
+        over.set()
+
+    Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _say_origin(store: Store) -> None:

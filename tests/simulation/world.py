@@ -436,6 +436,9 @@ class World:
                 break
         else:
             raise NeverArrivesError(f"{self.agent.waiting} cells wait for ever")
+        for agent in self.agents():
+            if agent.ledger.owes:
+                agent.ledger.commit()  # acks wait for the next transaction
         if any(agent.ledger.own for agent in self.agents()):
             raise NeverArrivesError(f"{self.agent.ledger.own} cells are never let go")
 

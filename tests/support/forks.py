@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,6 +69,7 @@ class Forked:
         self.returncode: int | None = None
         self._lock = threading.Lock()
         self._link = socket.socket(socket.AF_UNIX)
+        weakref.finalize(self, self._link.close)  # of one that nobody waited for
         self._link.connect(_server())
         with Path(os.devnull).open() as nothing:
             files = (nothing if stdin is None else stdin, stdout, stderr)
